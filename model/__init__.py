@@ -1,0 +1,18 @@
+"""The two-layer network and everything that computes with it: numpy only, no HTTP, no database."""
+
+from model.functions import cross_entropy_error, sigmoid, softmax
+from model.gradient import numerical_gradient
+from model.layers import Affine, Relu, Sigmoid, SoftmaxWithLoss
+from model.two_layer_net import TwoLayerNet
+
+__all__ = [
+    "Affine",
+    "Relu",
+    "Sigmoid",
+    "SoftmaxWithLoss",
+    "TwoLayerNet",
+    "cross_entropy_error",
+    "numerical_gradient",
+    "sigmoid",
+    "softmax",
+]

@@ -1,0 +1,156 @@
+"""The network: Affine, an activation, Affine; softmax and cross-entropy for its loss."""
+
+from dataclasses import dataclass
+from typing import Literal, get_args
+
+import numpy as np
+from numpy.typing import ArrayLike, DTypeLike
+
+from model.functions import class_numbers
+from model.gradient import numerical_gradient
+from model.layers import Affine, Relu, Sigmoid, SoftmaxWithLoss
+from model.types import PARAMETER_NAMES, FloatArray, IntArray, Parameters
+
+Activation = Literal["relu", "sigmoid"]
+WeightInit = Literal["he", "xavier"]
+
+ACTIVATIONS: dict[str, type[Relu] | type[Sigmoid]] = {"relu": Relu, "sigmoid": Sigmoid}
+
+
+@dataclass(frozen=True)
+class Backpropagation:
+    """What one pass forward and back gives: logits (n, k) and mean loss before any update, and the gradient."""
+
+    logits: FloatArray
+    loss: float
+    gradient: Parameters
+
+
+class TwoLayerNet:
+    """A network of two affine layers that tells k classes apart.
+
+    `params` holds W1 (input × hidden), b1 (hidden), W2 (hidden × output), b2 (output). It is read afresh by every call
+    and layers live for one call only, so an assignment to `params`, whole or by name, takes effect at once, and any
+    number of threads may predict while another trains. A thread that assigns `params` as a whole is seen by others
+    as a whole.
+    """
+
+    def __init__(
+        self,
+        input_size: int,
+        hidden_size: int,
+        output_size: int,
+        weight_init_std: float | WeightInit = 0.01,
+        *,
+        activation: Activation = "relu",
+        seed: int | None = None,
+        dtype: DTypeLike = np.float64,
+    ) -> None:
+        """Biases start at zero, weights are drawn from a normal distribution whose standard deviation is
+        `weight_init_std`; "he": sqrt(2 / inputs of the layer) (He et al. 2015, for ReLU); "xavier":
+        sqrt(1 / inputs of the layer) (Glorot and Bengio 2010, as simplified for sigmoid).
+
+        Raises ValueError for an activation or an initialisation that does not exist.
+        """
+        check_activation(activation)
+        random = np.random.default_rng(seed)
+
+        def draw(inputs: int, outputs: int) -> FloatArray:
+            deviation = weight_deviation(weight_init_std, inputs)
+            return (deviation * random.standard_normal((inputs, outputs))).astype(dtype)
+
+        self.activation: Activation = activation
+        self.params: Parameters = {
+            "W1": draw(input_size, hidden_size),
+            "b1": np.zeros(hidden_size, dtype),
+            "W2": draw(hidden_size, output_size),
+            "b2": np.zeros(output_size, dtype),
+        }
+
+    @classmethod
+    def from_params(cls, params: Parameters, activation: Activation = "relu") -> "TwoLayerNet":
+        """A network of parameters that exist already; the arrays are taken as they are, not copied."""
+        check_activation(activation)
+        network = cls.__new__(cls)
+        network.activation = activation
+        network.params = params
+        return network
+
+    def layers(self) -> tuple[Affine, Relu | Sigmoid, Affine]:
+        """New layers with the parameters of this moment."""
+        params = self.params
+        return (
+            Affine(params["W1"], params["b1"]),
+            ACTIVATIONS[self.activation](),
+            Affine(params["W2"], params["b2"]),
+        )
+
+    def predict(self, x: FloatArray) -> FloatArray:
+        """Logits, (n, output), or (output,) for one image. x: (n, input) or (input,)."""
+        for layer in self.layers():
+            x = layer.forward(x)
+        return x
+
+    def loss(self, x: FloatArray, t: ArrayLike) -> float:
+        """The mean cross-entropy error. x: (n, input); t: class numbers (n,) or one-hot (n, output)."""
+        images, labels = as_batch(x, t)
+        return SoftmaxWithLoss().forward(self.predict(images), labels)
+
+    def accuracy(self, x: FloatArray, t: ArrayLike) -> float:
+        """The share of images whose largest logit is that of their true class."""
+        images, labels = as_batch(x, t)
+        return accuracy_of(self.predict(images), labels)
+
+    def gradient(self, x: FloatArray, t: ArrayLike) -> Parameters:
+        """The gradient of `loss` with respect to every parameter, by backpropagation."""
+        return self.backpropagate(x, t).gradient
+
+    def backpropagate(self, x: FloatArray, t: ArrayLike) -> Backpropagation:
+        """`predict`, `loss` and `gradient` from one pass."""
+        images, labels = as_batch(x, t)
+        affine1, activation, affine2 = self.layers()
+        last_layer = SoftmaxWithLoss()
+
+        logits = affine2.forward(activation.forward(affine1.forward(images)))
+        loss = last_layer.forward(logits, labels)
+        affine1.backward_parameters(activation.backward(affine2.backward(last_layer.backward())))
+
+        assert affine1.dW is not None and affine1.db is not None and affine2.dW is not None and affine2.db is not None
+        gradient = {"W1": affine1.dW, "b1": affine1.db, "W2": affine2.dW, "b2": affine2.db}
+        return Backpropagation(logits, loss, gradient)
+
+    def numerical_gradient(self, x: FloatArray, t: ArrayLike) -> Parameters:
+        """The gradient of `loss` by finite differences, computed in float64 whatever the network's own dtype."""
+        params = {name: self.params[name].astype(np.float64) for name in PARAMETER_NAMES}
+        network = TwoLayerNet.from_params(params, self.activation)
+        images = np.asarray(x, np.float64)
+        return {name: numerical_gradient(lambda _: network.loss(images, t), params[name]) for name in PARAMETER_NAMES}
+
+
+def as_batch(x: FloatArray, t: ArrayLike) -> tuple[FloatArray, IntArray]:
+    """Images and labels with a batch axis, one image being a batch of one, and labels as class numbers."""
+    if x.ndim == 1:
+        return x[np.newaxis], class_numbers(np.asarray(t)[np.newaxis])
+    return x, class_numbers(t)
+
+
+def accuracy_of(logits: FloatArray, t: ArrayLike) -> float:
+    """The share of rows whose largest logit is that of their true class. logits: (n, k)."""
+    return float((logits.argmax(axis=1) == class_numbers(t)).mean())
+
+
+def weight_deviation(weight_init_std: float | WeightInit, inputs: int) -> float:
+    """The standard deviation that weights of a layer with so many inputs are drawn with."""
+    if weight_init_std == "he":
+        return float(np.sqrt(2 / inputs))
+    if weight_init_std == "xavier":
+        return float(np.sqrt(1 / inputs))
+    if isinstance(weight_init_std, str):
+        expected = ", ".join(get_args(WeightInit))
+        raise ValueError(f"weight_init_std is {weight_init_std!r}: expected a number or one of {expected}")
+    return weight_init_std
+
+
+def check_activation(activation: str) -> None:
+    if activation not in ACTIVATIONS:
+        raise ValueError(f"activation is {activation!r}: expected one of {', '.join(ACTIVATIONS)}")

@@ -1,0 +1,155 @@
+"""The weights file: an .npz with W1, b1, W2, b2, and, in files that are written here, the settings they go with."""
+
+import io
+import json
+import os
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from model.npy import NpyError, read_npz
+from model.two_layer_net import ACTIVATIONS, Activation, TwoLayerNet
+from model.types import PARAMETER_NAMES, Parameters
+
+MOST_BYTES = 1 << 30
+
+
+class WeightsError(ValueError):
+    """The weights can't be used; the message names the array, what it is and what it should be."""
+
+
+@dataclass(frozen=True)
+class Weights:
+    """Parameters (float32) and what is needed to use them.
+
+    image_shape: rows and columns, None where the file does not say; training: how they came about, for people.
+    """
+
+    params: Parameters
+    activation: Activation = "relu"
+    image_shape: tuple[int, int] | None = None
+    training: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def input_size(self) -> int:
+        return self.params["W1"].shape[0]
+
+    @property
+    def hidden_size(self) -> int:
+        return self.params["W1"].shape[1]
+
+    @property
+    def output_size(self) -> int:
+        return self.params["W2"].shape[1]
+
+    def network(self) -> TwoLayerNet:
+        return TwoLayerNet.from_params(self.params, self.activation)
+
+
+def to_bytes(weights: Weights) -> bytes:
+    """The weights as an .npz; the same weights give the same bytes."""
+    settings = {
+        "activation": weights.activation,
+        "image_shape": weights.image_shape,
+        "pixel_range": [0, 1],
+        "training": weights.training,
+    }
+    stream = io.BytesIO()
+    arrays: dict[str, Any] = {name: weights.params[name] for name in PARAMETER_NAMES}
+    np.savez(stream, settings=np.array(json.dumps(settings)), **arrays)
+    return stream.getvalue()
+
+
+def from_bytes(data: bytes) -> Weights:
+    """Raises WeightsError for what is no .npz, or whose arrays are missing, not finite or do not fit together."""
+    try:
+        arrays = read_npz(data, MOST_BYTES)
+    except NpyError as error:
+        raise WeightsError(str(error)) from error
+    params = checked_params(arrays)
+    settings = _settings(arrays)
+    activation = settings.get("activation", "relu")
+    if activation not in ACTIVATIONS:
+        raise WeightsError(f"the activation {activation!r} is not one of {', '.join(ACTIVATIONS)}")
+    return Weights(
+        params=params,
+        activation=activation,
+        image_shape=_image_shape(settings.get("image_shape"), params["W1"].shape[0]),
+        training=settings.get("training") or {},
+    )
+
+
+def save(path: str | Path, weights: Weights) -> None:
+    """Write the file whole or not at all: into a new file beside it, onto the disk, then renamed over it."""
+    target = Path(path)
+    beside = target.with_name(f".{target.name}.{os.getpid()}.tmp")
+    try:
+        with open(beside, "wb") as file:
+            file.write(to_bytes(weights))
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(beside, target)
+    finally:
+        beside.unlink(missing_ok=True)
+
+
+def load(path: str | Path) -> Weights:
+    """Raises OSError when the file can't be read, WeightsError, naming it, when it can't be used."""
+    with open(path, "rb") as file:
+        if os.fstat(file.fileno()).st_size > MOST_BYTES:
+            raise WeightsError(f"{path}: larger than {MOST_BYTES} bytes")
+        data = file.read()
+    try:
+        return from_bytes(data)
+    except WeightsError as error:
+        raise WeightsError(f"{path}: {error}") from error
+
+
+def checked_params(arrays: dict[str, NDArray[Any]]) -> Parameters:
+    """W1, b1, W2, b2 as float32 arrays of their own that fit together; WeightsError where they do not."""
+    for name in PARAMETER_NAMES:
+        if name not in arrays:
+            raise WeightsError(f"the array {name} is missing: W1, b1, W2 and b2 are needed")
+        if arrays[name].dtype.kind != "f":
+            raise WeightsError(f"{name} holds {arrays[name].dtype}: floating-point numbers are needed")
+    for name in ("W1", "W2"):
+        if arrays[name].ndim != 2 or 0 in arrays[name].shape:
+            sizes = "(input, hidden)" if name == "W1" else "(hidden, output)"
+            raise WeightsError(f"{name} has shape {arrays[name].shape}: it should be {sizes}")
+    hidden, output = arrays["W1"].shape[1], arrays["W2"].shape[1]
+    for name, expected in (("b1", (hidden,)), ("W2", (hidden, output)), ("b2", (output,))):
+        if arrays[name].shape != expected:
+            raise WeightsError(f"{name} has shape {arrays[name].shape}: beside W1 {arrays['W1'].shape} "
+                               f"and W2 {arrays['W2'].shape} it should be {expected}")
+    with np.errstate(over="ignore"):
+        params: Parameters = {name: np.array(arrays[name], np.float32, order="C") for name in PARAMETER_NAMES}
+    for name, array in params.items():
+        if not np.isfinite(array).all():
+            raise WeightsError(f"{name} holds a number that is not finite in float32")
+    return params
+
+
+def _settings(arrays: dict[str, NDArray[Any]]) -> dict[str, Any]:
+    if "settings" not in arrays:
+        return {}
+    try:
+        settings = json.loads(str(arrays["settings"][()]))
+    except ValueError as error:
+        raise WeightsError("the array settings is not JSON") from error
+    if not isinstance(settings, dict):
+        raise WeightsError("the array settings is not a JSON object")
+    return settings
+
+
+def _image_shape(stated: object, input_size: int) -> tuple[int, int] | None:
+    if stated is None:
+        return None
+    if not (isinstance(stated, list) and len(stated) == 2 and all(isinstance(size, int) for size in stated)):
+        raise WeightsError(f"image_shape is {stated!r}: it should be two whole numbers, rows and columns")
+    rows, columns = stated
+    if rows < 1 or rows * columns != input_size:
+        raise WeightsError(f"image_shape is {rows} × {columns}, but W1 takes {input_size} pixels")
+    return rows, columns

@@ -1,0 +1,44 @@
+"""Who may do what: bearer keys, where the settings have some."""
+
+import hmac
+
+from flask import Flask, request
+
+from service.problems import Problem
+from service.settings import Settings
+
+OPEN = {"health.healthz", "health.readyz"}
+PREDICT = {"prediction.predict", "prediction.accuracy"}
+
+
+def register(app: Flask, settings: Settings) -> None:
+    """Ask for the key before any other look at the request. An endpoint is closed unless it is named as open."""
+    if settings.api_key is None and settings.api_key_predict is None:
+        return
+    full = None if settings.api_key is None else settings.api_key.get_secret_value().encode()
+    predict = None if settings.api_key_predict is None else settings.api_key_predict.get_secret_value().encode()
+
+    @app.before_request
+    def check_key() -> None:
+        endpoint = request.endpoint
+        if endpoint is None or endpoint in OPEN:
+            return
+        if endpoint in PREDICT:
+            accepted = [] if predict is None else [key for key in (predict, full) if key is not None]
+        else:
+            accepted = [] if full is None else [full]
+        if not accepted:
+            return
+        given = bearer_key(request.headers.get("Authorization", ""))
+        # Every key is compared, in constant time, so that the time of an answer says nothing about them.
+        if not any([hmac.compare_digest(given, key) for key in accepted]):
+            raise Problem(
+                401,
+                "this wants the header Authorization: Bearer and the key that the service was started with",
+                headers={"WWW-Authenticate": "Bearer"},
+            )
+
+
+def bearer_key(authorization: str) -> bytes:
+    scheme, _, key = authorization.partition(" ")
+    return key.strip().encode("latin-1", "replace") if scheme.lower() == "bearer" else b""

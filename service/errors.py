@@ -1,0 +1,25 @@
+"""What can go wrong apart from bad input, as exceptions that every part of the service may raise."""
+
+
+class StartupError(Exception):
+    """The service can't start; the message is one line that says why and what would help."""
+
+
+class StoreError(Exception):
+    """The store can't be used at the moment: full, read-only, locked by something else, gone."""
+
+
+class StoreCorruptError(StoreError):
+    """What the store holds is not what was written."""
+
+
+class UnknownVersionError(LookupError):
+    """There is no such version, or it has been folded into a later one."""
+
+    def __init__(self, model_version: int, oldest: int, newest: int) -> None:
+        self.model_version = model_version
+        super().__init__(f"there is no version {model_version}: the store has {oldest} to {newest}")
+
+
+class KeyReusedError(Exception):
+    """An Idempotency-Key came again with another body."""

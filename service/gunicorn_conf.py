@@ -1,0 +1,21 @@
+"""gunicorn's settings, from ours."""
+
+from pathlib import Path
+
+import service  # noqa: F401  sets BLAS to one thread before anything imports numpy
+from service.settings import load_settings
+
+_settings = load_settings()
+
+_host = f"[{_settings.host}]" if ":" in _settings.host else _settings.host
+_memory = Path("/dev/shm")
+
+bind = f"{_host}:{_settings.port}"
+workers = _settings.workers
+threads = _settings.threads
+worker_class = "gthread"
+keepalive = 30
+graceful_timeout = 30
+control_socket_disable = True
+if _memory.is_dir():
+    worker_tmp_dir = str(_memory)  # of the heartbeat file: on a disk it can block a worker

@@ -1,0 +1,87 @@
+"""What every decoder gives, and the checks that are the same for all of them."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from model.types import IntArray
+from model.weights import Weights
+from service.problems import BadInput, Location
+
+
+@dataclass(frozen=True)
+class Images:
+    """pixels: (n, features), uint8 0…255 or float32 0…1."""
+
+    pixels: NDArray[Any]
+
+
+@dataclass(frozen=True)
+class Labelled:
+    """pixels as in `Images`; labels: (n,) class numbers; learning_rate: None where the body names none."""
+
+    pixels: NDArray[Any]
+    labels: IntArray
+    learning_rate: float | None = None
+
+
+def wanted(weights: Weights) -> str:
+    """The pixels of an image, in words."""
+    if weights.image_shape is None:
+        return f"{weights.input_size} pixels"
+    rows, columns = weights.image_shape
+    return f"{weights.input_size} pixels ({rows} × {columns})"
+
+
+def checked_float_pixels(
+    values: NDArray[Any], pixel_max: float, locate: Callable[[int, int], Location]
+) -> NDArray[Any]:
+    """Numbers 0…pixel_max, (n, features), as stored: bytes where they are, else float32 0…1.
+
+    locate: where in the request pixel i of image n stands. Raises BadInput for the first that is out of range.
+    """
+    low, high = values.min(), values.max()
+    if not (low >= 0 and high <= pixel_max):  # also when one of them is NaN
+        n, i = (int(at) for at in np.argwhere(~((values >= 0) & (values <= pixel_max)))[0])
+        value = values[n, i]
+        hint = ""
+        if pixel_max == 1 and np.isfinite(high) and 1 < high <= 255 and low >= 0:
+            hint = '; for pixels 0…255 say "pixel_max": 255'
+        found = f"{value:g}" if np.isfinite(value) else "not a finite number"
+        raise BadInput(locate(n, i), f"the pixel is {found}: expected 0…{pixel_max:g}{hint}")
+    if pixel_max == 255 and values.dtype.kind == "f":
+        rounded = values.astype(np.uint8)
+        if (rounded == values).all():
+            return rounded
+    if pixel_max != 1:
+        values = values / pixel_max
+    return values.astype(np.float32)
+
+
+def checked_labels(labels: Sequence[Any] | NDArray[Any], count: int, classes: int, location: Location) -> IntArray:
+    """Class numbers, (n,), from class numbers or one-hot rows. Raises BadInput that says which label is wrong."""
+    if len(labels) != count:
+        raise BadInput(location, f"{len(labels)} labels for {count} images: expected one for each")
+    first = labels[0]
+    if np.ndim(first) == 0:
+        return _checked_numbers(np.asarray(labels), classes, location)
+    for i, row in enumerate(labels):
+        if len(row) != classes:
+            raise BadInput((*location, i), f"a one-hot label of {len(row)} numbers: expected {classes}, one for each class")
+    rows = np.asarray(labels)
+    ones = rows == 1
+    wrong = ~((ones | (rows == 0)).all(axis=1) & (ones.sum(axis=1) == 1))
+    if wrong.any():
+        raise BadInput((*location, int(wrong.argmax())), "not a one-hot label: expected a single 1 and otherwise 0")
+    return ones.argmax(axis=1)
+
+
+def _checked_numbers(labels: NDArray[Any], classes: int, location: Location) -> IntArray:
+    wrong = (labels < 0) | (labels >= classes)
+    if wrong.any():
+        i = int(wrong.argmax())
+        raise BadInput((*location, i), f"the label is {labels[i]}: expected a class number, 0…{classes - 1}")
+    return labels.astype(np.intp)

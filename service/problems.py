@@ -1,0 +1,93 @@
+"""Errors as answers: RFC 9457 problem documents."""
+
+import logging
+from collections.abc import Mapping, Sequence
+from http import HTTPStatus
+
+import orjson
+from flask import Flask, Response
+from werkzeug.exceptions import HTTPException
+
+from model.online import UnsafeStepError
+from service.errors import KeyReusedError, StoreError, UnknownVersionError
+
+MEDIA_TYPE = "application/problem+json"
+MOST_ERRORS = 20
+RETRY_AFTER_SECONDS = "1"
+
+logger = logging.getLogger(__name__)
+
+Location = tuple[str | int, ...]
+
+
+class Problem(Exception):
+    """An answer that says what is wrong. errors: (where, what was expected), where being a path into the request."""
+
+    def __init__(
+        self,
+        status: int,
+        detail: str,
+        errors: Sequence[tuple[Location, str]] = (),
+        headers: Mapping[str, str] | None = None,
+    ) -> None:
+        super().__init__(detail)
+        self.status = status
+        self.detail = detail
+        self.errors = errors
+        self.headers = headers or {}
+
+    def response(self) -> Response:
+        body = {
+            "type": "about:blank",
+            "title": HTTPStatus(self.status).phrase,
+            "status": self.status,
+            "detail": self.detail,
+            "errors": [{"loc": list(loc), "msg": msg} for loc, msg in self.errors[:MOST_ERRORS]],
+        }
+        return Response(orjson.dumps(body), self.status, dict(self.headers), mimetype=MEDIA_TYPE)
+
+
+class BadInput(Problem):
+    """422 for one mistake at one place of the request."""
+
+    def __init__(self, location: Location, message: str) -> None:
+        where = ".".join(str(part) for part in location)
+        super().__init__(422, f"{where}: {message}" if where else message, [(location, message)])
+
+
+def register(app: Flask) -> None:
+    """Answer every error, the framework's included, with a problem document."""
+
+    @app.errorhandler(Problem)
+    def problem(error: Problem) -> Response:
+        return error.response()
+
+    @app.errorhandler(UnknownVersionError)
+    def unknown_version(error: UnknownVersionError) -> Response:
+        return Problem(404, str(error), [(("model_version",), str(error))]).response()
+
+    @app.errorhandler(UnsafeStepError)
+    def unsafe_step(error: UnsafeStepError) -> Response:
+        return BadInput((), str(error)).response()
+
+    @app.errorhandler(KeyReusedError)
+    def key_reused(error: KeyReusedError) -> Response:
+        return Problem(409, str(error), [(("Idempotency-Key",), str(error))]).response()
+
+    @app.errorhandler(StoreError)
+    def store_error(error: StoreError) -> Response:
+        logger.error("%s", error)
+        return Problem(503, str(error), headers={"Retry-After": RETRY_AFTER_SECONDS}).response()
+
+    @app.errorhandler(HTTPException)
+    def http_exception(error: HTTPException) -> Response:
+        status = error.code or 500
+        if status < 400:
+            return Response(error.get_body(), status, error.get_headers())
+        headers = {name: value for name, value in error.get_headers() if name.lower() not in ("content-type", "content-length")}
+        return Problem(status, error.description or HTTPStatus(status).phrase, headers=headers).response()
+
+    @app.errorhandler(Exception)
+    def unexpected(error: Exception) -> Response:
+        logger.exception("unexpected error")
+        return Problem(500, "an error that was not foreseen: the service's log says more").response()

@@ -1,0 +1,57 @@
+"""POST /predict, /accuracy."""
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+from flask import Blueprint, Response, request
+
+from model.datasets import pixels_to_input
+from model.functions import softmax
+from model.layers import SoftmaxWithLoss
+from model.two_layer_net import accuracy_of
+from service.answers import json_answer
+from service.images import read_images, read_labelled
+from service.queries import read_query
+from service.schemas import AccuracyAnswer, PredictAnswer, PredictQuery
+
+if TYPE_CHECKING:
+    from service.app import Service
+
+
+def blueprint(service: "Service") -> Blueprint:
+    routes = Blueprint("prediction", __name__)
+
+    @routes.post("/predict")
+    def predict() -> Response:
+        query = read_query(request, PredictQuery)
+        if query.model_version is None:
+            model = service.replica.newest()
+        else:
+            model = service.replica.at(query.model_version)
+        images = read_images(request, model.weights)
+        probabilities = softmax(model.network.predict(pixels_to_input(images.pixels)))
+        return json_answer(
+            PredictAnswer.model_construct(
+                labels=probabilities.argmax(axis=1), probabilities=probabilities, model_version=model.version
+            )
+        )
+
+    @routes.post("/accuracy")
+    def accuracy() -> Response:
+        model = service.replica.newest()
+        labelled = read_labelled(request, model.weights)
+        logits = model.network.predict(pixels_to_input(labelled.pixels))
+        classes = model.weights.output_size
+        confusion_matrix = np.zeros((classes, classes), np.int64)
+        np.add.at(confusion_matrix, (labelled.labels, logits.argmax(axis=1)), 1)
+        return json_answer(
+            AccuracyAnswer.model_construct(
+                accuracy=accuracy_of(logits, labelled.labels),
+                loss=SoftmaxWithLoss().forward(logits, labelled.labels),
+                count=len(labelled.labels),
+                confusion_matrix=confusion_matrix,
+                model_version=model.version,
+            )
+        )
+
+    return routes

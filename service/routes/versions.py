@@ -1,0 +1,27 @@
+"""GET /versions."""
+
+from typing import TYPE_CHECKING
+
+from flask import Blueprint, Response, request
+
+from service.answers import json_answer, version_answer
+from service.queries import read_query
+from service.schemas import VersionsAnswer, VersionsQuery
+
+if TYPE_CHECKING:
+    from service.app import Service
+
+
+def blueprint(service: "Service") -> Blueprint:
+    routes = Blueprint("versions", __name__)
+
+    @routes.get("/versions")
+    def versions() -> Response:
+        query = read_query(request, VersionsQuery)
+        with service.log.reading() as reader:
+            found = reader.versions(query.limit + 1, query.before)
+        page = found[: query.limit]
+        next_before = page[-1].model_version if len(found) > query.limit else None
+        return json_answer(VersionsAnswer(versions=[version_answer(each) for each in page], next_before=next_before))
+
+    return routes

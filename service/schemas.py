@@ -1,0 +1,135 @@
+"""What a request may say and what an answer says, as pydantic models."""
+
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Discriminator, Field, Tag, model_validator
+
+LARGEST_LEARNING_RATE = 10.0
+MOST_VERSIONS_LISTED = 1000
+
+Pixel = Annotated[float, Field(strict=True, allow_inf_nan=False)]
+FlatImage = Annotated[list[Pixel], Field(fail_fast=True)]
+Rows = Annotated[list[FlatImage], Field(fail_fast=True)]
+
+
+def _flat_or_rows(image: Any) -> str:
+    return "rows" if isinstance(image, list) and image and isinstance(image[0], list) else "flat"
+
+
+FLAT_OR_ROWS = ("flat", "rows")
+"""Tags that pydantic puts into an error's location, and that its reader has no use for."""
+
+Image = Annotated[
+    Annotated[FlatImage, Tag("flat")] | Annotated[Rows, Tag("rows")],
+    Discriminator(_flat_or_rows),
+]
+
+LearningRate = Annotated[float, Field(gt=0, le=LARGEST_LEARNING_RATE, allow_inf_nan=False, strict=True)]
+
+Label = Annotated[int, Field(strict=True, ge=0)]
+OneHot = Annotated[list[Pixel], Field(fail_fast=True)]
+
+
+class Request(BaseModel):
+    """A field that is not known is refused: it would be a misspelt one whose default is used without a word."""
+
+    model_config = ConfigDict(extra="forbid")
+
+
+class ImagesRequest(Request):
+    """Images: a list, each a flat list of pixels or rows of them; or one bare image."""
+
+    images: Annotated[list[Image], Field(fail_fast=True, min_length=1)] | None = None
+    image: Image | None = None
+    pixel_max: Annotated[float, Field(gt=0, le=1e9, strict=True, allow_inf_nan=False)] = Field(
+        1, description="What a white pixel is: 1, or 255 where pixels are bytes."
+    )
+
+    @model_validator(mode="after")
+    def _one_of_both(self) -> "ImagesRequest":
+        if (self.images is None) == (self.image is None):
+            raise ValueError('expected either "images", a list of images, or "image", one of them')
+        return self
+
+
+class LabelledRequest(ImagesRequest):
+    """Images and the class of each, as class numbers or as one-hot rows."""
+
+    labels: Annotated[
+        Annotated[list[Label], Field(fail_fast=True), Tag("flat")] | Annotated[list[OneHot], Field(fail_fast=True), Tag("rows")],
+        Discriminator(_flat_or_rows),
+    ]
+
+
+class TrainStepRequest(LabelledRequest):
+    learning_rate: LearningRate | None = None
+
+
+class RollbackRequest(Request):
+    model_version: Annotated[int, Field(strict=True, ge=1)]
+
+
+class PredictQuery(Request):
+    model_version: Annotated[int, Field(ge=1)] | None = None
+
+
+class TrainStepQuery(Request):
+    """learning_rate: for the bodies that have no place for it."""
+
+    learning_rate: Annotated[float, Field(gt=0, le=LARGEST_LEARNING_RATE, allow_inf_nan=False)] | None = None
+
+
+class VersionsQuery(Request):
+    limit: Annotated[int, Field(ge=1, le=MOST_VERSIONS_LISTED)] = 100
+    before: Annotated[int, Field(ge=1)] | None = None
+
+
+class PredictAnswer(BaseModel):
+    labels: list[int]
+    probabilities: list[list[float]]
+    model_version: int
+
+
+class AccuracyAnswer(BaseModel):
+    """confusion_matrix: a row for each true class, a column for each predicted one."""
+
+    accuracy: float
+    loss: float
+    count: int
+    confusion_matrix: list[list[int]]
+    model_version: int
+
+
+class TrainStepAnswer(BaseModel):
+    """loss and accuracy are those before the step; learning_rate is what the gradient was multiplied with.
+
+    clip_norm: the limit on the gradient's norm, where it cut in and made the learning rate smaller than was asked.
+    """
+
+    model_version: int
+    loss: float
+    accuracy: float
+    gradient_norm: float
+    learning_rate: float
+    count: int
+    clip_norm: float | None = None
+
+
+class VersionAnswer(BaseModel):
+    """created_at: ISO 8601, UTC. What a kind of version does not have is null."""
+
+    model_version: int
+    kind: Literal["load", "train-step", "rollback"]
+    created_at: str
+    count: int | None
+    loss: float | None
+    accuracy: float | None
+    learning_rate: float | None
+    source_version: int | None
+
+
+class VersionsAnswer(BaseModel):
+    """next_before: what to ask for to see the next page, null on the last."""
+
+    versions: list[VersionAnswer]
+    next_before: int | None

@@ -1,0 +1,44 @@
+"""Every setting of the service: its default, its bounds and its environment variable, TWOLAYERNET_ and the name."""
+
+from pathlib import Path
+
+from pydantic import Field, SecretStr, ValidationError
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from service.errors import StartupError
+
+PREFIX = "TWOLAYERNET_"
+
+
+class Settings(BaseSettings):
+    """Raises pydantic's ValidationError for a value out of bounds; `load_settings` turns that into one line."""
+
+    model_config = SettingsConfigDict(env_prefix=PREFIX, frozen=True, extra="forbid", env_ignore_empty=True)
+
+    host: str = Field("127.0.0.1", description="Address to listen on.")
+    port: int = Field(8000, ge=0, le=65535, description="Port to listen on.")
+    workers: int = Field(2, ge=1, le=256, description="Worker processes.")
+    threads: int = Field(4, ge=1, le=256, description="Threads in each worker.")
+    weights: Path = Field(Path("weights.npz"), description="The starting point of an empty store.")
+    store: str = Field("sqlite:///twolayernet.db", description="Database URL of the log of versions.")
+    learning_rate: float = Field(0.02, gt=0, le=10, description="Of a train-step that names none.")
+    gradient_norm_limit: float | None = Field(
+        None, gt=0, description="Gradients with a larger norm are scaled down to it; none: no limit."
+    )
+    snapshot_every: int = Field(500, ge=1, description="Versions between two snapshots of the weights.")
+    keep_versions: int | None = Field(
+        None, ge=1, description="How many of the newest versions are kept at least; none: all of them."
+    )
+    max_body_bytes: int = Field(16 * 2**20, ge=1024, description="The largest request body.")
+    api_key: SecretStr | None = Field(None, description="Asked of what changes the model or hands out its data.")
+    api_key_predict: SecretStr | None = Field(None, description="Asked of predict and accuracy.")
+
+
+def load_settings() -> Settings:
+    """The settings of the environment. Raises StartupError, one line that names the variable."""
+    try:
+        return Settings()
+    except ValidationError as error:
+        first = error.errors(include_input=False, include_url=False)[0]
+        name = "_".join(str(part) for part in first["loc"]).upper()
+        raise StartupError(f"{PREFIX}{name}: {first['msg']}") from None

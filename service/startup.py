@@ -1,0 +1,60 @@
+"""Opening the store at the start: made from the weights file when it is new, checked when it is not."""
+
+import time
+
+from model import weights as weights_file
+from model.online import answers_stay_finite
+from model.weights import Weights, WeightsError
+from service.errors import StartupError
+from service.learner import append
+from service.replica import Model, follow
+from service.settings import Settings
+from service.step_log import StepLog, Version
+
+def open_log(settings: Settings) -> StepLog:
+    """The log, ready to be used, with one version at least. Raises StartupError and StoreError."""
+    log = StepLog(settings.store, settings.snapshot_every, settings.keep_versions)
+    weights = read_weights(settings)
+    log.prepare(None if weights is None else shape_of(weights))
+    if log.head() == 0:
+        begin(log, weights)
+    elif weights is not None:
+        check_shape(log, weights, settings)
+    return log
+
+
+def read_weights(settings: Settings) -> Weights | None:
+    """The weights file; None where there is none. Raises StartupError for one that can't be used."""
+    try:
+        weights = weights_file.load(settings.weights)
+    except FileNotFoundError:
+        return None
+    except (OSError, WeightsError) as error:
+        raise StartupError(f"the weights file can't be used: {error}") from error
+    if not answers_stay_finite(weights.params):
+        raise StartupError(f"the weights in {settings.weights} are too large to compute with in float32")
+    return weights
+
+
+def begin(log: StepLog, weights: Weights | None) -> None:
+    """Write version 1, unless another process has just done it."""
+    with log.writing() as writer:
+        if writer.bounds() == (0, 0):
+            if weights is None:
+                raise StartupError("the store is empty and there are no weights to begin with")
+            append(writer, Version(1, "load", time.time()), Model(1, weights))
+
+
+def check_shape(log: StepLog, weights: Weights, settings: Settings) -> None:
+    """A weights file for a network of another shape means that the store or the file is not the one that was meant."""
+    with log.reading() as reader:
+        accepted = {reader.network_shape(), shape_of(follow(reader, None).weights)}
+    if shape_of(weights) not in accepted:
+        raise StartupError(
+            f"the store {log.path} is for a {' or '.join(sorted(accepted))} network, but {settings.weights} holds a "
+            f"{shape_of(weights)} one: name another store or other weights"
+        )
+
+
+def shape_of(weights: Weights) -> str:
+    return f"{weights.input_size}-{weights.hidden_size}-{weights.output_size}"
