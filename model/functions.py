@@ -14,7 +14,8 @@ def sigmoid(x: FloatArray) -> FloatArray:
     For negative x it is computed as exp(x) / (1 + exp(x)): no exponent is ever positive.
     """
     z = np.exp(-np.abs(x))
-    return np.where(x >= 0, 1, z) / (1 + z)
+    y: FloatArray = np.where(x >= 0, 1, z) / (1 + z)
+    return y
 
 
 def softmax(x: FloatArray) -> FloatArray:
@@ -32,8 +33,9 @@ def class_numbers(t: ArrayLike) -> IntArray:
     """Labels as class numbers, shape (n,), whether they came as such or as one-hot rows (n, k)."""
     labels: NDArray[Any] = np.asarray(t)
     if labels.ndim == 2:
-        return labels.argmax(axis=1)
-    return np.atleast_1d(labels).astype(np.intp, copy=False)
+        labels = labels.argmax(axis=1)
+    numbers: IntArray = np.atleast_1d(labels).astype(np.intp, copy=False)
+    return numbers
 
 
 def cross_entropy_error(y: FloatArray, t: ArrayLike) -> float:

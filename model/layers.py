@@ -51,8 +51,8 @@ class Affine:
         self.W = W
         self.b = b
         self.x: FloatArray | None = None
-        self.dW: FloatArray | None = None
-        self.db: FloatArray | None = None
+        self.dW: FloatArray
+        self.db: FloatArray
 
     def forward(self, x: FloatArray) -> FloatArray:
         self.x = x
@@ -94,7 +94,8 @@ class SoftmaxWithLoss:
 
     def backward(self, dout: float = 1.0) -> FloatArray:
         """dx = dout (y - t) / n, with t as one-hot rows."""
-        assert self.y is not None and self.t is not None, "backward before forward"
+        assert self.y is not None, "backward before forward"
+        assert self.t is not None
         dx = self.y.copy()
         dx[np.arange(len(dx)), self.t] -= 1
         dx *= dout / len(dx)

@@ -1,4 +1,4 @@
-"""One gradient step on a live model, as a pure function: the same parameters, examples and rate give the same result."""
+"""One gradient step on a live model, as a pure function: the same input gives the same result, to the bit."""
 
 import math
 from dataclasses import dataclass
@@ -19,7 +19,7 @@ class UnsafeStepError(ValueError):
 
 @dataclass(frozen=True)
 class OnlineStep:
-    """New parameters; loss and accuracy of the batch before the step; the rate that the gradient was multiplied with."""
+    """New parameters; loss and accuracy of the batch before the step; the rate that multiplied the gradient."""
 
     params: Parameters
     loss: float
@@ -34,6 +34,7 @@ def online_step(
     x: FloatArray,
     t: IntArray,
     learning_rate: float,
+    *,
     gradient_norm_limit: float | None = None,
 ) -> OnlineStep:
     """One step of gradient descent on the batch x: (n, input), t: (n,); `params` is left as it is.
@@ -75,11 +76,11 @@ def global_norm(gradient: Parameters) -> float:
 
 
 def answers_stay_finite(params: Parameters) -> bool:
-    """Whether every image of pixels 0…1 gets finite logits, by a bound from the largest weights; False if any is NaN."""
+    """Whether every image of pixels 0…1 gets finite logits, by a bound from the largest weights; not if any is NaN."""
 
     def largest(name: str) -> float:
         return float(max(params[name].max(), -params[name].min()))
 
     inputs, hidden = params["W1"].shape
     unit = inputs * largest("W1") + largest("b1")
-    return hidden * unit * largest("W2") + largest("b2") < LARGEST_LOGIT and unit < LARGEST_LOGIT
+    return bool(unit < LARGEST_LOGIT and hidden * unit * largest("W2") + largest("b2") < LARGEST_LOGIT)

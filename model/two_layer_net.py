@@ -115,13 +115,12 @@ class TwoLayerNet:
         loss = last_layer.forward(logits, labels)
         affine1.backward_parameters(activation.backward(affine2.backward(last_layer.backward())))
 
-        assert affine1.dW is not None and affine1.db is not None and affine2.dW is not None and affine2.db is not None
         gradient = {"W1": affine1.dW, "b1": affine1.db, "W2": affine2.dW, "b2": affine2.db}
         return Backpropagation(logits, loss, gradient)
 
     def numerical_gradient(self, x: FloatArray, t: ArrayLike) -> Parameters:
         """The gradient of `loss` by finite differences, computed in float64 whatever the network's own dtype."""
-        params = {name: self.params[name].astype(np.float64) for name in PARAMETER_NAMES}
+        params: Parameters = {name: self.params[name].astype(np.float64) for name in PARAMETER_NAMES}
         network = TwoLayerNet.from_params(params, self.activation)
         images = np.asarray(x, np.float64)
         return {name: numerical_gradient(lambda _: network.loss(images, t), params[name]) for name in PARAMETER_NAMES}

@@ -35,15 +35,15 @@ class Weights:
 
     @property
     def input_size(self) -> int:
-        return self.params["W1"].shape[0]
+        return int(self.params["W1"].shape[0])
 
     @property
     def hidden_size(self) -> int:
-        return self.params["W1"].shape[1]
+        return int(self.params["W1"].shape[1])
 
     @property
     def output_size(self) -> int:
-        return self.params["W2"].shape[1]
+        return int(self.params["W2"].shape[1])
 
     def network(self) -> TwoLayerNet:
         return TwoLayerNet.from_params(self.params, self.activation)
@@ -91,7 +91,7 @@ def save(path: str | Path, weights: Weights) -> None:
             file.write(to_bytes(weights))
             file.flush()
             os.fsync(file.fileno())
-        os.replace(beside, target)
+        beside.replace(target)
     finally:
         beside.unlink(missing_ok=True)
 
@@ -122,8 +122,10 @@ def checked_params(arrays: dict[str, NDArray[Any]]) -> Parameters:
     hidden, output = arrays["W1"].shape[1], arrays["W2"].shape[1]
     for name, expected in (("b1", (hidden,)), ("W2", (hidden, output)), ("b2", (output,))):
         if arrays[name].shape != expected:
-            raise WeightsError(f"{name} has shape {arrays[name].shape}: beside W1 {arrays['W1'].shape} "
-                               f"and W2 {arrays['W2'].shape} it should be {expected}")
+            raise WeightsError(
+                f"{name} has shape {arrays[name].shape}: beside W1 {arrays['W1'].shape} "
+                f"and W2 {arrays['W2'].shape} it should be {expected}"
+            )
     with np.errstate(over="ignore"):
         params: Parameters = {name: np.array(arrays[name], np.float32, order="C") for name in PARAMETER_NAMES}
     for name, array in params.items():

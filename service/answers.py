@@ -1,34 +1,41 @@
 """Answers as JSON."""
 
 import hashlib
+from collections.abc import Sequence
 from datetime import UTC, datetime
+from typing import Any
 
 import orjson
 from flask import Response
 from pydantic import BaseModel
 
-from service.schemas import TrainStepAnswer, VersionAnswer
+from service.schemas import TrainStepAnswer, VersionAnswer, VersionsAnswer
 from service.step_log import Version
 
 
-def json_answer(answer: BaseModel, status: int = 200) -> Response:
-    """The fields of the answer, without those that were not set."""
-    content = {name: value for name, value in answer if name in answer.model_fields_set}
-    body = orjson.dumps(content, option=orjson.OPT_SERIALIZE_NUMPY, default=vars)
-    return Response(body, status, mimetype="application/json")
+def json_answer(schema: type[BaseModel], **fields: Any) -> Response:
+    """The fields, as the schema describes them. Arrays are written as they are: pydantic need not go through numbers
+    that were computed here."""
+    assert fields.keys() <= schema.model_fields.keys()
+    return Response(orjson.dumps(fields, option=orjson.OPT_SERIALIZE_NUMPY), mimetype="application/json")
 
 
-def train_step_answer(version: Version) -> TrainStepAnswer:
-    record = vars(version)
-    fields = ("model_version", "loss", "accuracy", "gradient_norm", "learning_rate", "count")
-    clipped = {} if version.clip_norm is None else {"clip_norm": version.clip_norm}
-    return TrainStepAnswer(**{name: record[name] for name in fields}, **clipped)
+def train_step_answer(version: Version) -> Response:
+    fields = {name: getattr(version, name) for name in TrainStepAnswer.model_fields}
+    if version.clip_norm is None:
+        del fields["clip_norm"]
+    return json_answer(TrainStepAnswer, **fields)
 
 
-def version_answer(version: Version) -> VersionAnswer:
-    record = {name: value for name, value in vars(version).items() if name in VersionAnswer.model_fields}
+def versions_answer(page: Sequence[Version], next_before: int | None) -> Response:
+    return json_answer(VersionsAnswer, versions=[version_fields(each) for each in page], next_before=next_before)
+
+
+def version_fields(version: Version) -> dict[str, Any]:
+    """What `VersionAnswer` describes."""
     created_at = datetime.fromtimestamp(version.created_at, UTC).isoformat(timespec="microseconds")
-    return VersionAnswer(**{**record, "created_at": created_at.replace("+00:00", "Z")})
+    fields = {name: getattr(version, name) for name in VersionAnswer.model_fields}
+    return {**fields, "created_at": created_at.replace("+00:00", "Z")}
 
 
 def digest(*parts: bytes) -> bytes:

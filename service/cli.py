@@ -3,8 +3,9 @@
 import os
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any, NoReturn, TypeVar
 
 import click
 
@@ -22,6 +23,8 @@ USAGE_ERROR = 2
 INTERRUPTED = 130
 
 DEFAULTS = TrainingOptions()
+
+Command = TypeVar("Command", bound=Callable[..., Any])
 
 data_option = click.option(
     "--data", default="digits", show_default=True, help="digits, mnist, or a folder with IDX files, gzipped or not."
@@ -45,7 +48,9 @@ def main() -> None:
 
 @main.command()
 @data_option
-@click.option("--hidden", type=click.IntRange(1, 100_000), default=DEFAULTS.hidden, show_default=True, help="Hidden units.")
+@click.option(
+    "--hidden", type=click.IntRange(1, 100_000), default=DEFAULTS.hidden, show_default=True, help="Hidden units."
+)
 @click.option("--epochs", type=click.IntRange(1), default=DEFAULTS.epochs, show_default=True)
 @click.option("--batch-size", type=click.IntRange(1), default=DEFAULTS.batch_size, show_default=True)
 @click.option(
@@ -158,7 +163,7 @@ def gradcheck(activation: Any, seed: int, tolerance: float) -> None:
         sys.exit(1)
 
 
-def from_environment(name: str, help_text: str) -> Any:
+def from_environment(name: str, help_text: str) -> Callable[[Command], Command]:
     """An option of `serve` that is the same as a setting's environment variable."""
     return click.option(f"--{name}", f"setting_{name}", help=f"{help_text} [{PREFIX}{name.upper()}]")
 
@@ -171,8 +176,8 @@ def from_environment(name: str, help_text: str) -> Any:
 @from_environment("store", "Database URL of the log; sqlite:///twolayernet.db unless set.")
 def serve(**options: str | None) -> None:
     """Serve the model with gunicorn."""
-    from service.startup import open_log
     from service.errors import StoreError
+    from service.startup import open_log
 
     for name, value in options.items():
         if value is not None:
@@ -184,3 +189,7 @@ def serve(**options: str | None) -> None:
         fail(error)
     gunicorn = [sys.executable, "-m", "gunicorn", "-c", "python:service.gunicorn_conf", "service.wsgi:app"]
     os.execv(gunicorn[0], gunicorn)
+
+
+if __name__ == "__main__":
+    main()

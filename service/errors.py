@@ -5,6 +5,10 @@ class StartupError(Exception):
     """The service can't start; the message is one line that says why and what would help."""
 
 
+class EmptyStoreError(StartupError):
+    """There is nothing in the store, and nothing to begin with."""
+
+
 class StoreError(Exception):
     """The store can't be used at the moment: full, read-only, locked by something else, gone."""
 

@@ -46,7 +46,12 @@ class Learner:
             model = self._replica.follow(writer)
             weights = model.weights
             step = online_step(
-                weights.params, weights.activation, x, examples.labels, learning_rate, self._gradient_norm_limit
+                weights.params,
+                weights.activation,
+                x,
+                examples.labels,
+                learning_rate,
+                gradient_norm_limit=self._gradient_norm_limit,
             )
             version = Version(
                 model_version=model.version + 1,
@@ -87,8 +92,7 @@ class Learner:
 
     def _append(self, weights: Callable[[Writer], Weights], source_version: int | None = None) -> Version:
         with self._log.writing() as writer:
-            _, newest = writer.bounds()
-            changed = Model(newest + 1, weights(writer))
+            changed = Model(writer.newest() + 1, weights(writer))
             version = Version(
                 model_version=changed.version,
                 kind="load" if source_version is None else "rollback",

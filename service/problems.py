@@ -20,7 +20,7 @@ logger = logging.getLogger(__name__)
 Location = tuple[str | int, ...]
 
 
-class Problem(Exception):
+class Problem(Exception):  # noqa: N818  the RFC's own word
     """An answer that says what is wrong. errors: (where, what was expected), where being a path into the request."""
 
     def __init__(
@@ -84,7 +84,9 @@ def register(app: Flask) -> None:
         status = error.code or 500
         if status < 400:
             return Response(error.get_body(), status, error.get_headers())
-        headers = {name: value for name, value in error.get_headers() if name.lower() not in ("content-type", "content-length")}
+        headers = {
+            name: value for name, value in error.get_headers() if name.lower() not in ("content-type", "content-length")
+        }
         return Problem(status, error.description or HTTPStatus(status).phrase, headers=headers).response()
 
     @app.errorhandler(Exception)

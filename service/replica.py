@@ -77,9 +77,8 @@ class Replica:
 
 
 def follow(reader: Reader, model: Model | None) -> Model:
-    """The newest version, from a model that may be behind: by the newest snapshot after it, if any, then by the steps."""
-    _, newest = reader.bounds()
-    return replayed(reader, model, newest)
+    """The newest version, from a model that may be behind it."""
+    return replayed(reader, model, reader.newest())
 
 
 def rebuild(reader: Reader, version: int) -> Model:
@@ -89,6 +88,7 @@ def rebuild(reader: Reader, version: int) -> Model:
 
 
 def replayed(reader: Reader, model: Model | None, until: int) -> Model:
+    """From a model that may be behind, by the newest snapshot after it, if there is one, and then step by step."""
     if model is not None and model.version >= until:
         return model
     snapshot = reader.latest_snapshot(after=0 if model is None else model.version, until=until)

@@ -56,7 +56,8 @@ class LabelledRequest(ImagesRequest):
     """Images and the class of each, as class numbers or as one-hot rows."""
 
     labels: Annotated[
-        Annotated[list[Label], Field(fail_fast=True), Tag("flat")] | Annotated[list[OneHot], Field(fail_fast=True), Tag("rows")],
+        Annotated[list[Label], Field(fail_fast=True), Tag("flat")]
+        | Annotated[list[OneHot], Field(fail_fast=True), Tag("rows")],
         Discriminator(_flat_or_rows),
     ]
 

@@ -5,21 +5,28 @@ import time
 from model import weights as weights_file
 from model.online import answers_stay_finite
 from model.weights import Weights, WeightsError
-from service.errors import StartupError
+from service.errors import EmptyStoreError, StartupError
 from service.learner import append
 from service.replica import Model, follow
 from service.settings import Settings
 from service.step_log import StepLog, Version
 
+
 def open_log(settings: Settings) -> StepLog:
     """The log, ready to be used, with one version at least. Raises StartupError and StoreError."""
     log = StepLog(settings.store, settings.snapshot_every, settings.keep_versions)
     weights = read_weights(settings)
-    log.prepare(None if weights is None else shape_of(weights))
-    if log.head() == 0:
-        begin(log, weights)
-    elif weights is not None:
-        check_shape(log, weights, settings)
+    try:
+        log.prepare(None if weights is None else shape_of(weights))
+        if log.head() == 0:
+            begin(log, weights)
+        elif weights is not None:
+            check_shape(log, weights, settings)
+    except EmptyStoreError:
+        raise StartupError(
+            f"the store {log.path} is empty and there are no weights to begin with: {settings.weights} does not exist "
+            "(twolayernet train makes it)"
+        ) from None
     return log
 
 
@@ -39,9 +46,9 @@ def read_weights(settings: Settings) -> Weights | None:
 def begin(log: StepLog, weights: Weights | None) -> None:
     """Write version 1, unless another process has just done it."""
     with log.writing() as writer:
-        if writer.bounds() == (0, 0):
+        if writer.newest() == 0:
             if weights is None:
-                raise StartupError("the store is empty and there are no weights to begin with")
+                raise EmptyStoreError
             append(writer, Version(1, "load", time.time()), Model(1, weights))
 
 

@@ -27,12 +27,12 @@ from sqlalchemy.engine import Connection, make_url
 from sqlalchemy.exc import ArgumentError, DBAPIError
 
 from model.types import IntArray
-from service.errors import StartupError, StoreCorruptError, StoreError, UnknownVersionError
+from service.errors import EmptyStoreError, StartupError, StoreCorruptError, StoreError, UnknownVersionError
 
 SCHEMA_VERSION = 1
 BUSY_TIMEOUT_MS = 5000
 CHECKED_AT_START_BYTES = 256 * 2**20
-"""A larger database is not read from end to end at every start; what is served is checked as it is read all the same."""
+"""A larger database is not read from end to end at every start; what is served is checked as it is read."""
 
 Kind = Literal["load", "train-step", "rollback"]
 
@@ -268,7 +268,7 @@ class Reader:
         found = int(self._connection.execute(sa.select(store_table.c.schema_version)).scalar_one())
         if found > SCHEMA_VERSION:
             raise StartupError(
-                f"the store was made by a newer release: its schema is {found}, this release knows up to {SCHEMA_VERSION}"
+                f"the store was made by a newer release: its schema is {found}, this one knows up to {SCHEMA_VERSION}"
             )
         return found
 
@@ -276,12 +276,13 @@ class Reader:
         """The shape that the store began with, such as 784-50-10."""
         return str(self._connection.execute(sa.select(store_table.c.network_shape)).scalar_one())
 
-    def bounds(self) -> tuple[int, int]:
-        """The oldest version that is kept and the newest; (0, 0) for an empty log."""
-        oldest, newest = self._connection.execute(
-            sa.select(sa.func.min(versions_table.c.model_version), sa.func.max(versions_table.c.model_version))
-        ).one()
-        return oldest or 0, newest or 0
+    def newest(self) -> int:
+        """The newest version, 0 for an empty log."""
+        return self._connection.exec_driver_sql(HEAD).scalar() or 0
+
+    def oldest(self) -> int:
+        """The oldest version that is kept. On its own: asked for both ends at once, SQLite reads the whole table."""
+        return self._connection.execute(sa.select(sa.func.min(versions_table.c.model_version))).scalar() or 0
 
     def latest_snapshot(self, after: int, until: int) -> tuple[int, bytes] | None:
         """The newest snapshot of a version in after + 1 … until: its version and its weights file."""
@@ -313,7 +314,7 @@ class Reader:
             sa.select(*RECORD_COLUMNS).where(versions_table.c.model_version == model_version)
         ).one_or_none()
         if row is None:
-            raise UnknownVersionError(model_version, *self.bounds())
+            raise UnknownVersionError(model_version, self.oldest(), self.newest())
         return Version(*row)
 
     def versions(self, limit: int, before: int | None) -> list[Version]:
@@ -339,11 +340,14 @@ class Writer(Reader):
         self._keep_versions = keep_versions
 
     def migrate(self, network_shape: str | None) -> None:
-        """From whatever schema the database has to this release's. Raises StartupError as `schema_version` does."""
+        """From whatever schema the database has to this release's.
+
+        Raises StartupError as `schema_version` does, EmptyStoreError for a new store without a network.
+        """
         found = self.schema_version()
         if found == 0:
             if network_shape is None:
-                raise StartupError("the store is empty and there are no weights to begin with")
+                raise EmptyStoreError
             metadata.create_all(self._connection)
             self._connection.execute(
                 sa.insert(store_table).values(schema_version=SCHEMA_VERSION, network_shape=network_shape)
@@ -448,5 +452,3 @@ def stored_step(row: Any) -> Step:
     labels = np.frombuffer(row.labels, "<u1" if len(row.labels) == row.count else "<u4")
     pixels = np.frombuffer(row.pixels, row.pixel_type).reshape(row.count, -1)
     return Step(row.model_version, row.learning_rate, Examples(pixels, labels.astype(np.intp)))
-
-

@@ -70,13 +70,16 @@ def checked_labels(labels: Sequence[Any] | NDArray[Any], count: int, classes: in
         return _checked_numbers(np.asarray(labels), classes, location)
     for i, row in enumerate(labels):
         if len(row) != classes:
-            raise BadInput((*location, i), f"a one-hot label of {len(row)} numbers: expected {classes}, one for each class")
+            raise BadInput(
+                (*location, i), f"a one-hot label of {len(row)} numbers: expected {classes}, one for each class"
+            )
     rows = np.asarray(labels)
     ones = rows == 1
     wrong = ~((ones | (rows == 0)).all(axis=1) & (ones.sum(axis=1) == 1))
     if wrong.any():
         raise BadInput((*location, int(wrong.argmax())), "not a one-hot label: expected a single 1 and otherwise 0")
-    return ones.argmax(axis=1)
+    numbers: IntArray = ones.argmax(axis=1)
+    return numbers
 
 
 def _checked_numbers(labels: NDArray[Any], classes: int, location: Location) -> IntArray:
@@ -84,4 +87,5 @@ def _checked_numbers(labels: NDArray[Any], classes: int, location: Location) -> 
     if wrong.any():
         i = int(wrong.argmax())
         raise BadInput((*location, i), f"the label is {labels[i]}: expected a class number, 0…{classes - 1}")
-    return labels.astype(np.intp)
+    numbers: IntArray = labels.astype(np.intp)
+    return numbers

@@ -56,9 +56,8 @@ def pixels_of(request: ImagesRequest, weights: Weights) -> NDArray[Any]:
         return ("image",) if one_image else ("images", n)
 
     def locate(n: int, i: int) -> Location:
-        if isinstance(images[n][0], list):
-            return (*base(n), *divmod(i, len(images[n][0])))
-        return (*base(n), i)
+        first = images[n][0]
+        return (*base(n), *divmod(i, len(first))) if isinstance(first, list) else (*base(n), i)
 
     flat = [flattened(image, weights, base(n)) for n, image in enumerate(images)]
     return checked_float_pixels(np.array(flat, np.float64), request.pixel_max, locate)

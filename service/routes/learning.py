@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING
 
 from flask import Blueprint, Response, request
 
-from service.answers import digest, json_answer, train_step_answer
+from service.answers import digest, train_step_answer
 from service.images import read_labelled
 from service.learner import IdempotencyKey
 from service.problems import BadInput
@@ -29,7 +29,7 @@ def blueprint(service: "Service") -> Blueprint:
             raise BadInput(("learning_rate",), "given twice, in the body and in the query")
         learning_rate = query.learning_rate or labelled.learning_rate or service.settings.learning_rate
         examples = Examples(labelled.pixels, labelled.labels)
-        return json_answer(train_step_answer(service.learner.train_step(examples, learning_rate, idempotency_key())))
+        return train_step_answer(service.learner.train_step(examples, learning_rate, idempotency_key()))
 
     return routes
 

@@ -24,16 +24,15 @@ def blueprint(service: "Service") -> Blueprint:
     @routes.post("/predict")
     def predict() -> Response:
         query = read_query(request, PredictQuery)
-        if query.model_version is None:
-            model = service.replica.newest()
-        else:
-            model = service.replica.at(query.model_version)
+        version = query.model_version
+        model = service.replica.newest() if version is None else service.replica.at(version)
         images = read_images(request, model.weights)
         probabilities = softmax(model.network.predict(pixels_to_input(images.pixels)))
         return json_answer(
-            PredictAnswer.model_construct(
-                labels=probabilities.argmax(axis=1), probabilities=probabilities, model_version=model.version
-            )
+            PredictAnswer,
+            labels=probabilities.argmax(axis=1),
+            probabilities=probabilities,
+            model_version=model.version,
         )
 
     @routes.post("/accuracy")
@@ -45,13 +44,12 @@ def blueprint(service: "Service") -> Blueprint:
         confusion_matrix = np.zeros((classes, classes), np.int64)
         np.add.at(confusion_matrix, (labelled.labels, logits.argmax(axis=1)), 1)
         return json_answer(
-            AccuracyAnswer.model_construct(
-                accuracy=accuracy_of(logits, labelled.labels),
-                loss=SoftmaxWithLoss().forward(logits, labelled.labels),
-                count=len(labelled.labels),
-                confusion_matrix=confusion_matrix,
-                model_version=model.version,
-            )
+            AccuracyAnswer,
+            accuracy=accuracy_of(logits, labelled.labels),
+            loss=SoftmaxWithLoss().forward(logits, labelled.labels),
+            count=len(labelled.labels),
+            confusion_matrix=confusion_matrix,
+            model_version=model.version,
         )
 
     return routes

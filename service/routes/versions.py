@@ -4,9 +4,9 @@ from typing import TYPE_CHECKING
 
 from flask import Blueprint, Response, request
 
-from service.answers import json_answer, version_answer
+from service.answers import versions_answer
 from service.queries import read_query
-from service.schemas import VersionsAnswer, VersionsQuery
+from service.schemas import VersionsQuery
 
 if TYPE_CHECKING:
     from service.app import Service
@@ -22,6 +22,6 @@ def blueprint(service: "Service") -> Blueprint:
             found = reader.versions(query.limit + 1, query.before)
         page = found[: query.limit]
         next_before = page[-1].model_version if len(found) > query.limit else None
-        return json_answer(VersionsAnswer(versions=[version_answer(each) for each in page], next_before=next_before))
+        return versions_answer(page, next_before)
 
     return routes

@@ -1,0 +1,90 @@
+"""What crosses processes: several gunicorn workers behind one port."""
+
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.conftest import as_json, random_batch
+from tests.processes.conftest import MakeServer
+
+
+def test_a_step_on_one_worker_is_seen_by_every_other(make_server: MakeServer) -> None:
+    """Each request comes on a connection of its own, so they spread over the workers."""
+    server = make_server(workers=2).start()
+    x, t = random_batch(4)
+    assert len(server.workers()) == 2
+    for _ in range(25):
+        version = server.post("/train-step", as_json(x, t)).json()["model_version"]
+        answers = [server.predict(x) for _ in range(6)]
+        assert {each["model_version"] for each in answers} == {version}
+        assert len({str(each["probabilities"]) for each in answers}) == 1
+
+
+def test_what_one_worker_learnt_another_answers_with(make_server: MakeServer) -> None:
+    """One worker is stopped while the other one learns, then the other way round."""
+    server = make_server(workers=2).start()
+    x, t = random_batch(1)
+    first, second = server.workers()
+    version = 1
+    for learns, answers in ((first, second), (second, first)) * 3:
+        os.kill(answers, signal.SIGSTOP)
+        version = server.post("/train-step", as_json(x, t)).json()["model_version"]
+        os.kill(learns, signal.SIGSTOP)
+        os.kill(answers, signal.SIGCONT)
+        assert server.predict(x)["model_version"] == version
+        os.kill(learns, signal.SIGCONT)
+    assert version == 7
+
+
+def test_a_restart_goes_on_from_the_newest_version(make_server: MakeServer) -> None:
+    server = make_server().start()
+    x, t = random_batch(4)
+    for _ in range(5):
+        server.post("/train-step", as_json(x, t))
+    before = server.predict(x)
+    assert server.stop() == 0
+    assert make_server().start().predict(x) == before
+
+
+def test_a_bare_gunicorn_serves_too(make_server: MakeServer) -> None:
+    server = make_server()
+    server.start([sys.executable, "-m", "gunicorn", "-b", f"127.0.0.1:{server.port}", "service.wsgi:app"])
+    assert server.predict(random_batch(1)[0])["model_version"] == 1
+
+
+@pytest.mark.parametrize("bare", [False, True], ids=["twolayernet serve", "gunicorn"])
+def test_no_weights_and_no_store_is_one_clear_line(make_server: MakeServer, bare: bool) -> None:
+    server = make_server(TWOLAYERNET_WEIGHTS="nowhere.npz")
+    gunicorn = [sys.executable, "-m", "gunicorn", "-b", f"127.0.0.1:{server.port}", "service.wsgi:app"]
+    process = server.launch(gunicorn if bare else None)
+    assert process.wait(timeout=20) == (4 if bare else 2)
+    assert "nowhere.npz does not exist" in server.log
+    assert "Traceback" not in server.log
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [("PORT", "http"), ("WORKERS", "0"), ("STORE", "twolayernet.db"), ("STORE", "sqlite://"), ("LEARNING_RATE", "-1")],
+)
+def test_a_setting_that_makes_no_sense_is_one_clear_line(make_server: MakeServer, name: str, value: str) -> None:
+    server = make_server(**{f"TWOLAYERNET_{name}": value})
+    assert server.launch().wait(timeout=20) == 2
+    assert "Traceback" not in server.log
+    assert ("store" if name == "STORE" else f"TWOLAYERNET_{name}") in server.log
+
+
+def test_train_then_serve_what_was_trained(make_server: MakeServer, tmp_path: Path) -> None:
+    server = make_server()
+    trained = subprocess.run(
+        [sys.executable, "-m", "service.cli", "train", "--epochs", "2", "--out", str(tmp_path / "weights.npz")],
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert "test accuracy" in trained.stdout
+    server.start()
+    assert server.predict(random_batch(1)[0])["model_version"] == 1

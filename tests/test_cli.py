@@ -1,0 +1,108 @@
+"""The command as a person uses it, in processes of its own."""
+
+import json
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from model import weights as weights_file
+from model.datasets import load_dataset
+from model.training import as_input
+
+MNIST = Path(__file__).parents[2] / "shared" / "mnist"
+"""The four files, on machines that have them."""
+
+
+def twolayernet(*arguments: str | Path, cwd: Path | None = None) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "service.cli", *map(str, arguments)]
+    return subprocess.run(command, cwd=cwd, capture_output=True, text=True, check=False, timeout=100)
+
+
+def test_training_on_the_packaged_digits_reaches_93_percent(tmp_path: Path) -> None:
+    trained = twolayernet("train", cwd=tmp_path)
+    assert trained.returncode == 0, trained.stderr
+    assert "weights: weights.npz" in trained.stdout
+    assert "validation" in trained.stderr
+    network = weights_file.load(tmp_path / "weights.npz").network()
+    accuracy = network.accuracy(*as_input(load_dataset("digits").test))
+    assert accuracy >= 0.93
+    assert f"{accuracy:.2%}" in trained.stdout
+    evaluated = twolayernet("evaluate", "--weights", tmp_path / "weights.npz")
+    assert f"test accuracy {accuracy:.2%}" in evaluated.stdout
+
+
+@pytest.mark.skipif(not MNIST.is_dir(), reason="full MNIST is not on this machine")
+def test_training_on_full_mnist_reaches_98_percent(tmp_path: Path) -> None:
+    trained = twolayernet("train", "--data", MNIST, "--out", tmp_path / "w.npz")
+    accuracy = weights_file.load(tmp_path / "w.npz").network().accuracy(*as_input(load_dataset(str(MNIST)).test))
+    assert accuracy >= 0.975, trained.stdout
+
+
+def test_the_same_seed_gives_the_same_file_to_the_bit(tmp_path: Path) -> None:
+    files = []
+    for name, seed in (("a", 1), ("b", 1), ("c", 2)):
+        twolayernet("train", "--epochs", "2", "--seed", str(seed), "--out", tmp_path / name)
+        files.append((tmp_path / name).read_bytes())
+    assert files[0] == files[1]
+    assert files[0] != files[2]
+
+
+def test_interrupted_it_saves_what_it_has(tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "service.cli", "train", "--epochs", "100000"]
+    progress = tmp_path / "progress"
+    with open(progress, "w") as stderr:
+        process = subprocess.Popen(command, cwd=tmp_path, stderr=stderr, stdout=subprocess.PIPE, text=True)
+    deadline = time.monotonic() + 30
+    while "validation" not in progress.read_text():
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+    process.send_signal(signal.SIGINT)
+    out, _ = process.communicate(timeout=20)
+    assert process.returncode == 130
+    assert "weights: weights.npz" in out
+    weights = weights_file.load(tmp_path / "weights.npz")
+    assert 0 < weights.training["epochs_done"] < 100000
+
+
+def test_the_weights_file_says_how_it_was_made(tmp_path: Path) -> None:
+    twolayernet("train", "--epochs", "1", "--activation", "sigmoid", "--hidden", "20", "--out", tmp_path / "w.npz")
+    with np.load(tmp_path / "w.npz") as arrays:
+        assert arrays["W1"].shape == (784, 20)
+        settings = json.loads(str(arrays["settings"]))
+    assert settings["activation"] == "sigmoid"
+    assert settings["image_shape"] == [28, 28]
+    assert settings["training"]["dataset"] == "digits"
+
+
+def test_gradcheck_prints_every_parameter_and_fails_above_the_tolerance() -> None:
+    for activation in ("relu", "sigmoid"):
+        passed = twolayernet("gradcheck", "--activation", activation)
+        assert passed.returncode == 0, passed.stderr
+        assert len(passed.stdout.splitlines()) == 8
+    failed = twolayernet("gradcheck", "--tolerance", "1e-15")
+    assert failed.returncode == 1
+    assert "above the tolerance" in failed.stderr
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["train", "--data", "nowhere"], "nowhere is not a folder"),
+        (["train", "--out", "nowhere/w.npz"], "its folder does not exist"),
+        (["train", "--hidden", "0"], "--hidden"),
+        (["train", "--learning-rate", "0"], "--learning-rate"),
+        (["evaluate", "--weights", "nowhere.npz"], "nowhere.npz can't be read"),
+        (["evaluate"], "--weights"),
+        (["train", "--data", "."], "has no train-images-idx3-ubyte"),
+    ],
+)
+def test_a_mistake_is_one_clear_line_and_exit_code_2(tmp_path: Path, arguments: list[str], message: str) -> None:
+    result = twolayernet(*arguments, cwd=tmp_path)
+    assert result.returncode == 2
+    assert message in result.stderr
+    assert "Traceback" not in result.stderr
