@@ -1,4 +1,4 @@
-"""Print a request body of handwritten digits that the network was not trained on: `python examples/digits.py 3 --labels`."""
+"""Print a request body of handwritten digits that the network was not trained on."""
 
 import argparse
 import json

@@ -12,6 +12,8 @@ from pydantic import BaseModel
 from service.schemas import TrainStepAnswer, VersionAnswer, VersionsAnswer
 from service.step_log import Version
 
+NPZ = "application/x-npz"
+
 
 def json_answer(schema: type[BaseModel], **fields: Any) -> Response:
     """The fields, as the schema describes them. Arrays are written as they are: pydantic need not go through numbers
@@ -29,6 +31,16 @@ def train_step_answer(version: Version) -> Response:
 
 def versions_answer(page: Sequence[Version], next_before: int | None) -> Response:
     return json_answer(VersionsAnswer, versions=[version_fields(each) for each in page], next_before=next_before)
+
+
+def version_answer(version: Version) -> Response:
+    return json_answer(VersionAnswer, **version_fields(version))
+
+
+def npz_answer(data: bytes, name: str, **headers: str) -> Response:
+    """An .npz file to keep."""
+    disposition = f'attachment; filename="{name}"'
+    return Response(data, mimetype=NPZ, headers={"Content-Disposition": disposition, **headers})
 
 
 def version_fields(version: Version) -> dict[str, Any]:

@@ -7,7 +7,7 @@ from flask import Flask
 from service import access, problems
 from service.learner import Learner
 from service.replica import Replica
-from service.routes import health, learning, prediction, versions
+from service.routes import health, learning, prediction, versions, weights
 from service.settings import Settings, load_settings
 from service.startup import open_log
 from service.step_log import StepLog
@@ -38,6 +38,6 @@ def create_app(settings: Settings | None = None) -> Flask:
     app.config["MAX_CONTENT_LENGTH"] = settings.max_body_bytes
     problems.register(app)
     access.register(app, settings)
-    for routes in (prediction, learning, versions, health):
+    for routes in (prediction, learning, versions, weights, health):
         app.register_blueprint(routes.blueprint(service))
     return app

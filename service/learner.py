@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from model import weights as weights_file
 from model.datasets import pixels_to_input
 from model.online import answers_stay_finite, online_step
-from model.weights import Weights
+from model.weights import Weights, WeightsError
 from service.errors import KeyReusedError
 from service.replica import Model, Replica, rebuild
 from service.step_log import Examples, StepLog, Version, Writer
@@ -19,10 +19,6 @@ class IdempotencyKey:
 
     key: str
     digest: bytes
-
-
-class WeightsRefusedError(ValueError):
-    """Weights that would not do in the place of those that are served; the message says why."""
 
 
 class Learner:
@@ -76,16 +72,15 @@ class Learner:
         return self._append(lambda writer: rebuild(writer, model_version).weights, source_version=model_version)
 
     def load(self, weights: Weights) -> Version:
-        """Append a version with weights from outside. Raises WeightsRefusedError, StoreError."""
-        if not answers_stay_finite(weights.params):
-            raise WeightsRefusedError("the weights are too large to compute with in float32")
+        """Append a version with weights from outside. Raises WeightsError, StoreError."""
+        check_answers_stay_finite(weights)
         served = self._replica.newest().weights
         for side, size, expected in (
             ("input", weights.input_size, served.input_size),
             ("output", weights.output_size, served.output_size),
         ):
             if size != expected:
-                raise WeightsRefusedError(f"the {side} size is {size}: the model that is served has {expected}")
+                raise WeightsError(f"the {side} size is {size}: the model that is served has {expected}")
         if weights.image_shape is None:
             weights = replace(weights, image_shape=served.image_shape)
         return self._append(lambda _: weights)
@@ -102,6 +97,12 @@ class Learner:
             append(writer, version, changed)
         self._replica.advance(changed)
         return version
+
+
+def check_answers_stay_finite(weights: Weights) -> None:
+    """Raises WeightsError."""
+    if not answers_stay_finite(weights.params):
+        raise WeightsError("the weights are too large to compute with in float32")
 
 
 def append(writer: Writer, version: Version, model: Model, examples: Examples | None = None) -> None:

@@ -1,12 +1,12 @@
-"""What stands behind the question mark, checked."""
+"""Queries, and JSON bodies without images, checked."""
 
 from typing import TypeVar
 
 import flask
 from pydantic import ValidationError
 
-from service.images.json_body import problem_of
-from service.problems import BadInput
+from service.images.json_body import parse, problem_of
+from service.problems import BadInput, Problem
 from service.schemas import Request
 
 AnyQuery = TypeVar("AnyQuery", bound=Request)
@@ -23,3 +23,12 @@ def read_query(request: flask.Request, schema: type[AnyQuery]) -> AnyQuery:
         return schema.model_validate(request.args.to_dict())
     except ValidationError as error:
         raise problem_of(error, ("query",)) from None
+
+
+def read_json(request: flask.Request, schema: type[AnyQuery]) -> AnyQuery:
+    """Raises Problem: 415 for another content type, 422."""
+    if request.mimetype != "application/json" and request.get_data():
+        raise Problem(
+            415, f"the content type {request.mimetype or '(none)'} is not understood: expected application/json"
+        )
+    return parse(request.get_data(), schema)

@@ -6,6 +6,7 @@ from pydantic import BaseModel, ConfigDict, Discriminator, Field, Tag, model_val
 
 LARGEST_LEARNING_RATE = 10.0
 MOST_VERSIONS_LISTED = 1000
+MOST_EXAMPLES_GIVEN = 10_000
 
 Pixel = Annotated[float, Field(strict=True, allow_inf_nan=False)]
 FlatImage = Annotated[list[Pixel], Field(fail_fast=True)]
@@ -78,6 +79,17 @@ class TrainStepQuery(Request):
     """learning_rate: for the bodies that have no place for it."""
 
     learning_rate: Annotated[float, Field(gt=0, le=LARGEST_LEARNING_RATE, allow_inf_nan=False)] | None = None
+
+
+class WeightsQuery(Request):
+    model_version: Annotated[int, Field(ge=1)] | None = None
+
+
+class ExamplesQuery(Request):
+    """after: a version, whose examples the client has; limit: images in one answer, though a step is never divided."""
+
+    after: Annotated[int, Field(ge=0)] = 0
+    limit: Annotated[int, Field(ge=1, le=MOST_EXAMPLES_GIVEN)] = MOST_EXAMPLES_GIVEN
 
 
 class VersionsQuery(Request):

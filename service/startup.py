@@ -3,10 +3,9 @@
 import time
 
 from model import weights as weights_file
-from model.online import answers_stay_finite
 from model.weights import Weights, WeightsError
 from service.errors import EmptyStoreError, StartupError
-from service.learner import append
+from service.learner import append, check_answers_stay_finite
 from service.replica import Model, follow
 from service.settings import Settings
 from service.step_log import StepLog, Version
@@ -34,12 +33,11 @@ def read_weights(settings: Settings) -> Weights | None:
     """The weights file; None where there is none. Raises StartupError for one that can't be used."""
     try:
         weights = weights_file.load(settings.weights)
+        check_answers_stay_finite(weights)
     except FileNotFoundError:
         return None
     except (OSError, WeightsError) as error:
         raise StartupError(f"the weights file can't be used: {error}") from error
-    if not answers_stay_finite(weights.params):
-        raise StartupError(f"the weights in {settings.weights} are too large to compute with in float32")
     return weights
 
 

@@ -308,6 +308,18 @@ class Reader:
         for row in rows:
             yield stored_step(row)
 
+    def examples(self, after: int, limit: int) -> list[Step]:
+        """The train-steps of versions above `after`, oldest first: whole ones, of `limit` images in all at the most,
+        but one at the least if there is any. Raises StoreCorruptError."""
+        found: list[Step] = []
+        total = 0
+        for step in self.steps(after, self.newest()):
+            total += len(step.examples.labels)
+            if found and total > limit:
+                break
+            found.append(step)
+        return found
+
     def version(self, model_version: int) -> Version:
         """Raises UnknownVersionError."""
         row = self._connection.execute(

@@ -1,16 +1,20 @@
-"""POST /train-step."""
+"""POST /train-step, /rollback; GET /examples."""
 
+import io
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
+import numpy as np
 from flask import Blueprint, Response, request
 
-from service.answers import digest, train_step_answer
+from model.datasets import pixels_to_input
+from service.answers import digest, npz_answer, train_step_answer, version_answer
 from service.images import read_labelled
 from service.learner import IdempotencyKey
 from service.problems import BadInput
-from service.queries import read_query
-from service.schemas import TrainStepQuery
-from service.step_log import Examples
+from service.queries import read_json, read_query
+from service.schemas import ExamplesQuery, RollbackRequest, TrainStepQuery
+from service.step_log import Examples, Step
 
 if TYPE_CHECKING:
     from service.app import Service
@@ -31,7 +35,31 @@ def blueprint(service: "Service") -> Blueprint:
         examples = Examples(labelled.pixels, labelled.labels)
         return train_step_answer(service.learner.train_step(examples, learning_rate, idempotency_key()))
 
+    @routes.post("/rollback")
+    def rollback() -> Response:
+        return version_answer(service.learner.rollback(read_json(request, RollbackRequest).model_version))
+
+    @routes.get("/examples")
+    def examples() -> Response:
+        query = read_query(request, ExamplesQuery)
+        features = service.replica.newest().weights.input_size
+        with service.log.reading() as reader:
+            steps = reader.examples(query.after, query.limit)
+        return npz_answer(examples_npz(steps, features), "examples.npz")
+
     return routes
+
+
+def examples_npz(steps: Sequence[Step], features: int) -> bytes:
+    """x: (n, features) float32 0…1, as the network took them; t: (n,) class numbers; model_version: (n,)."""
+    stream = io.BytesIO()
+    np.savez(
+        stream,
+        x=np.concatenate([np.empty((0, features), np.float32), *(pixels_to_input(s.examples.pixels) for s in steps)]),
+        t=np.concatenate([np.empty(0, np.int64), *(s.examples.labels for s in steps)]),
+        model_version=np.repeat([s.model_version for s in steps], [len(s.examples.labels) for s in steps]).astype("i8"),
+    )
+    return stream.getvalue()
 
 
 def idempotency_key() -> IdempotencyKey | None:
