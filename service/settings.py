@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from pydantic import Field, SecretStr, ValidationError
+from pydantic import Field, SecretStr, ValidationError, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from service.errors import StartupError
@@ -33,6 +33,12 @@ class Settings(BaseSettings):
     api_key: SecretStr | None = Field(None, description="Asked of what changes the model or hands out its data.")
     api_key_predict: SecretStr | None = Field(None, description="Asked of predict and accuracy.")
 
+    @model_validator(mode="after")
+    def _a_key_to_predict_but_none_to_train_is_a_mistake(self) -> "Settings":
+        if self.api_key_predict is not None and self.api_key is None:
+            raise ValueError(f"{PREFIX}API_KEY_PREDICT is set, but {PREFIX}API_KEY is not: anyone could train")
+        return self
+
 
 def load_settings() -> Settings:
     """The settings of the environment. Raises StartupError, one line that names the variable."""
@@ -41,4 +47,5 @@ def load_settings() -> Settings:
     except ValidationError as error:
         first = error.errors(include_input=False, include_url=False)[0]
         name = "_".join(str(part) for part in first["loc"]).upper()
-        raise StartupError(f"{PREFIX}{name}: {first['msg']}") from None
+        message = first["msg"].removeprefix("Value error, ")
+        raise StartupError(f"{PREFIX}{name}: {message}" if name else message) from None

@@ -26,7 +26,8 @@ def blueprint(service: "Service") -> Blueprint:
         data = weights_file.to_bytes(model.weights)
         answer = npz_answer(data, f"weights-{model.version}.npz", **{"X-Model-Version": str(model.version)})
         answer.set_etag(hashlib.sha256(data).hexdigest()[:32])
-        return answer.make_conditional(request)
+        answer.make_conditional(request)
+        return answer
 
     @routes.put("/weights")
     def put_weights() -> Response:

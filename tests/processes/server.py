@@ -91,7 +91,7 @@ class Server:
     def get(self, path: str, **options: Any) -> requests.Response:
         return requests.get(self.url + path, timeout=60, **options)
 
-    def post(self, path: str, body: object, **options: Any) -> requests.Response:
+    def post(self, path: str, body: Any, **options: Any) -> requests.Response:
         return requests.post(self.url + path, json=body, timeout=60, **options)
 
     def predict(self, x: Any) -> dict[str, Any]:

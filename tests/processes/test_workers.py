@@ -68,7 +68,14 @@ def test_no_weights_and_no_store_is_one_clear_line(make_server: MakeServer, bare
 
 @pytest.mark.parametrize(
     ("name", "value"),
-    [("PORT", "http"), ("WORKERS", "0"), ("STORE", "twolayernet.db"), ("STORE", "sqlite://"), ("LEARNING_RATE", "-1")],
+    [
+        ("PORT", "http"),
+        ("WORKERS", "0"),
+        ("STORE", "twolayernet.db"),
+        ("STORE", "sqlite://"),
+        ("LEARNING_RATE", "-1"),
+        ("API_KEY_PREDICT", "k"),
+    ],
 )
 def test_a_setting_that_makes_no_sense_is_one_clear_line(make_server: MakeServer, name: str, value: str) -> None:
     server = make_server(**{f"TWOLAYERNET_{name}": value})

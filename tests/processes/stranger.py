@@ -1,0 +1,94 @@
+"""Somebody who trusts nothing but HTTP and their own few lines of numpy: recomputes every version from the log.
+
+Uses only /weights, /versions and /examples, and none of the project's code.
+"""
+
+import io
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tests.processes.server import Server
+
+Params = dict[str, NDArray[np.float32]]
+
+
+def listed_versions(server: Server) -> list[dict[str, Any]]:
+    """All of /versions, oldest first."""
+    found: list[dict[str, Any]] = []
+    before: int | None = None
+    while True:
+        page = server.get("/versions", params={"limit": 700, **({"before": before} if before else {})}).json()
+        found += page["versions"]
+        before = page["next_before"]
+        if before is None:
+            return found[::-1]
+
+
+def all_examples(server: Server) -> dict[int, tuple[NDArray[np.float32], NDArray[np.int64]]]:
+    """All of /examples, by version."""
+    found: dict[int, tuple[NDArray[np.float32], NDArray[np.int64]]] = {}
+    after = 0
+    while True:
+        with np.load(io.BytesIO(server.get("/examples", params={"after": after, "limit": 5000}).content)) as page:
+            x, t, versions = page["x"], page["t"], page["model_version"]
+        if not len(t):
+            return found
+        for version in np.unique(versions):
+            found[int(version)] = (x[versions == version], t[versions == version])
+        after = int(versions[-1])
+
+
+def weights_of(server: Server, version: int) -> Params:
+    answer = server.get("/weights", params={"model_version": version})
+    assert answer.headers["X-Model-Version"] == str(version)
+    with np.load(io.BytesIO(answer.content)) as arrays:
+        return {name: arrays[name] for name in ("W1", "b1", "W2", "b2")}
+
+
+def recomputed(server: Server) -> Iterator[tuple[int, Params]]:
+    """Every version and its weights, from the first one's weights and the steps alone."""
+    examples = all_examples(server)
+    versions = listed_versions(server)
+    params: Params = {}
+    known: dict[int, Params] = {}
+    sources = {each["source_version"] for each in versions}
+    for number, version in enumerate(versions, 1):
+        assert version["model_version"] == number, "a version is missing or there twice"
+        if version["kind"] == "load":
+            params = weights_of(server, number)
+        elif version["kind"] == "rollback":
+            params = known[version["source_version"]]
+        else:
+            x, t = examples.pop(number)
+            assert len(t) == version["count"]
+            params = stepped(params, x, t, version["learning_rate"])
+        if number in sources:
+            known[number] = params
+        yield number, params
+    assert not examples
+
+
+def stepped(params: Params, x: NDArray[np.float32], t: NDArray[np.int64], rate: float) -> Params:
+    """w - rate * gradient, in float64 inside, float32 at the end."""
+    w1, b1, w2, b2 = (params[name].astype(np.float64) for name in ("W1", "b1", "W2", "b2"))
+    a = x @ w1 + b1
+    z = np.maximum(a, 0)
+    y = softmax(z @ w2 + b2)
+    y[np.arange(len(t)), t] -= 1
+    y /= len(t)
+    back = (y @ w2.T) * (a > 0)
+    gradient = {"W1": x.T @ back, "b1": back.sum(0), "W2": z.T @ y, "b2": y.sum(0)}
+    return {name: (params[name] - rate * gradient[name]).astype(np.float32) for name in params}
+
+
+def probabilities(params: Params, x: NDArray[np.float32]) -> NDArray[np.float64]:
+    return softmax(np.maximum(x @ params["W1"] + params["b1"], 0) @ params["W2"] + params["b2"])
+
+
+def softmax(logits: NDArray[Any]) -> NDArray[np.float64]:
+    exponential = np.exp(logits.astype(np.float64) - logits.max(axis=1, keepdims=True))
+    result: NDArray[np.float64] = exponential / exponential.sum(axis=1, keepdims=True)
+    return result

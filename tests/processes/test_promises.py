@@ -1,0 +1,193 @@
+"""The promises, under load and under fire: real workers, a real file, real signals."""
+
+import os
+import random
+import signal
+import sqlite3
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+import requests
+
+from service.replica import Replica
+from service.step_log import StepLog
+from tests.conftest import as_json, random_batch
+from tests.processes import stranger
+from tests.processes.clients import LOOKED_AT, Clients, Seen, mark_of
+from tests.processes.conftest import MakeServer
+from tests.processes.server import Server
+
+
+@pytest.mark.parametrize("steps", [240, pytest.param(2000, marks=pytest.mark.long)])
+@pytest.mark.parametrize("workers", [1, 4])
+def test_serial_whole_and_visible(make_server: MakeServer, workers: int, steps: int) -> None:
+    server = make_server(workers=workers, TWOLAYERNET_SNAPSHOT_EVERY="100").start()
+    clients = Clients(server)
+    clients.predict(2)
+    clients.train(clients=8, steps=steps)
+    seen = clients.finish()
+    assert not seen.wrong, seen.wrong[:3]
+    assert len(seen.acknowledged) == steps
+    assert len(seen.predictions) > steps / 20
+
+    assert sorted(answer["model_version"] for answer in seen.acknowledged.values()) == list(range(2, steps + 2))
+    check_recomputed(server, seen)
+    check_to_the_bit(server)
+    assert server.stop() == 0
+
+
+def check_recomputed(server: Server, seen: Seen) -> None:
+    """A stranger's recomputation gives every snapshot, the head, and every prediction."""
+    head = len(stranger.listed_versions(server))
+    looked_at = (LOOKED_AT / 255).astype(np.float32)
+    answers: dict[int, set[str]] = {}
+    for _, prediction in seen.predictions:
+        answers.setdefault(prediction["model_version"], set()).add(str(prediction["probabilities"]))
+    assert all(len(each) == 1 for each in answers.values()), "two answers from one version differ"
+    by_version = {prediction["model_version"]: prediction["probabilities"] for _, prediction in seen.predictions}
+    for version, params in stranger.recomputed(server):
+        if version in by_version:
+            expected = stranger.probabilities(params, looked_at)
+            assert np.array(by_version[version]) == pytest.approx(expected, abs=1e-5), version
+        if version % 100 == 0 or version == head:
+            served = stranger.weights_of(server, version)
+            for name, each in served.items():
+                assert each == pytest.approx(params[name], abs=1e-5), (version, name)
+
+
+def check_to_the_bit(server: Server) -> None:
+    """The project's own code, replaying from version 1 without snapshots, gives the head to the bit."""
+    path = server.folder / "store.db"
+    log = StepLog(f"sqlite:///{path}")
+    head = Replica(log).newest()
+    served = stranger.weights_of(server, head.version)
+    with sqlite3.connect(path) as copy, sqlite3.connect(server.folder / "replayed.db") as target:
+        copy.backup(target)
+        target.execute("DELETE FROM snapshots WHERE model_version > 1")
+        target.commit()
+    replayed = Replica(StepLog(f"sqlite:///{server.folder}/replayed.db")).newest()
+    assert replayed.version == head.version
+    for name, each in served.items():
+        assert (each == replayed.weights.params[name]).all()
+        assert (each == head.weights.params[name]).all()
+
+
+@pytest.mark.parametrize("rounds", [4, pytest.param(60, marks=pytest.mark.long)])
+def test_durable_through_kill_9_at_any_moment(make_server: MakeServer, rounds: int) -> None:
+    """Half of the rounds kill one worker, the other half every process."""
+    seen = Seen()
+    server = make_server(workers=2, TWOLAYERNET_SNAPSHOT_EVERY="50").start()
+    for round_ in range(rounds):
+        clients = Clients(server, seen)
+        clients.predict(1)
+        clients.train(clients=6, steps=10**6, first_mark=round_ * 10**6, largest=8)
+        time.sleep(random.uniform(0.05, 0.6))
+        if round_ % 2:
+            os.kill(random.choice(server.workers()), signal.SIGKILL)
+            time.sleep(random.uniform(0, 0.3))
+            clients.stop()
+        else:
+            server.kill()
+            clients.stop()
+            check_integrity(server.folder)
+            server.start()
+        check_nothing_lost(server, seen)
+    assert not seen.wrong, seen.wrong[:3]
+    assert len(seen.acknowledged) > rounds * 5
+    check_recomputed(server, Seen())
+    check_to_the_bit(server)
+    print(f"{rounds} kills, {len(seen.acknowledged)} acknowledged, {len(seen.unanswered)} unanswered")
+
+
+def check_integrity(folder: Path) -> None:
+    with sqlite3.connect(folder / "store.db") as connection:
+        assert connection.execute("PRAGMA integrity_check").fetchall() == [("ok",)]
+    connection.close()
+
+
+def check_nothing_lost(server: Server, seen: Seen) -> None:
+    """Every acknowledged step is there once, as it was acknowledged; the others are there wholly or not at all."""
+    versions = {each["model_version"]: each for each in stranger.listed_versions(server)}
+    found: dict[int, int] = {}
+    for version, (x, t) in stranger.all_examples(server).items():
+        assert len(t) == versions[version]["count"]
+        assert mark_of(x) not in found, "a step is there twice"
+        found[mark_of(x)] = version
+    for mark, answer in seen.acknowledged.items():
+        assert found[mark] == answer["model_version"]
+        assert versions[found[mark]]["loss"] == answer["loss"]
+    assert set(found) <= set(seen.acknowledged) | seen.unanswered
+
+
+def test_once_when_several_workers_get_the_same_key_at_the_same_time(make_server: MakeServer) -> None:
+    server = make_server(workers=4).start()
+    for round_ in range(20):
+        seen = answers_to_the_same_request(server, f"lesson {round_}", round_)
+        assert len(seen) == 8
+        assert len(set(seen)) == 1
+    assert len(stranger.listed_versions(server)) == 21
+
+
+def answers_to_the_same_request(server: Server, key: str, seed: int) -> list[str]:
+    from concurrent.futures import ThreadPoolExecutor
+
+    body = as_json(*random_batch(2, seed))
+
+    def ask(_: int) -> str:
+        answer = server.post("/train-step", body, headers={"Idempotency-Key": key})
+        assert answer.status_code == 200, answer.text
+        return answer.text
+
+    with ThreadPoolExecutor(8) as pool:
+        return list(pool.map(ask, range(8)))
+
+
+@pytest.mark.parametrize("rounds", [3, pytest.param(25, marks=pytest.mark.long)])
+def test_once_across_a_kill(make_server: MakeServer, rounds: int) -> None:
+    """A client that got no answer asks again with the same key, after a restart, until it gets one."""
+    server = make_server(workers=2).start()
+    for round_ in range(rounds):
+        clients = []
+        for client in range(4):
+            clients.append((f"{round_}-{client}", as_json(*random_batch(3, round_ * 10 + client))))
+        from concurrent.futures import ThreadPoolExecutor
+
+        with ThreadPoolExecutor(4) as pool:
+            tries = [pool.submit(try_once, server, key, body) for key, body in clients]
+            time.sleep(random.uniform(0, 0.02))
+            server.kill()
+            first = [each.result() for each in tries]
+        server.start()
+        for (key, body), answer in zip(clients, first, strict=True):
+            again = server.post("/train-step", body, headers={"Idempotency-Key": key})
+            assert again.status_code == 200
+            assert answer is None or again.json() == answer
+    assert len(stranger.listed_versions(server)) == 1 + 4 * rounds
+
+
+def try_once(server: Server, key: str, body: dict[str, object]) -> object:
+    try:
+        answer = server.post("/train-step", body, headers={"Idempotency-Key": key})
+    except requests.RequestException:
+        return None
+    assert answer.status_code == 200
+    return answer.json()
+
+
+def test_sigterm_finishes_what_is_under_way_and_loses_nothing(make_server: MakeServer) -> None:
+    server = make_server(workers=2).start()
+    seen = Seen()
+    for round_ in range(2):
+        clients = Clients(server, seen)
+        clients.train(clients=6, steps=10**6, first_mark=round_ * 10**6)
+        time.sleep(0.4)
+        assert server.stop() == 0
+        clients.stop()
+        server.start()
+        check_nothing_lost(server, seen)
+    assert not seen.wrong, seen.wrong[:3]
+    # A request that a stopping worker had taken was answered; the rest was refused before it began.
+    in_log = len(stranger.listed_versions(server)) - 1
+    assert in_log == len(seen.acknowledged)
