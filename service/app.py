@@ -40,4 +40,5 @@ def create_app(settings: Settings | None = None) -> Flask:
     access.register(app, settings)
     for routes in (prediction, learning, versions, weights, health):
         app.register_blueprint(routes.blueprint(service))
+    log.release()  # gunicorn may fork now
     return app

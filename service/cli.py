@@ -176,19 +176,17 @@ def from_environment(name: str, help_text: str) -> Callable[[Command], Command]:
 @from_environment("store", "Database URL of the log; sqlite:///twolayernet.db unless set.")
 def serve(**options: str | None) -> None:
     """Serve the model with gunicorn."""
-    from service.errors import StoreError
-    from service.startup import open_log
+    from gunicorn.app.wsgiapp import run
 
     for name, value in options.items():
         if value is not None:
             os.environ[PREFIX + name.removeprefix("setting_").upper()] = value
     try:
-        settings = load_settings()
-        open_log(settings)
-    except (StartupError, StoreError) as error:
+        load_settings()
+    except StartupError as error:
         fail(error)
-    gunicorn = [sys.executable, "-m", "gunicorn", "-c", "python:service.gunicorn_conf", "service.wsgi:app"]
-    os.execv(gunicorn[0], gunicorn)
+    sys.argv = ["gunicorn", "-c", "python:service.gunicorn_conf", "service.wsgi:app"]
+    run()
 
 
 if __name__ == "__main__":

@@ -14,6 +14,7 @@ bind = f"{_host}:{_settings.port}"
 workers = _settings.workers
 threads = _settings.threads
 worker_class = "gthread"
+preload_app = True  # one start-up for all workers: one that has to be replaced is there at once
 keepalive = 30
 graceful_timeout = 30
 control_socket_disable = True

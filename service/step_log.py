@@ -168,6 +168,13 @@ class StepLog:
             self._of_this_thread.cursor = driver.cursor()
         return connection
 
+    def release(self) -> None:
+        """Close this thread's connection, so that a fork does not carry it over; the next call opens another."""
+        connection: Connection | None = getattr(self._of_this_thread, "connection", None)
+        if connection is not None:
+            self._of_this_thread = threading.local()
+            connection.close()
+
     def head(self) -> int:
         """The newest version, 0 when there is none. Raises StoreError."""
         try:

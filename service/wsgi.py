@@ -6,7 +6,7 @@ from service.app import create_app
 from service.errors import StartupError, StoreError
 
 GUNICORN_APP_LOAD_ERROR = 4
-"""The exit code by which a worker tells gunicorn not to start another."""
+"""The exit code that tells gunicorn not to try again."""
 
 try:
     app = create_app()

@@ -65,7 +65,7 @@ def random_batch(count: int, seed: int = 0) -> tuple[np.ndarray, IntArray]:
     return random.integers(0, 256, (count, FEATURES), dtype=np.uint8), random.integers(0, CLASSES, count)
 
 
-def as_json(x: np.ndarray, t: IntArray | None = None, **more: object) -> dict[str, object]:
+def as_json(x: np.ndarray, t: IntArray | None = None, **more: Any) -> dict[str, Any]:
     """A request body of images of bytes."""
-    labels = {} if t is None else {"labels": t.tolist()}
+    labels: dict[str, Any] = {} if t is None else {"labels": t.tolist()}
     return {"images": x.tolist(), "pixel_max": 255, **labels, **more}

@@ -5,6 +5,7 @@ import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -56,7 +57,7 @@ class Clients:
         """`steps` in all, divided among the clients."""
         for client in range(clients):
             marks = range(first_mark + client, first_mark + steps, clients)
-            self._start(self._trainers, lambda session, marks=marks: self._train(session, marks, largest))
+            self._start(self._trainers, partial(self._train, marks=marks, largest=largest))
 
     def predict(self, clients: int) -> None:
         for _ in range(clients):

@@ -64,10 +64,12 @@ class Server:
         while time.monotonic() < give_up:
             assert process.poll() is None, self.log
             try:
-                if requests.get(f"{self.url}/readyz", timeout=5).status_code == 200:
+                ready = requests.get(f"{self.url}/readyz", timeout=5).status_code == 200
+                if ready and len(self.workers()) == int(self.environment["TWOLAYERNET_WORKERS"]):
                     return self
             except requests.ConnectionError:
-                time.sleep(0.02)
+                pass
+            time.sleep(0.02)
         raise AssertionError(f"not ready in {READY_SECONDS} s: {self.log}")
 
     def workers(self) -> list[int]:

@@ -5,6 +5,7 @@ import random
 import signal
 import sqlite3
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -131,8 +132,6 @@ def test_once_when_several_workers_get_the_same_key_at_the_same_time(make_server
 
 
 def answers_to_the_same_request(server: Server, key: str, seed: int) -> list[str]:
-    from concurrent.futures import ThreadPoolExecutor
-
     body = as_json(*random_batch(2, seed))
 
     def ask(_: int) -> str:
@@ -149,11 +148,7 @@ def test_once_across_a_kill(make_server: MakeServer, rounds: int) -> None:
     """A client that got no answer asks again with the same key, after a restart, until it gets one."""
     server = make_server(workers=2).start()
     for round_ in range(rounds):
-        clients = []
-        for client in range(4):
-            clients.append((f"{round_}-{client}", as_json(*random_batch(3, round_ * 10 + client))))
-        from concurrent.futures import ThreadPoolExecutor
-
+        clients = [(f"{round_}-{client}", as_json(*random_batch(3, round_ * 10 + client))) for client in range(4)]
         with ThreadPoolExecutor(4) as pool:
             tries = [pool.submit(try_once, server, key, body) for key, body in clients]
             time.sleep(random.uniform(0, 0.02))

@@ -1,0 +1,155 @@
+"""Stores that can't be used: each is said in one clear line, and nothing false is served."""
+
+import os
+import resource
+import sqlite3
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from model import TwoLayerNet
+from model import weights as weights_file
+from model.weights import Weights
+from tests.conftest import as_json, random_batch
+from tests.processes.conftest import MakeServer
+from tests.processes.server import Server
+
+X, T = random_batch(8)
+
+
+def learn(server: Server, steps: int) -> None:
+    for seed in range(steps):
+        assert server.post("/train-step", as_json(*random_batch(4, seed))).status_code == 200
+
+
+def refused(server: Server) -> str:
+    """What a service that does not start has to say: one line."""
+    assert server.launch().wait(timeout=20) == 4
+    [line] = [each for each in server.log.splitlines() if each.startswith("twolayernet: ")]
+    assert "Traceback" not in server.log
+    return line
+
+
+def overwrite(path: Path, at: int, data: bytes) -> None:
+    with open(path, "r+b") as file:
+        file.seek(at)
+        file.write(data)
+
+
+@pytest.fixture
+def stopped(make_server: MakeServer) -> Server:
+    """A service that has learnt a little and is stopped: its store is one file."""
+    server = make_server(TWOLAYERNET_SNAPSHOT_EVERY="10").start()
+    learn(server, 25)
+    assert server.stop() == 0
+    with sqlite3.connect(server.folder / "store.db") as connection:
+        connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+    connection.close()
+    return server
+
+
+def test_a_store_of_a_newer_release_is_refused(stopped: Server) -> None:
+    with sqlite3.connect(stopped.folder / "store.db") as connection:
+        connection.execute("UPDATE store SET schema_version = 99")
+    assert "made by a newer release: its schema is 99" in refused(stopped)
+
+
+def test_a_database_of_something_else_is_refused_and_not_touched(stopped: Server) -> None:
+    (stopped.folder / "store.db").unlink()
+    with sqlite3.connect(stopped.folder / "store.db") as connection:
+        connection.execute("CREATE TABLE accounts (name TEXT)")
+    assert "a database of something else: it has the tables accounts" in refused(stopped)
+
+
+def test_a_store_for_another_network_shape_is_refused(stopped: Server) -> None:
+    network = TwoLayerNet(784, 60, 10, seed=0, dtype=np.float32)
+    weights_file.save(stopped.folder / "weights.npz", Weights(network.params))
+    assert "is for a 784-50-10 network, but" in refused(stopped)
+    (stopped.folder / "weights.npz").unlink()
+    assert stopped.start().predict(X)["model_version"] == 26
+
+
+def test_a_damaged_weights_file_is_refused(stopped: Server) -> None:
+    (stopped.folder / "weights.npz").write_bytes(b"PK")
+    assert "weights.npz: not a .npz file" in refused(stopped)
+
+
+@pytest.mark.parametrize("what", ["torn", "header", "tree", "not a database"])
+def test_a_corrupt_database_is_refused(stopped: Server, what: str) -> None:
+    path = stopped.folder / "store.db"
+    size = path.stat().st_size
+    if what == "torn":
+        os.truncate(path, size // 2)
+    elif what == "header":
+        overwrite(path, 0, os.urandom(100))
+    elif what == "tree":
+        overwrite(path, 4096, os.urandom(4096 * 3))
+    else:
+        path.write_bytes(b"nothing" * 1000)
+    assert "corrupt" in refused(stopped)
+
+
+def test_a_step_that_is_not_what_was_written_is_never_served(stopped: Server) -> None:
+    """The newest steps have other pixels in the same structure: only the checksum can tell."""
+    with sqlite3.connect(stopped.folder / "store.db") as connection:
+        connection.execute("UPDATE versions SET pixels = zeroblob(length(pixels)) WHERE model_version = 24")
+    assert "version 24 is corrupt" in refused(stopped)
+
+
+def test_a_snapshot_that_is_not_what_was_written_is_never_served(stopped: Server) -> None:
+    with sqlite3.connect(stopped.folder / "store.db") as connection:
+        [data] = connection.execute("SELECT weights FROM snapshots WHERE model_version = 20").fetchone()
+        damaged = data[:5000] + bytes([data[5000] ^ 1]) + data[5001:]
+        connection.execute("UPDATE snapshots SET weights = ? WHERE model_version = 20", [damaged])
+    assert "the snapshot of version 20 is corrupt" in refused(stopped)
+
+
+def test_a_full_disk_refuses_steps_with_503_while_predict_goes_on(make_server: MakeServer) -> None:
+    """The limit on a file's size stands for a full disk: a write fails in the same way. Then there is room again."""
+    server = make_server(workers=2).start()
+    learn(server, 3)
+    for pid in server.workers():
+        resource.prlimit(pid, resource.RLIMIT_FSIZE, (300_000, resource.RLIM_INFINITY))
+    refusals = 0
+    versions = {4}
+    for _ in range(30):
+        answer = server.post("/train-step", as_json(X, T))
+        if answer.status_code == 503:
+            refusals += 1
+            assert answer.headers["Content-Type"] == "application/problem+json"
+            assert answer.headers["Retry-After"]
+            assert server.predict(X)["model_version"] == max(versions)
+        else:
+            versions.add(answer.json()["model_version"])
+    assert refusals > 5
+    for pid in server.workers():
+        resource.prlimit(pid, resource.RLIMIT_FSIZE, (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
+    answer = server.post("/train-step", as_json(X, T))
+    assert answer.json()["model_version"] == max(versions) + 1
+
+
+def test_a_store_that_somebody_else_holds_refuses_steps_with_503_while_predict_goes_on(make_server: MakeServer) -> None:
+    server = make_server(workers=2).start()
+    holder = sqlite3.connect(server.folder / "store.db", isolation_level=None)
+    holder.execute("BEGIN IMMEDIATE")
+    answer = server.post("/train-step", as_json(X, T))
+    assert answer.status_code == 503
+    assert "locked" in answer.json()["detail"]
+    assert server.predict(X)["model_version"] == 1
+    holder.execute("ROLLBACK")
+    holder.close()
+    assert server.post("/train-step", as_json(X, T)).json()["model_version"] == 2
+
+
+def test_a_store_that_becomes_corrupt_while_it_is_served_is_not_served_from(make_server: MakeServer) -> None:
+    server = make_server(workers=1).start()
+    learn(server, 3)
+    with sqlite3.connect(server.folder / "store.db") as connection:
+        connection.execute("UPDATE versions SET pixels = zeroblob(length(pixels)) WHERE model_version = 3")
+        connection.execute("DELETE FROM snapshots WHERE model_version > 1")
+    connection.close()
+    for answer in (server.post("/predict?model_version=3", as_json(X)), server.get("/weights?model_version=3")):
+        assert answer.status_code == 503
+        assert "version 3 is corrupt" in answer.json()["detail"]
+    assert server.predict(X)["model_version"] == 4
