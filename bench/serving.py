@@ -18,19 +18,19 @@ from model import weights as weights_file
 from model.weights import Weights
 
 
-def json_body(count: int, labelled: bool) -> bytes:
+def json_bytes(count: int, labelled: bool, features: int = 784) -> bytes:
     random = np.random.default_rng(count)
-    body: dict[str, object] = {"images": np.round(random.random((count, 784)), 3).tolist()}
+    body: dict[str, object] = {"images": np.round(random.random((count, features)), 3).tolist()}
     if labelled:
         body["labels"] = random.integers(0, 10, count).tolist()
     return json.dumps(body).encode()
 
 
 CASES: list[tuple[str, str, bytes, str, int]] = [
-    ("predict, 1 image, JSON", "/predict", json_body(1, False), "application/json", 8),
-    ("predict, 100 images, JSON", "/predict", json_body(100, False), "application/json", 4),
-    ("train-step, 1 image, JSON", "/train-step", json_body(1, True), "application/json", 8),
-    ("train-step, 100 images, JSON", "/train-step", json_body(100, True), "application/json", 4),
+    ("predict, 1 image, JSON", "/predict", json_bytes(1, False), "application/json", 8),
+    ("predict, 100 images, JSON", "/predict", json_bytes(100, False), "application/json", 4),
+    ("train-step, 1 image, JSON", "/train-step", json_bytes(1, True), "application/json", 8),
+    ("train-step, 100 images, JSON", "/train-step", json_bytes(100, True), "application/json", 4),
 ]
 
 

@@ -146,9 +146,8 @@ class StepLog:
             url,
             isolation_level="AUTOCOMMIT",  # the transactions below are begun and ended by hand
             poolclass=sa.pool.NullPool,
-            connect_args={"check_same_thread": False, "timeout": BUSY_TIMEOUT_MS / 1000},
+            creator=lambda: connect(self.path),
         )
-        sa.event.listen(self._engine, "connect", prepare_connection)
         self._of_this_thread = threading.local()
         self._writers = threading.Lock()
         os.register_at_fork(after_in_child=self._forget_connections)
@@ -427,12 +426,20 @@ def database_path(url: str) -> Path:
     return Path(parsed.database)
 
 
-def prepare_connection(connection: sqlite3.Connection, _record: object) -> None:
-    """synchronous=FULL: in WAL mode NORMAL would lose acknowledged commits at a power cut."""
-    cursor = connection.cursor()
-    cursor.execute("PRAGMA journal_mode=WAL")
-    cursor.execute("PRAGMA synchronous=FULL")
-    cursor.close()
+def connect(path: Path) -> sqlite3.Connection:
+    """A connection to a database that can be written to, or, on a read-only file system, to one that stays as it is."""
+    try:
+        connection = sqlite3.connect(path, timeout=BUSY_TIMEOUT_MS / 1000, check_same_thread=False)
+        connection.execute("PRAGMA journal_mode=WAL")
+    except sqlite3.OperationalError:
+        write_ahead_log = Path(f"{path}-wal")
+        left_over = write_ahead_log.exists() and write_ahead_log.stat().st_size > 0
+        if left_over or not path.exists() or os.access(path.parent, os.W_OK):
+            raise
+        return sqlite3.connect(f"{path.absolute().as_uri()}?immutable=1", uri=True, check_same_thread=False)
+    # In WAL mode synchronous=NORMAL would lose acknowledged commits at a power cut.
+    connection.execute("PRAGMA synchronous=FULL")
+    return connection
 
 
 @contextmanager

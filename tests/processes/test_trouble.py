@@ -2,8 +2,11 @@
 
 import os
 import resource
+import shutil
 import sqlite3
+import subprocess
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -153,3 +156,24 @@ def test_a_store_that_becomes_corrupt_while_it_is_served_is_not_served_from(make
         assert answer.status_code == 503
         assert "version 3 is corrupt" in answer.json()["detail"]
     assert server.predict(X)["model_version"] == 4
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="mounting a file system needs root")
+def test_a_store_on_a_read_only_disk_is_served_and_refuses_steps(stopped: Server, tmp_path_factory: Any) -> None:
+    disk = tmp_path_factory.mktemp("disk")
+    mounted = subprocess.run(["mount", "-t", "tmpfs", "tmpfs", disk], check=False, capture_output=True, text=True)
+    if mounted.returncode != 0:
+        pytest.skip(f"this machine does not mount: {mounted.stderr}")
+    try:
+        shutil.copy(stopped.folder / "store.db", disk)
+        subprocess.run(["mount", "-o", "remount,ro", disk], check=True)
+        stopped.environment["TWOLAYERNET_STORE"] = f"sqlite:///{disk}/store.db"
+        server = stopped.start()
+        answer = server.post("/train-step", as_json(X, T))
+        assert answer.status_code == 503
+        assert "Read-only file system" in answer.json()["detail"]
+        assert server.predict(X)["model_version"] == 26
+        assert server.get("/weights?model_version=7").status_code == 200
+        server.stop()
+    finally:
+        subprocess.run(["umount", "-l", disk], check=True)

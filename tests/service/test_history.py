@@ -1,10 +1,12 @@
 """Rollback, weights in and out, examples out: history is only ever appended to, and can be taken apart by anyone."""
 
 import io
+import sqlite3
 from typing import Any
 
 import numpy as np
 import pytest
+from sqlalchemy.engine import make_url
 
 from model import TwoLayerNet
 from model import weights as weights_file
@@ -218,3 +220,19 @@ def test_retention_folds_old_versions_and_all_that_is_listed_can_be_reached(sett
     assert arrays(client.get("/examples").data)["model_version"].min() == 20
     assert fresh.post("/rollback", json={"model_version": 20}).status_code == 200
     assert predict(client)["probabilities"] == predict(fresh, 32)["probabilities"]
+
+
+def test_a_step_costs_little_more_on_the_disk_than_its_pixels(settings: Settings) -> None:
+    client = Client(create_app(settings.model_copy(update={"snapshot_every": 10_000})))
+
+    def size() -> int:
+        with sqlite3.connect(make_url(settings.store).database or "") as connection:
+            connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+            [(pages,)] = connection.execute("PRAGMA page_count")
+        connection.close()
+        return int(pages) * 4096
+
+    before = size()
+    for seed in range(60):
+        client.post("/train-step", json=as_json(*random_batch(32, seed)))
+    assert size() - before <= 1.1 * 60 * 32 * 784

@@ -1,0 +1,81 @@
+"""What a long history costs: the time to ready, and a predict, with few versions and with many.
+
+`python -m bench.history [VERSIONS ...]`, 1, 100,000 and 1,000,000 unless said. The steps are of one image of 784 bytes
+up to 100,000 versions, and of 16 bytes above, so that the store fits.
+"""
+
+import sqlite3
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+import numpy as np
+
+from bench.load import free_port, measure, memory_mib, request_bytes, running, tree
+from bench.serving import json_bytes
+from model import TwoLayerNet
+from model import weights as weights_file
+from model.weights import Weights
+from service.settings import Settings
+from service.startup import open_log
+from service.step_log import checksum, stored_labels
+
+LEARNING_RATE = 0.001
+SNAPSHOT_EVERY = Settings().snapshot_every
+
+
+def main() -> None:
+    print("| versions | image bytes | store MiB | start to ready s | predict CPU µs | worker MiB |")
+    print("| ---: | ---: | ---: | ---: | ---: | ---: |")
+    for versions in [int(each) for each in sys.argv[1:]] or [1, 100_000, 1_000_000]:
+        with tempfile.TemporaryDirectory() as name:
+            folder = Path(name)
+            features = 784 if versions <= 100_000 else 16
+            network = TwoLayerNet(features, 50, 10, "he", seed=0, dtype=np.float32)
+            weights_file.save(folder / "weights.npz", Weights(network.params))
+            fill(folder, features, versions)
+            port = free_port()
+            started = time.perf_counter()
+            command = [sys.executable, "-m", "service.cli", "serve", "--port", str(port), "--workers", "1"]
+            with running(command, folder, port) as process:
+                ready = time.perf_counter() - started
+                request = request_bytes("/predict", json_bytes(1, False, features), "application/json")
+                cost = measure(process, port, request, 3, 4).cpu_us
+                size = (folder / "twolayernet.db").stat().st_size / 2**20
+                memory = memory_mib(tree(process.pid)[-1])
+            print(f"| {versions:,} | {features} | {size:.0f} | {ready:.2f} | {cost:.0f} | {memory:.0f} |")
+
+
+def fill(folder: Path, features: int, versions: int) -> None:
+    """A log of so many versions, written behind the service's back; the last interval of steps has no snapshot."""
+    open_log(Settings(weights=folder / "weights.npz", store=f"sqlite:///{folder}/twolayernet.db"))
+    random = np.random.default_rng(0)
+    pixels = [each.tobytes() for each in random.integers(0, 256, (256, features), dtype=np.uint8)]
+    labels = [stored_labels(np.array([label])) for label in range(10)]
+    snapshot = (folder / "weights.npz").read_bytes()
+
+    def step(version: int) -> tuple[object, ...]:
+        x, t = pixels[version % 256], labels[version % 10]
+        return version, "train-step", 1e9, 1, 2.3, 0.1, LEARNING_RATE, 1.0, checksum(x, t, LEARNING_RATE), "|u1", t, x
+
+    with sqlite3.connect(folder / "twolayernet.db") as connection:
+        connection.executemany(
+            "INSERT INTO versions (model_version, kind, created_at, count, loss, accuracy, learning_rate, "
+            "gradient_norm, checksum, pixel_type, labels, pixels) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+            map(step, range(2, versions + 1)),
+        )
+        connection.executemany(
+            "INSERT INTO snapshots VALUES (?, ?)",
+            (
+                (version, snapshot)
+                for version in range(SNAPSHOT_EVERY, versions - SNAPSHOT_EVERY + 1, 10 * SNAPSHOT_EVERY)
+            ),
+        )
+        last = (versions - SNAPSHOT_EVERY) // SNAPSHOT_EVERY * SNAPSHOT_EVERY + 1
+        connection.execute("INSERT OR IGNORE INTO snapshots VALUES (?, ?)", (max(last, 1), snapshot))
+    connection.close()
+
+
+if __name__ == "__main__":
+    main()
