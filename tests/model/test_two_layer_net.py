@@ -129,7 +129,7 @@ def test_threads_that_predict_do_not_disturb_a_gradient() -> None:
     threads = [threading.Thread(target=predict) for _ in range(3)]
     for thread in threads:
         thread.start()
-    for _ in range(200):
+    for _ in range(50):
         if not (network.gradient(x, t)["W1"] == expected).all():
             wrong.append("gradient")
     stop.set()

@@ -14,7 +14,9 @@ import pytest
 from model import TwoLayerNet
 from model import weights as weights_file
 from model.weights import Weights
-from tests.conftest import as_json, random_batch
+from service.app import create_app
+from service.settings import Settings
+from tests.conftest import Client, as_json, random_batch
 from tests.processes.conftest import MakeServer
 from tests.processes.server import Server
 
@@ -41,11 +43,12 @@ def overwrite(path: Path, at: int, data: bytes) -> None:
 
 
 @pytest.fixture
-def stopped(make_server: MakeServer) -> Server:
+def stopped(make_server: MakeServer, settings: Settings) -> Server:
     """A service that has learnt a little and is stopped: its store is one file."""
-    server = make_server(TWOLAYERNET_SNAPSHOT_EVERY="10").start()
-    learn(server, 25)
-    assert server.stop() == 0
+    client = Client(create_app(settings.model_copy(update={"snapshot_every": 10})))
+    for seed in range(25):
+        assert client.post("/train-step", json=as_json(*random_batch(4, seed))).status_code == 200
+    server = make_server(TWOLAYERNET_SNAPSHOT_EVERY="10")
     with sqlite3.connect(server.folder / "store.db") as connection:
         connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
     connection.close()
