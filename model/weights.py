@@ -2,6 +2,7 @@
 
 import io
 import json
+import math
 import os
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -25,7 +26,8 @@ class WeightsError(ValueError):
 class Weights:
     """Parameters (float32) and what is needed to use them.
 
-    image_shape: rows and columns, None where the file does not say; training: how they came about, for people.
+    image_shape: rows and columns; where the file does not say, a square, or None if there is none.
+    training: how they came about, for people.
     """
 
     params: Parameters
@@ -148,7 +150,8 @@ def _settings(arrays: dict[str, NDArray[Any]]) -> dict[str, Any]:
 
 def _image_shape(stated: object, input_size: int) -> tuple[int, int] | None:
     if stated is None:
-        return None
+        side = math.isqrt(input_size)
+        return (side, side) if side * side == input_size else None
     if not (isinstance(stated, list) and len(stated) == 2 and all(isinstance(size, int) for size in stated)):
         raise WeightsError(f"image_shape is {stated!r}: it should be two whole numbers, rows and columns")
     rows, columns = stated

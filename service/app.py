@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from flask import Flask
 
 from service import access, problems
+from service.incoming import IncomingRequest
 from service.learner import Learner
 from service.replica import Replica
 from service.routes import health, learning, prediction, versions, weights
@@ -35,6 +36,7 @@ def create_app(settings: Settings | None = None) -> Flask:
     service = Service(settings, log, replica, Learner(log, replica, settings.gradient_norm_limit))
 
     app = Flask(__name__, static_folder=None)
+    app.request_class = IncomingRequest
     app.config["MAX_CONTENT_LENGTH"] = settings.max_body_bytes
     problems.register(app)
     access.register(app, settings)

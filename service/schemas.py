@@ -37,24 +37,16 @@ class Request(BaseModel):
     model_config = ConfigDict(extra="forbid")
 
 
-class ImagesRequest(Request):
-    """Images: a list, each a flat list of pixels or rows of them; or one bare image."""
+class ImagesFields(Request):
+    """What may stand beside the images."""
 
-    images: Annotated[list[Image], Field(fail_fast=True, min_length=1)] | None = None
-    image: Image | None = None
     pixel_max: Annotated[float, Field(gt=0, le=1e9, strict=True, allow_inf_nan=False)] = Field(
         1, description="What a white pixel is: 1, or 255 where pixels are bytes."
     )
 
-    @model_validator(mode="after")
-    def _one_of_both(self) -> "ImagesRequest":
-        if (self.images is None) == (self.image is None):
-            raise ValueError('expected either "images", a list of images, or "image", one of them')
-        return self
 
-
-class LabelledRequest(ImagesRequest):
-    """Images and the class of each, as class numbers or as one-hot rows."""
+class LabelledFields(ImagesFields):
+    """The class of each image, as class numbers or as one-hot rows."""
 
     labels: Annotated[
         Annotated[list[Label], Field(fail_fast=True), Tag("flat")]
@@ -63,8 +55,29 @@ class LabelledRequest(ImagesRequest):
     ]
 
 
-class TrainStepRequest(LabelledRequest):
+class TrainStepFields(LabelledFields):
     learning_rate: LearningRate | None = None
+
+
+class ImagesRequest(ImagesFields):
+    """Images: a list, each a flat list of pixels or rows of them; or one bare image."""
+
+    images: Annotated[list[Image], Field(fail_fast=True, min_length=1)] | None = None
+    image: Image | None = None
+
+    @model_validator(mode="after")
+    def _one_of_both(self) -> "ImagesRequest":
+        if (self.images is None) == (self.image is None):
+            raise ValueError('expected either "images", a list of images, or "image", one of them')
+        return self
+
+
+class LabelledRequest(ImagesRequest, LabelledFields):
+    """Images and the class of each."""
+
+
+class TrainStepRequest(ImagesRequest, TrainStepFields):
+    """Images, the class of each, and the rate to learn them with."""
 
 
 class RollbackRequest(Request):

@@ -3,14 +3,13 @@
 A decoder is found by the body's content type; each stands in a file of its own.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
-import flask
-
 from model.weights import Weights
-from service.images import json_body
+from service.images import json_body, npy_body, picture_body
 from service.images.batch import Images, Labelled
+from service.incoming import IncomingRequest
 from service.problems import BadInput, Problem
 
 __all__ = ["Images", "Labelled", "read_images", "read_labelled"]
@@ -18,30 +17,37 @@ __all__ = ["Images", "Labelled", "read_images", "read_labelled"]
 
 @dataclass(frozen=True)
 class Decoder:
-    """images: for a body of images; labelled: for one with labels too, None where the type has no place for them."""
+    """images: for a body of images; labelled: for one with labels too. None: the type is not for that."""
 
-    images: Callable[[bytes, Weights], Images]
-    labelled: Callable[[bytes, Weights], Labelled] | None
+    images: Callable[[IncomingRequest, Weights], Images] | None = None
+    labelled: Callable[[IncomingRequest, Weights], Labelled] | None = None
 
 
 DECODERS = {
     "application/json": Decoder(json_body.read_images, json_body.read_labelled),
+    "application/x-npy": Decoder(images=npy_body.read_images),
+    "application/x-npz": Decoder(labelled=npy_body.read_labelled),
+    "image/png": Decoder(images=picture_body.read_images),
+    "image/jpeg": Decoder(images=picture_body.read_images),
+    "multipart/form-data": Decoder(picture_body.read_multipart_images, picture_body.read_multipart_labelled),
 }
 
 
-def read_images(request: flask.Request, weights: Weights) -> Images:
+OF_IMAGES = {name: decoder.images for name, decoder in DECODERS.items() if decoder.images is not None}
+LABELLED = {name: decoder.labelled for name, decoder in DECODERS.items() if decoder.labelled is not None}
+
+
+def read_images(request: IncomingRequest, weights: Weights) -> Images:
     """Raises Problem: 415, 422 or, for a body over the limit, 413."""
-    decoder = DECODERS[_content_type(request, list(DECODERS))]
-    return decoder.images(request.get_data(), weights)
+    return OF_IMAGES[_content_type(request, OF_IMAGES)](request, weights)
 
 
-def read_labelled(request: flask.Request, weights: Weights) -> Labelled:
-    """Raises Problem: 415 or 422."""
-    labelled = {name: decoder.labelled for name, decoder in DECODERS.items() if decoder.labelled is not None}
-    return labelled[_content_type(request, list(labelled))](request.get_data(), weights)
+def read_labelled(request: IncomingRequest, weights: Weights) -> Labelled:
+    """Raises Problem: 415, 422 or, for a body over the limit, 413."""
+    return LABELLED[_content_type(request, LABELLED)](request, weights)
 
 
-def _content_type(request: flask.Request, accepted: list[str]) -> str:
+def _content_type(request: IncomingRequest, accepted: Iterable[str]) -> str:
     mimetype = request.mimetype
     if mimetype in accepted:
         return mimetype

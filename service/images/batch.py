@@ -36,29 +36,39 @@ def wanted(weights: Weights) -> str:
     return f"{weights.input_size} pixels ({rows} × {columns})"
 
 
-def checked_float_pixels(
-    values: NDArray[Any], pixel_max: float, locate: Callable[[int, int], Location]
-) -> NDArray[Any]:
-    """Numbers 0…pixel_max, (n, features), as stored: bytes where they are, else float32 0…1.
+def in_range(values: NDArray[Any], pixel_max: float) -> bool:
+    """Whether all are 0…pixel_max; not if any is NaN."""
+    return bool(values.min() >= 0 and values.max() <= pixel_max)
 
-    locate: where in the request pixel i of image n stands. Raises BadInput for the first that is out of range.
-    """
-    low, high = values.min(), values.max()
-    if not (low >= 0 and high <= pixel_max):  # also when one of them is NaN
-        n, i = (int(at) for at in np.argwhere(~((values >= 0) & (values <= pixel_max)))[0])
-        value = values[n, i]
-        hint = ""
-        if pixel_max == 1 and np.isfinite(high) and 1 < high <= 255 and low >= 0:
-            hint = '; for pixels 0…255 say "pixel_max": 255'
-        found = f"{value:g}" if np.isfinite(value) else "not a finite number"
-        raise BadInput(locate(n, i), f"the pixel is {found}: expected 0…{pixel_max:g}{hint}")
-    if pixel_max == 255 and values.dtype.kind == "f":
+
+def as_stored(values: NDArray[Any], pixel_max: float) -> NDArray[Any]:
+    """Numbers in range, (n, features), as bytes where they are, else as float32 0…1."""
+    if pixel_max == 255:
         rounded = values.astype(np.uint8)
         if (rounded == values).all():
             return rounded
     if pixel_max != 1:
         values = values / pixel_max
     return values.astype(np.float32)
+
+
+def checked_float_pixels(
+    values: NDArray[Any], pixel_max: float, locate: Callable[[int, int], Location]
+) -> NDArray[Any]:
+    """Numbers 0…pixel_max, (n, features), as stored.
+
+    locate: where in the request pixel i of image n stands. Raises BadInput for the first that is out of range.
+    """
+    if in_range(values, pixel_max):
+        return as_stored(values, pixel_max)
+    n, i = (int(at) for at in np.argwhere(~((values >= 0) & (values <= pixel_max)))[0])
+    value = values[n, i]
+    high = values.max()
+    hint = ""
+    if pixel_max == 1 and np.isfinite(high) and 1 < high <= 255 and values.min() >= 0:
+        hint = '; for pixels 0…255 say "pixel_max": 255'
+    found = f"{value:g}" if np.isfinite(value) else "not a finite number"
+    raise BadInput(locate(n, i), f"the pixel is {found}: expected 0…{pixel_max:g}{hint}")
 
 
 def checked_labels(labels: Sequence[Any] | NDArray[Any], count: int, classes: int, location: Location) -> IntArray:

@@ -7,21 +7,63 @@ from numpy.typing import NDArray
 from pydantic import ValidationError
 
 from model.weights import Weights
-from service.images.batch import Images, Labelled, checked_float_pixels, checked_labels, wanted
+from service.images.batch import (
+    Images,
+    Labelled,
+    as_stored,
+    checked_float_pixels,
+    checked_labels,
+    in_range,
+    wanted,
+)
+from service.images.json_numbers import read_numbers
+from service.incoming import IncomingRequest
 from service.problems import BadInput, Location, Problem
-from service.schemas import FLAT_OR_ROWS, ImagesRequest, LabelledRequest, Request, TrainStepRequest
+from service.schemas import (
+    FLAT_OR_ROWS,
+    ImagesFields,
+    ImagesRequest,
+    Request,
+    TrainStepFields,
+    TrainStepRequest,
+)
 
 AnyRequest = TypeVar("AnyRequest", bound=Request)
+AnyFields = TypeVar("AnyFields", bound=ImagesFields)
 
 
-def read_images(body: bytes, weights: Weights) -> Images:
-    return Images(pixels_of(parse(body, ImagesRequest), weights))
+def read_images(request: IncomingRequest, weights: Weights) -> Images:
+    pixels, _ = read(request.body, weights, ImagesFields, ImagesRequest)
+    return Images(pixels)
 
 
-def read_labelled(body: bytes, weights: Weights) -> Labelled:
-    request = parse(body, TrainStepRequest)
-    pixels = pixels_of(request, weights)
-    return Labelled(pixels, labels_of(request, len(pixels), weights), request.learning_rate)
+def read_labelled(request: IncomingRequest, weights: Weights) -> Labelled:
+    pixels, lesson = read(request.body, weights, TrainStepFields, TrainStepRequest)
+    labels = checked_labels(lesson.labels, len(pixels), weights.output_size, ("labels",))
+    return Labelled(pixels, labels, lesson.learning_rate)
+
+
+def read(
+    body: bytes, weights: Weights, fields: type[AnyFields], whole: type[ImagesRequest]
+) -> tuple[NDArray[Any], AnyFields]:
+    """The pixels as stored, and what stands beside them. whole: how pydantic sees the body with the images in it.
+
+    Raises Problem.
+    """
+    if (numbers := read_numbers(body, weights)) is not None:
+        values, others = numbers
+        beside = validated(others, fields)
+        if in_range(values, beside.pixel_max):
+            return as_stored(values, beside.pixel_max), beside
+    request: Any = parse(body, whole)
+    return pixels_of(request, weights), request
+
+
+def validated(others: dict[str, Any], fields: type[AnyFields]) -> AnyFields:
+    try:
+        return fields.model_validate(others)
+    except ValidationError as error:
+        raise problem_of(error) from None
 
 
 def parse(body: bytes, schema: type[AnyRequest]) -> AnyRequest:
@@ -80,7 +122,3 @@ def flattened(image: Any, weights: Weights, location: Location) -> list[float]:
         raise BadInput(location, f"{len(image)} pixels: expected {wanted(weights)}")
     pixels: list[float] = image
     return pixels
-
-
-def labels_of(request: LabelledRequest, count: int, weights: Weights) -> NDArray[np.intp]:
-    return checked_labels(request.labels, count, weights.output_size, ("labels",)).astype(np.intp)

@@ -5,11 +5,12 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
-from flask import Blueprint, Response, request
+from flask import Blueprint, Response
 
 from model.datasets import pixels_to_input
 from service.answers import digest, npz_answer, train_step_answer, version_answer
 from service.images import read_labelled
+from service.incoming import request
 from service.learner import IdempotencyKey
 from service.problems import BadInput
 from service.queries import read_json, read_query
@@ -70,4 +71,4 @@ def idempotency_key() -> IdempotencyKey | None:
     key = key.strip()
     if not 0 < len(key) <= LONGEST_KEY:
         raise BadInput(("Idempotency-Key",), f"expected 1 to {LONGEST_KEY} characters")
-    return IdempotencyKey(key, digest(request.mimetype.encode(), request.query_string, request.get_data()))
+    return IdempotencyKey(key, digest(request.mimetype.encode(), request.query_string, request.body))

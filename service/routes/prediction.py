@@ -3,7 +3,7 @@
 from typing import TYPE_CHECKING
 
 import numpy as np
-from flask import Blueprint, Response, request
+from flask import Blueprint, Response
 
 from model.datasets import pixels_to_input
 from model.functions import softmax
@@ -11,6 +11,7 @@ from model.layers import SoftmaxWithLoss
 from model.two_layer_net import accuracy_of
 from service.answers import json_answer
 from service.images import read_images, read_labelled
+from service.incoming import request
 from service.queries import read_query
 from service.schemas import AccuracyAnswer, PredictAnswer, PredictQuery
 

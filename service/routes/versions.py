@@ -2,9 +2,10 @@
 
 from typing import TYPE_CHECKING
 
-from flask import Blueprint, Response, request
+from flask import Blueprint, Response
 
 from service.answers import versions_answer
+from service.incoming import request
 from service.queries import read_query
 from service.schemas import VersionsQuery
 

@@ -3,11 +3,12 @@
 import hashlib
 from typing import TYPE_CHECKING
 
-from flask import Blueprint, Response, request
+from flask import Blueprint, Response
 
 from model import weights as weights_file
 from model.weights import WeightsError
 from service.answers import npz_answer, version_answer
+from service.incoming import request
 from service.problems import BadInput
 from service.queries import read_query
 from service.schemas import WeightsQuery
@@ -33,7 +34,7 @@ def blueprint(service: "Service") -> Blueprint:
     def put_weights() -> Response:
         """Whatever the content type says, for clients that upload a file without one."""
         try:
-            return version_answer(service.learner.load(weights_file.from_bytes(request.get_data())))
+            return version_answer(service.learner.load(weights_file.from_bytes(request.body)))
         except WeightsError as error:
             raise BadInput((), str(error)) from None
 

@@ -4,6 +4,7 @@ import os
 import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -31,13 +32,20 @@ def test_what_one_worker_learnt_another_answers_with(make_server: MakeServer) ->
     first, second = server.workers()
     version = 1
     for learns, answers in ((first, second), (second, first)) * 3:
-        os.kill(answers, signal.SIGSTOP)
+        suspend(answers)
         version = server.post("/train-step", as_json(x, t)).json()["model_version"]
-        os.kill(learns, signal.SIGSTOP)
+        suspend(learns)
         os.kill(answers, signal.SIGCONT)
         assert server.predict(x)["model_version"] == version
         os.kill(learns, signal.SIGCONT)
     assert version == 7
+
+
+def suspend(pid: int) -> None:
+    """Stop a process, and wait until none of its threads can accept a connection any more."""
+    os.kill(pid, signal.SIGSTOP)
+    while any(task.read_text().rsplit(")")[-1].split()[0] != "T" for task in Path(f"/proc/{pid}/task").glob("*/stat")):
+        time.sleep(0.001)
 
 
 def test_a_restart_goes_on_from_the_newest_version(make_server: MakeServer) -> None:

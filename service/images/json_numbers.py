@@ -1,0 +1,89 @@
+"""The pixels of a JSON body without a Python object for each.
+
+simdjson finds the numbers and hands them over as one buffer; 784 pixels cost 10 µs instead of 55. It is taken for good
+input only: whatever is not plainly a list of images of the right size is left to pydantic, which says what is wrong.
+"""
+
+import threading
+from typing import Any
+
+import numpy as np
+import simdjson
+from numpy.typing import NDArray
+
+from model.weights import Weights
+
+LARGEST_KEPT_PARSER = 2**20
+"""Bytes. A parser keeps memory for the largest body that it has seen; larger bodies get one of their own."""
+
+_of_this_thread = threading.local()
+
+
+def read_numbers(body: bytes, weights: Weights) -> tuple[NDArray[np.float64], dict[str, Any]] | None:
+    """Pixels, (n, features), finite, as the body has them, and the other fields as Python objects; or None."""
+    try:
+        return _read(parser_for(body).parse(body), body, weights)
+    except (ValueError, TypeError, RuntimeError, OverflowError):  # what simdjson has for all that it does not take
+        return None
+
+
+def parser_for(body: bytes) -> simdjson.Parser:
+    if len(body) > LARGEST_KEPT_PARSER:
+        return simdjson.Parser()
+    try:
+        parser: simdjson.Parser = _of_this_thread.parser
+    except AttributeError:
+        parser = _of_this_thread.parser = simdjson.Parser()
+    return parser
+
+
+def _read(document: Any, body: bytes, weights: Weights) -> tuple[NDArray[np.float64], dict[str, Any]] | None:
+    if not isinstance(document, simdjson.Object):
+        return None
+    keys = list(document.keys())
+    key = "images" if "images" in keys else "image"
+    if key not in keys or len(set(keys)) != len(keys):
+        return None
+    values = document[key]
+    if not isinstance(values, simdjson.Array) or len(values) == 0:
+        return None
+    lists = 1
+    images: list[Any] = [values]
+    if key == "images":
+        images = list(values)
+        lists += len(images)
+    for image in images:
+        inner = lists_inside(image, weights)
+        if inner is None:
+            return None
+        lists += inner
+    fields = {name: plain(document[name]) for name in keys if name != key}
+    labels = fields.get("labels")
+    if isinstance(labels, list):
+        lists += 1 + sum(isinstance(label, list) for label in labels)
+    # Each list that was looked at has one bracket. Any other bracket is of a list where a number belongs.
+    if np.count_nonzero(np.frombuffer(body, np.uint8) == ord("[")) != lists:
+        return None
+    pixels: NDArray[np.float64] = np.frombuffer(values.as_buffer(of_type="d"), np.float64)
+    return pixels.reshape(len(images), weights.input_size), fields
+
+
+def lists_inside(image: Any, weights: Weights) -> int | None:
+    """How many rows an image has, 0 if it is flat; None if it is not of the right size."""
+    if not isinstance(image, simdjson.Array):
+        return None
+    size = len(image)
+    if size == weights.input_size and not (size and isinstance(image[0], simdjson.Array)):
+        return 0
+    if weights.image_shape is None or size != weights.image_shape[0]:
+        return None
+    columns = weights.image_shape[1]
+    if all(isinstance(row, simdjson.Array) and len(row) == columns for row in image):
+        return size
+    return None
+
+
+def plain(value: Any) -> Any:
+    if isinstance(value, simdjson.Array):
+        return value.as_list()
+    return value.as_dict() if isinstance(value, simdjson.Object) else value

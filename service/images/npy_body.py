@@ -1,0 +1,65 @@
+"""application/x-npy: what numpy.save writes; application/x-npz: arrays x and t."""
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from model.npy import NpyError, read_npy, read_npz
+from model.weights import Weights
+from service.images.batch import Images, Labelled, checked_float_pixels, checked_labels, wanted
+from service.incoming import IncomingRequest
+from service.problems import BadInput, Location
+
+MOST_UNPACKED_BYTES = 64 * 2**20
+
+
+def read_images(request: IncomingRequest, weights: Weights) -> Images:
+    try:
+        array = read_npy(request.body)
+    except NpyError as error:
+        raise BadInput((), str(error)) from None
+    return Images(pixels_of(array, weights, ()))
+
+
+def read_labelled(request: IncomingRequest, weights: Weights) -> Labelled:
+    try:
+        arrays = read_npz(request.body, MOST_UNPACKED_BYTES)
+    except NpyError as error:
+        raise BadInput((), str(error)) from None
+    for name in ("x", "t"):
+        if name not in arrays:
+            raise BadInput((name,), "the array is missing: expected x, the images, and t, their labels")
+    pixels = pixels_of(arrays["x"], weights, ("x",))
+    return Labelled(pixels, labels_of(arrays["t"], len(pixels), weights))
+
+
+def pixels_of(array: NDArray[Any], weights: Weights, location: Location) -> NDArray[Any]:
+    """Bytes as they are, floats as float32, (n, features)."""
+    if array.dtype != np.uint8 and array.dtype.kind != "f":
+        raise BadInput(location, f"an array of {array.dtype}: expected uint8 (0…255) or floats (0…1)")
+    flat = array.reshape(batch_shape(array.shape, weights, location))
+    if flat.dtype == np.uint8:
+        return flat
+    return checked_float_pixels(flat, 1, lambda n, i: (*location, n, i))
+
+
+def batch_shape(shape: tuple[int, ...], weights: Weights, location: Location) -> tuple[int, int]:
+    """(n, features) for an array of images or of one image."""
+    features, image_shape = weights.input_size, weights.image_shape
+    if shape in ((features,), image_shape):
+        return 1, features
+    if len(shape) > 1 and shape[0] > 0 and shape[1:] in ((features,), image_shape):
+        return shape[0], features
+    rows_and_columns = "" if image_shape is None else f", (n, {image_shape[0]}, {image_shape[1]})"
+    expected = f"(n, {features}){rows_and_columns} or one image: {wanted(weights)}"
+    raise BadInput(location, f"an array of shape {shape}: expected {expected}")
+
+
+def labels_of(array: NDArray[Any], count: int, weights: Weights) -> NDArray[np.intp]:
+    one_hot = array.ndim == 2 and array.dtype.kind in "iufb"
+    if not one_hot and not (array.ndim == 1 and array.dtype.kind in "iu"):
+        raise BadInput(
+            ("t",), f"an array of {array.dtype} of shape {array.shape}: expected (n,) class numbers or one-hot"
+        )
+    return checked_labels(array, count, weights.output_size, ("t",)).astype(np.intp)
