@@ -14,9 +14,11 @@ from model.online import replay_step
 from model.two_layer_net import TwoLayerNet
 from model.weights import Weights, WeightsError
 from service.errors import StoreCorruptError
-from service.step_log import Reader, StepLog
+from service.step_log import Reader, Step, StepLog
 
 OLD_MODELS_KEPT = 4
+FAR_BEHIND = 32
+"""Versions. From here on it pays to look for a snapshot first."""
 
 
 @dataclass(frozen=True)
@@ -88,25 +90,36 @@ def rebuild(reader: Reader, version: int) -> Model:
 
 
 def replayed(reader: Reader, model: Model | None, until: int) -> Model:
-    """From a model that may be behind, by the newest snapshot after it, if there is one, and then step by step."""
+    """From a model that may be behind, by a snapshot where there is one and else step by step."""
     if model is not None and model.version >= until:
         return model
-    snapshot = reader.latest_snapshot(after=0 if model is None else model.version, until=until)
-    if snapshot is not None:
-        model = Model(snapshot[0], stored_weights(*snapshot))
+    if model is None or until - model.version >= FAR_BEHIND:
+        snapshot = reader.latest_snapshot(after=0 if model is None else model.version, until=until)
+        if snapshot is not None:
+            model = Model(snapshot[0], stored_weights(*snapshot))
     if model is None:
         raise StoreCorruptError("the log holds no weights to begin with")
     version, weights = model.version, model.weights
-    params = weights.params
-    for step in reader.steps(after=version, until=until):
-        if step.model_version != version + 1:
+    for entry in reader.entries(after=version, until=until):
+        if entry.model_version != version + 1:
             break
-        x = pixels_to_input(step.examples.pixels)
-        params = replay_step(params, weights.activation, x, step.examples.labels, step.learning_rate)
-        version = step.model_version
+        version = entry.model_version
+        if entry.snapshot is not None:
+            weights = stored_weights(version, entry.snapshot)
+        elif entry.step is not None:
+            weights = learnt(weights, entry.step)
+        else:
+            raise StoreCorruptError(f"version {version} has no weights in the log")
     if version != until:
         raise StoreCorruptError(f"version {version + 1} is missing from the log")
-    return Model(version, Weights(params, weights.activation, weights.image_shape, weights.training))
+    return Model(version, weights)
+
+
+def learnt(weights: Weights, step: Step) -> Weights:
+    """The weights after a step that was taken before."""
+    x = pixels_to_input(step.examples.pixels)
+    params = replay_step(weights.params, weights.activation, x, step.examples.labels, step.learning_rate)
+    return Weights(params, weights.activation, weights.image_shape, weights.training)
 
 
 def stored_weights(version: int, data: bytes) -> Weights:

@@ -127,11 +127,41 @@ class Step:
     examples: Examples
 
 
+@dataclass(frozen=True)
+class Entry:
+    """What leads to a version from the one before it: a snapshot of the weights (a weights file), or a step."""
+
+    model_version: int
+    snapshot: bytes | None
+    step: Step | None
+
+
 RECORD_COLUMNS = [versions_table.c[name] for name in Version.__dataclass_fields__]
 STEP_COLUMNS = [
     versions_table.c[name]
     for name in ("model_version", "learning_rate", "count", "checksum", "pixel_type", "labels", "pixels")
 ]
+SELECT_ENTRIES = (
+    sa.select(snapshots_table.c.weights, versions_table.c.kind, *STEP_COLUMNS)
+    .join_from(
+        versions_table, snapshots_table, versions_table.c.model_version == snapshots_table.c.model_version, isouter=True
+    )
+    .where(
+        versions_table.c.model_version > sa.bindparam("after"), versions_table.c.model_version <= sa.bindparam("until")
+    )
+    .order_by(versions_table.c.model_version)
+)
+INSERT_VERSION = sa.insert(versions_table)
+
+
+@dataclass(frozen=True)
+class Driver:
+    """The statements that every step needs, as text for the database's driver: SQLAlchemy's execute costs many times
+    what SQLite does."""
+
+    cursor: sqlite3.Cursor
+    select_entries: str
+    insert_version: str
 
 
 class StepLog:
@@ -145,26 +175,28 @@ class StepLog:
         self._engine = sa.create_engine(
             url,
             isolation_level="AUTOCOMMIT",  # the transactions below are begun and ended by hand
+            paramstyle="named",
             poolclass=sa.pool.NullPool,
             creator=lambda: connect(self.path),
         )
+        self._select_entries = str(SELECT_ENTRIES.compile(dialect=self._engine.dialect))
+        self._insert_version = str(INSERT_VERSION.compile(dialect=self._engine.dialect))
         self._of_this_thread = threading.local()
-        self._writers = threading.Lock()
         os.register_at_fork(after_in_child=self._forget_connections)
 
     def _forget_connections(self) -> None:
         """A SQLite connection must not be used across a fork, nor closed there."""
         self._kept_from_parent = self._of_this_thread
         self._of_this_thread = threading.local()
-        self._writers = threading.Lock()
 
     def _connection(self) -> Connection:
         connection: Connection | None = getattr(self._of_this_thread, "connection", None)
         if connection is None:
             connection = self._engine.connect()
             self._of_this_thread.connection = connection
-            driver = cast(sqlite3.Connection, connection.connection.driver_connection)
-            self._of_this_thread.cursor = driver.cursor()
+            cursor = cast(sqlite3.Connection, connection.connection.driver_connection).cursor()
+            self._of_this_thread.cursor = cursor
+            self._of_this_thread.driver = Driver(cursor, self._select_entries, self._insert_version)
         return connection
 
     def release(self) -> None:
@@ -191,8 +223,8 @@ class StepLog:
     @contextmanager
     def reading(self) -> Iterator["Reader"]:
         """One consistent view of the log. Raises StoreError."""
-        with store_errors(), self._transaction("BEGIN") as connection:
-            yield Reader(connection)
+        with store_errors(), self._transaction("BEGIN") as (connection, driver):
+            yield Reader(connection, driver)
 
     @contextmanager
     def writing(self) -> Iterator["Writer"]:
@@ -200,20 +232,21 @@ class StepLog:
 
         Raises StoreError.
         """
-        with self._writers, self._lock_file(), store_errors(), self._transaction("BEGIN IMMEDIATE") as connection:
-            yield Writer(connection, self.snapshot_every, self.keep_versions)
+        with self._lock_file(), store_errors(), self._transaction("BEGIN IMMEDIATE") as (connection, driver):
+            yield Writer(connection, driver, self.snapshot_every, self.keep_versions)
 
     @contextmanager
-    def _transaction(self, begin: str) -> Iterator[Connection]:
+    def _transaction(self, begin: str) -> Iterator[tuple[Connection, Driver]]:
         connection = self._connection()
-        connection.exec_driver_sql(begin)
+        driver: Driver = self._of_this_thread.driver
+        driver.cursor.execute(begin)
         try:
-            yield connection
-            connection.exec_driver_sql("COMMIT")
+            yield connection, driver
+            driver.cursor.execute("COMMIT")
         except BaseException:
             # After some errors SQLite has rolled back itself, and says so when it is asked again.
-            with suppress(DBAPIError):
-                connection.exec_driver_sql("ROLLBACK")
+            with suppress(sqlite3.Error):
+                driver.cursor.execute("ROLLBACK")
             raise
 
     @contextmanager
@@ -261,8 +294,9 @@ class StepLog:
 class Reader:
     """What can be asked of the log within one transaction."""
 
-    def __init__(self, connection: Connection) -> None:
+    def __init__(self, connection: Connection, driver: Driver) -> None:
         self._connection = connection
+        self._driver = driver
 
     def schema_version(self) -> int:
         """0 for an empty database. Raises StartupError for a newer schema or for somebody else's tables."""
@@ -284,7 +318,8 @@ class Reader:
 
     def newest(self) -> int:
         """The newest version, 0 for an empty log."""
-        return self._connection.exec_driver_sql(HEAD).scalar() or 0
+        newest: int | None = self._driver.cursor.execute(HEAD).fetchone()[0]
+        return newest or 0
 
     def oldest(self) -> int:
         """The oldest version that is kept. On its own: asked for both ends at once, SQLite reads the whole table."""
@@ -300,6 +335,13 @@ class Reader:
         ).one_or_none()
         return None if row is None else (row.model_version, row.weights)
 
+    def entries(self, after: int, until: int) -> Iterator[Entry]:
+        """What leads from version `after` to `until`, oldest first. Raises StoreCorruptError."""
+        rows = self._driver.cursor.execute(self._driver.select_entries, {"after": after, "until": until})
+        for snapshot, kind, *step in rows.fetchall():
+            is_step = kind == "train-step" and snapshot is None
+            yield Entry(step[0], snapshot, stored_step(*step) if is_step else None)
+
     def steps(self, after: int, until: int) -> Iterator[Step]:
         """The train-steps after + 1 … until, oldest first. Raises StoreCorruptError."""
         rows = self._connection.execute(
@@ -312,7 +354,7 @@ class Reader:
             .order_by(versions_table.c.model_version)
         )
         for row in rows:
-            yield stored_step(row)
+            yield stored_step(*row)
 
     def examples(self, after: int, limit: int) -> list[Step]:
         """The train-steps of versions above `after`, oldest first: whole ones, of `limit` images in all at the most,
@@ -352,8 +394,8 @@ class Reader:
 class Writer(Reader):
     """What the one writer of the moment can also do."""
 
-    def __init__(self, connection: Connection, snapshot_every: int, keep_versions: int | None) -> None:
-        super().__init__(connection)
+    def __init__(self, connection: Connection, driver: Driver, snapshot_every: int, keep_versions: int | None) -> None:
+        super().__init__(connection, driver)
         self._snapshot_every = snapshot_every
         self._keep_versions = keep_versions
 
@@ -381,7 +423,7 @@ class Writer(Reader):
 
     def append(self, version: Version, examples: Examples | None = None, snapshot: bytes | None = None) -> None:
         """Add the next version: a train-step with its examples, and a snapshot (a weights file) where it needs one."""
-        values = dict(vars(version))
+        values = {**NO_EXAMPLES, **vars(version)}
         if examples is not None:
             pixels, labels = stored_pixels(examples.pixels), stored_labels(examples.labels)
             values |= {
@@ -390,7 +432,7 @@ class Writer(Reader):
                 "pixels": pixels,
                 "checksum": checksum(pixels, labels, version.learning_rate),
             }
-        self._connection.execute(INSERT_VERSION, values)
+        self._driver.cursor.execute(self._driver.insert_version, values)
         if snapshot is not None:
             self._connection.execute(
                 sa.insert(snapshots_table).values(model_version=version.model_version, weights=snapshot)
@@ -410,7 +452,7 @@ class Writer(Reader):
                 self._connection.execute(sa.delete(table).where(table.c.model_version < base))
 
 
-INSERT_VERSION = sa.insert(versions_table)
+NO_EXAMPLES = dict.fromkeys(("pixel_type", "labels", "pixels", "checksum"))
 
 
 def database_path(url: str) -> Path:
@@ -448,6 +490,8 @@ def store_errors() -> Iterator[None]:
         yield
     except DBAPIError as error:
         raise store_error(error.orig) from error
+    except sqlite3.Error as error:
+        raise store_error(error) from error
 
 
 def store_error(error: object) -> StoreError:
@@ -471,10 +515,12 @@ def checksum(pixels: bytes, labels: bytes, learning_rate: float | None) -> int:
     return zlib.crc32(repr(learning_rate).encode(), zlib.crc32(labels, zlib.crc32(pixels)))
 
 
-def stored_step(row: Any) -> Step:
+def stored_step(
+    model_version: int, rate: float, count: int, written: int, pixel_type: str, labels: bytes, pixels: bytes
+) -> Step:
     """The step in a row of STEP_COLUMNS. Raises StoreCorruptError when it is not what was written."""
-    if checksum(row.pixels, row.labels, row.learning_rate) != row.checksum:
-        raise StoreCorruptError(f"version {row.model_version} is corrupt: its checksum does not fit")
-    labels = np.frombuffer(row.labels, "<u1" if len(row.labels) == row.count else "<u4")
-    pixels = np.frombuffer(row.pixels, row.pixel_type).reshape(row.count, -1)
-    return Step(row.model_version, row.learning_rate, Examples(pixels, labels.astype(np.intp)))
+    if checksum(pixels, labels, rate) != written:
+        raise StoreCorruptError(f"version {model_version} is corrupt: its checksum does not fit")
+    numbers = np.frombuffer(labels, "<u1" if len(labels) == count else "<u4")
+    images = np.frombuffer(pixels, pixel_type).reshape(count, -1)
+    return Step(model_version, rate, Examples(images, numbers.astype(np.intp)))
