@@ -4,9 +4,9 @@ A version is a row: a `load` (weights from outside), a `train-step` (its example
 Loads, rollbacks and every so many steps carry a snapshot of the weights, so that any version is at most one interval
 of steps away from one. Rows are only ever appended; retention removes them from the old end, up to a snapshot.
 
-SQLite in WAL mode with synchronous=FULL: a commit has been fsynced when it returns. Writers queue on a lock file,
-which the kernel grants in order and takes back from a process that dies; SQLite's own busy handler would sleep and
-let others pass.
+SQLite in WAL mode with synchronous=FULL: a commit has been fsynced when it returns. Writers, each thread for itself,
+queue on a lock file, which the kernel grants about in order and takes back from a process that dies; SQLite's own busy
+handler would sleep and let others pass.
 """
 
 import fcntl
@@ -28,6 +28,7 @@ from sqlalchemy.exc import ArgumentError, DBAPIError
 
 from model.types import IntArray
 from service.errors import EmptyStoreError, StartupError, StoreCorruptError, StoreError, UnknownVersionError
+from service.waiting import about_to_wait
 
 SCHEMA_VERSION = 1
 BUSY_TIMEOUT_MS = 5000
@@ -257,7 +258,11 @@ class StepLog:
         except OSError as error:
             raise StoreError(f"the store's lock file can't be opened: {error.strerror}") from error
         try:
-            fcntl.flock(lock, fcntl.LOCK_EX)
+            try:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                about_to_wait()
+                fcntl.flock(lock, fcntl.LOCK_EX)
             yield
         finally:
             os.close(lock)
@@ -515,7 +520,7 @@ def checksum(pixels: bytes, labels: bytes, learning_rate: float | None) -> int:
     return zlib.crc32(repr(learning_rate).encode(), zlib.crc32(labels, zlib.crc32(pixels)))
 
 
-def stored_step(
+def stored_step(  # noqa: PLR0917  a row, spread out
     model_version: int, rate: float, count: int, written: int, pixel_type: str, labels: bytes, pixels: bytes
 ) -> Step:
     """The step in a row of STEP_COLUMNS. Raises StoreCorruptError when it is not what was written."""

@@ -3,8 +3,8 @@
 gunicorn's own threaded worker hands each request from the thread that waits at the sockets to a thread of its pool, and
 the connection back again. For a request of 100 µs that costs more than the request itself: about twenty futex calls,
 and a fight for the GIL. Here the thread on watch at the sockets answers what it finds there. Only when it is still at
-it after PATIENCE seconds does another thread take the watch, so that a slow client, a step that waits for its turn or a
-large picture holds up nobody else.
+it after PATIENCE seconds, or says that it is about to wait, does another thread take the watch, so that a slow client,
+a step that waits for its turn or a large picture holds up nobody else.
 
 The main thread keeps time: it tells gunicorn that the worker lives, takes its signals, and sees to the change of watch.
 """
@@ -17,6 +17,7 @@ import struct
 import threading
 import time
 from datetime import timedelta
+from functools import partial
 from http import HTTPStatus
 from typing import Any
 
@@ -26,6 +27,7 @@ from gunicorn.http.body import LengthReader
 from gunicorn.workers import base
 
 from service.problems import MEDIA_TYPE, Problem
+from service.waiting import call_before_waiting
 
 PATIENCE = 0.005
 HEARTBEAT = 1.0
@@ -178,13 +180,17 @@ class StandInWorker(base.Worker):
         self._asleep = False
         self._drain(self.PIPE[0])
         with self._guard:
-            stuck = self._serving
-            now = (stuck, self._answered)
-            if stuck is not None and now == self._seen and self._off_watch > 0:
-                self._stop_polling(stuck)
-                self._on_watch = self._serving = None
-                self._watch.release()
+            now = (self._serving, self._answered)
+            if now == self._seen:
+                self._relieve()
             self._seen = now
+
+    def _relieve(self) -> None:
+        """Let another thread on watch, if one is free, and leave the connection that is being served to its own."""
+        if self._serving is not None and self._off_watch > 0:
+            self._stop_polling(self._serving)
+            self._on_watch = self._serving = None
+            self._watch.release()
 
     @staticmethod
     def _drain(pipe: int) -> None:
@@ -205,9 +211,15 @@ class StandInWorker(base.Worker):
             with self._guard:
                 self._on_watch = watch
                 self._off_watch -= 1
+            call_before_waiting(partial(self._step_aside, watch))
             self._keep_watch(watch)
             with self._guard:
                 self._off_watch += 1
+
+    def _step_aside(self, watch: object) -> None:
+        with self._guard:
+            if self._on_watch is watch:
+                self._relieve()
 
     def _keep_watch(self, watch: object) -> None:
         while not self._over:
