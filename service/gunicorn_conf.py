@@ -1,6 +1,8 @@
 """gunicorn's settings, from ours."""
 
+import gc
 from pathlib import Path
+from typing import Any
 
 import service  # noqa: F401  sets BLAS to one thread before anything imports numpy
 from service.settings import load_settings
@@ -20,3 +22,10 @@ graceful_timeout = 30
 control_socket_disable = True
 if _memory.is_dir():
     worker_tmp_dir = str(_memory)  # of the heartbeat file: on a disk it can block a worker
+
+
+def when_ready(_server: Any) -> None:
+    """What the application is made of stays: the collector need not go through it again in every worker, which would
+    also copy the pages that the workers share."""
+    gc.collect()
+    gc.freeze()

@@ -1,12 +1,12 @@
 """The request that is being answered, its body read whole and in one piece."""
 
 import io
-from functools import cached_property
 from typing import IO, cast
 
 import flask
 from gunicorn.http.errors import ParseException
 from werkzeug.exceptions import RequestEntityTooLarge
+from werkzeug.utils import cached_property  # the one in functools has a lock for all requests, up to Python 3.11
 
 from service.problems import Problem
 
@@ -17,18 +17,17 @@ class IncomingRequest(flask.Request):
     @cached_property
     def body(self) -> bytes:
         """Raises RequestEntityTooLarge, and Problem: 400 for a body that ends early or is badly framed."""
-        expected = self.content_length
-        most = self.max_content_length or 0
-        if expected is not None and expected > most:
-            raise RequestEntityTooLarge
+        stated = self.environ.get("CONTENT_LENGTH", "")
         try:
-            if expected is None:
-                body: bytes = super().get_data()
-            else:
-                body = self.environ["wsgi.input"].read(expected)
+            if not stated.isdecimal():  # sent in chunks, or there is none
+                return self.get_data()
+            expected = int(stated)
+            if expected > flask.current_app.config["MAX_CONTENT_LENGTH"]:
+                raise RequestEntityTooLarge
+            body: bytes = self.environ["wsgi.input"].read(expected)
         except (ParseException, OSError) as error:
             raise Problem(400, f"the body can't be read to its end: {error}") from None
-        if expected is not None and len(body) < expected:
+        if len(body) < expected:
             raise Problem(400, f"the body has {len(body)} bytes, but its Content-Length says {expected}")
         return body
 

@@ -330,9 +330,13 @@ class StandInWorker(base.Worker):
         self.nr += 1
         if self.nr >= self.max_requests:
             self.alive = False
-        if not self.alive or not self.cfg.keepalive:
-            response.force_close()
-        pieces = self.wsgi(environ, response.start_response)  # type: ignore[arg-type]  # the stub's is too narrow
+
+        def start_response(*arguments: Any) -> Any:
+            if not self.alive or not self.cfg.keepalive:
+                response.force_close()
+            return response.start_response(*arguments)
+
+        pieces = self.wsgi(environ, start_response)
         try:
             for piece in pieces:
                 response.write(piece)

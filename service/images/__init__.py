@@ -48,6 +48,9 @@ def read_labelled(request: IncomingRequest, weights: Weights) -> Labelled:
 
 
 def _content_type(request: IncomingRequest, accepted: Iterable[str]) -> str:
+    stated: str = request.environ.get("CONTENT_TYPE", "")
+    if stated in accepted:  # as it mostly is, without parameters to take off
+        return stated
     mimetype = request.mimetype
     if mimetype in accepted:
         return mimetype

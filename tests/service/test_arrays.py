@@ -1,0 +1,230 @@
+"""application/x-npy and x-npz; and JSON, read by two ways that have to agree."""
+
+import io
+import json
+import zipfile
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import settings as hypothesis_settings
+from hypothesis import strategies as st
+
+from model.weights import Weights
+from service.images.json_body import parse
+from service.images.json_numbers import read_numbers
+from service.problems import Problem
+from service.schemas import TrainStepFields, TrainStepRequest
+from tests.conftest import Client, as_json, random_batch
+from tests.service.test_bad_input import is_problem
+
+X, T = random_batch(5)
+NPY, NPZ = "application/x-npy", "application/x-npz"
+
+
+def npy(array: np.ndarray) -> bytes:
+    stream = io.BytesIO()
+    np.save(stream, array)
+    return stream.getvalue()
+
+
+def npz(**arrays: Any) -> bytes:
+    stream = io.BytesIO()
+    np.savez(stream, **arrays)
+    return stream.getvalue()
+
+
+@pytest.mark.parametrize(
+    "array",
+    [
+        X,
+        X.reshape(5, 28, 28),
+        np.asfortranarray(X),
+        (X / 255).astype(np.float32),
+        (X / 255).astype(np.float64).reshape(5, 28, 28),
+        (X / 255).astype(">f8"),
+    ],
+    ids=["bytes", "rows of bytes", "in Fortran's order", "float32", "rows of float64", "big-endian"],
+)
+def test_an_array_is_answered_as_the_same_images_in_json_are(client: Client, array: np.ndarray) -> None:
+    answer = client.post("/predict", data=npy(array), content_type=NPY)
+    assert answer.status_code == 200, answer.data
+    expected = client.post("/predict", json=as_json(X)).json
+    assert answer.json["labels"] == expected["labels"]
+    assert np.array(answer.json["probabilities"]) == pytest.approx(np.array(expected["probabilities"]), abs=1e-6)
+
+
+@pytest.mark.parametrize("array", [X[0], X[0].reshape(28, 28), (X[0] / 255).astype(np.float16)])
+def test_one_image_without_a_batch_axis_is_a_batch_of_one(client: Client, array: np.ndarray) -> None:
+    answer = client.post("/predict", data=npy(array), content_type=f"{NPY}; charset=binary").json
+    assert answer["labels"] == client.post("/predict", json=as_json(X[:1])).json["labels"]
+
+
+@pytest.mark.parametrize("labels", [T, T.astype(np.uint8), np.eye(10)[T], np.eye(10, dtype=bool)[T]])
+def test_labelled_arrays_teach(client: Client, labels: np.ndarray) -> None:
+    expected = client.post("/accuracy", json=as_json(X, T)).json
+    assert client.post("/accuracy", data=npz(x=X, t=labels), content_type=NPZ).json == expected
+    answer = client.post("/train-step?learning_rate=0.5", data=npz(x=X, t=labels), content_type=NPZ).json
+    assert (answer["model_version"], answer["learning_rate"], answer["count"]) == (2, 0.5, 5)
+    assert answer["loss"] == pytest.approx(expected["loss"])
+
+
+def test_examples_that_came_out_can_be_put_in(client: Client) -> None:
+    client.post("/train-step", json=as_json(X, T))
+    examples = client.get("/examples").data
+    assert client.post("/train-step", data=examples, content_type=NPZ).json["model_version"] == 3
+
+
+def forged(descr: str, shape: object, data: bytes) -> bytes:
+    stream = io.BytesIO()
+    np.lib.format.write_array_header_1_0(stream, {"descr": descr, "fortran_order": False, "shape": shape})
+    return stream.getvalue() + data
+
+
+def bomb() -> bytes:
+    stream = io.BytesIO()
+    with zipfile.ZipFile(stream, "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("x.npy", forged("|u1", (200_000, 784), bytes(200_000 * 784)))
+    return stream.getvalue()
+
+
+BAD_ARRAYS: dict[str, tuple[bytes, list[object], str]] = {
+    "nothing": (b"", [], "not a .npy file"),
+    "text": (b"seven", [], "not a .npy file"),
+    "cut": (npy(X)[:-1], [], "needs 3920 bytes, but 3919 follow"),
+    "objects": (npy(np.array([{}, []], object)), [], "only plain numbers"),
+    "records": (npy(np.zeros(2, [("a", "u1")])), [], "only plain numbers"),
+    "a forged shape": (forged("<f4", (2**40, 784), b"1234"), [], "but 4 follow"),
+    "a negative shape": (forged("<f4", (-1, 784), b""), [], "negative"),
+    "an absurd header": (forged("<f4", "x" * 5000, b""), [], "not a .npy file"),
+    "783 pixels": (npy(X[:, :-1]), [], "(n, 784)"),
+    "28 × 27": (npy(X.reshape(5, 28, 28)[:, :, 1:]), [], "(n, 28, 28)"),
+    "no image": (npy(X[:0]), [], "(0, 784)"),
+    "one number": (npy(np.array(1, np.float32)), [], "shape ()"),
+    "integers": (npy(X.astype(np.int64)), [], "an array of int64: expected uint8 (0…255) or floats (0…1)"),
+    "complex": (npy(X.astype(complex)), [], "complex128"),
+    "text inside": (npy(np.array(["a"] * 784)), [], "expected uint8"),
+    "NaN": (npy(np.full((1, 784), np.nan)), [0, 0], "not a finite number"),
+    "infinity": (npy(np.full((1, 784), np.inf, np.float32)), [0, 0], "not a finite number"),
+    "0…255 as floats": (npy(X.astype(np.float32)), [0, 0], "expected 0…1"),
+}
+
+
+@pytest.mark.parametrize("kind", BAD_ARRAYS)
+def test_an_array_that_can_t_be_used_is_answered_with_why(client: Client, kind: str) -> None:
+    data, location, message = BAD_ARRAYS[kind]
+    problem = is_problem(client.post("/predict", data=data, content_type=NPY), 422)
+    assert message in problem["detail"]
+    assert problem["errors"][0]["loc"] == location
+
+
+@pytest.mark.parametrize(
+    ("data", "location", "message"),
+    [
+        (npz(x=X), ["t"], "missing"),
+        (npz(t=T), ["x"], "missing"),
+        (npz(x=X, t=T[:-1]), ["t"], "4 labels for 5 images"),
+        (npz(x=X, t=T + 10), ["t", 0], "expected a class number, 0…9"),
+        (npz(x=X, t=T - 20), ["t", 0], "expected a class number, 0…9"),
+        (npz(x=X, t=T.astype(float)), ["t"], "expected (n,) class numbers or one-hot"),
+        (npz(x=X, t=np.ones((5, 10))), ["t", 0], "not a one-hot label"),
+        (npz(x=X, t=np.ones((5, 9))), ["t", 0], "expected 10"),
+        (npz(x=X, t=np.array([{}] * 5, object)), [], "only plain numbers"),
+        (npz(x=X, t=T)[:-50], [], "not a .npz file"),
+        (npy(X), [], "not a .npz file"),
+        (bomb(), [], "more than the limit"),
+    ],
+)
+def test_labelled_arrays_that_can_t_be_used_change_nothing(
+    client: Client, data: bytes, location: list[object], message: str
+) -> None:
+    problem = is_problem(client.post("/train-step", data=data, content_type=NPZ), 422)
+    assert message in problem["detail"]
+    assert problem["errors"][0]["loc"] == location
+    assert client.get("/versions").json["versions"][0]["model_version"] == 1
+
+
+def test_labels_have_no_place_in_an_npy(client: Client) -> None:
+    problem = is_problem(client.post("/train-step", data=npy(X), content_type=NPY), 415)
+    assert NPZ in problem["detail"]
+
+
+@given(data=st.data())
+@hypothesis_settings(deadline=None, max_examples=200)
+def test_no_damage_to_an_array_is_more_than_a_problem(data: st.DataObject) -> None:
+    from model.npy import NpyError, read_npz
+    from service.images.npy_body import labels_of, pixels_of
+
+    damaged = bytearray(npz(x=X[:1, :6], t=T[:1]))
+    for _ in range(data.draw(st.integers(1, 8))):
+        damaged[data.draw(st.integers(0, len(damaged) - 1))] = data.draw(st.integers(0, 255))
+    try:
+        arrays = read_npz(bytes(damaged), 10_000)
+        pixels = pixels_of(arrays["x"], SMALL, ("x",))
+        labels_of(arrays["t"], len(pixels), SMALL)
+    except (NpyError, Problem, KeyError):
+        pass
+
+
+SMALL = Weights(
+    {"W1": np.zeros((6, 4), "f4"), "b1": np.zeros(4, "f4"), "W2": np.zeros((4, 3), "f4"), "b2": np.zeros(3, "f4")},
+    image_shape=(3, 2),
+)
+
+pixel = st.sampled_from([0, 1, 0.5, 1e-7, 255, 17, 0.1, -0.0, 3e300]) | st.integers(0, 255) | st.floats(0, 1)
+strange: st.SearchStrategy[Any] = pixel | st.sampled_from(
+    [None, True, "1", [], [1], [[1]], {}, 2**64, 2**70, -1, 1e308, float("nan")]
+)
+
+
+def image_of(number: st.SearchStrategy[Any]) -> st.SearchStrategy[Any]:
+    flat = st.lists(number, min_size=6, max_size=6)
+    rows = st.lists(st.lists(number, min_size=2, max_size=2), min_size=3, max_size=3)
+    return flat | rows | st.lists(number, max_size=7)
+
+
+bodies = st.fixed_dictionaries(
+    {},
+    optional={
+        "images": st.lists(image_of(pixel), max_size=3) | st.lists(image_of(strange), max_size=2) | strange,
+        "image": image_of(pixel) | strange,
+        "labels": st.lists(st.integers(0, 2) | strange, max_size=3) | st.just([[0, 1, 0]]) | strange,
+        "pixel_max": st.sampled_from([1, 255, 255.0, 1.5]) | strange,
+        "learning_rate": pixel,
+        "other": strange,
+    },
+)
+
+
+@given(body=bodies)
+@hypothesis_settings(deadline=None, max_examples=600)
+def test_the_quick_reader_takes_only_what_pydantic_takes_and_reads_the_same_numbers(body: dict[str, Any]) -> None:
+    data = json.dumps(body).encode()
+    quick = read_numbers(data, SMALL)
+    if quick is None:
+        return
+    numbers, others = quick
+    try:
+        fields = TrainStepFields.model_validate(others)
+    except ValueError:
+        with pytest.raises(Problem):
+            parse(data, TrainStepRequest)
+        return
+    whole: Any = parse(data, TrainStepRequest)
+    assert fields.model_dump() == whole.model_dump(exclude={"images", "image"})
+    images = [whole.image] if whole.image is not None else whole.images
+    assert numbers.tolist() == [np.ravel(image).tolist() for image in images]
+
+
+@given(
+    images=st.lists(image_of(pixel).filter(lambda image: np.size(image) == 6), min_size=1, max_size=3),
+    pixel_max=st.sampled_from([1, 255]),
+)
+@hypothesis_settings(deadline=None)
+def test_the_quick_reader_takes_every_good_body(images: list[Any], pixel_max: int) -> None:
+    data = json.dumps({"images": images, "pixel_max": pixel_max}).encode()
+    quick = read_numbers(data, SMALL)
+    assert quick is not None
+    assert quick[1] == {"pixel_max": pixel_max}
+    assert quick[0].tolist() == [np.ravel(image).tolist() for image in images]

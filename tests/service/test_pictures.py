@@ -1,0 +1,344 @@
+"""Pictures as people have them, brought to what the network was trained on."""
+
+import io
+import json
+import resource
+import struct
+import subprocess
+import sys
+import time
+import zlib
+from collections.abc import Callable
+from functools import partial
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import HealthCheck, given
+from hypothesis import settings as hypothesis_settings
+from hypothesis import strategies as st
+from PIL import Image, ImageOps
+
+from model import weights as weights_file
+from model.datasets import Split, packaged_digits, pixels_to_input
+from model.training import Trainer, TrainingOptions
+from model.weights import Weights
+from service.app import create_app
+from service.images.picture import MOST_PICTURE_PIXELS, read_picture
+from service.settings import Settings
+from tests.conftest import Client
+from tests.service.drawing import STROKES, drawn, encoded, photographed
+from tests.service.test_bad_input import is_problem
+
+SHAPE = (28, 28)
+
+
+@pytest.fixture(scope="module")
+def trained() -> Weights:
+    """Ten seconds of school: the packaged digits."""
+    trainer = Trainer(packaged_digits(), TrainingOptions())
+    for _ in trainer.epochs():
+        pass
+    return trainer.weights()
+
+
+@pytest.fixture(scope="module")
+def held_out() -> Split:
+    return packaged_digits().test
+
+
+@pytest.fixture
+def client(settings: Settings, trained: Weights) -> Client:
+    """A service that knows digits."""
+    weights_file.save(settings.weights, trained)
+    return Client(create_app(settings))
+
+
+def recognised(weights: Weights, pixels: np.ndarray) -> np.ndarray:
+    labels: np.ndarray = weights.network().predict(pixels_to_input(pixels)).argmax(axis=1)
+    return labels
+
+
+def accuracy_as(weights: Weights, images: Split, render: Callable[[Image.Image], bytes]) -> float:
+    pictures = [render(Image.fromarray(image.reshape(SHAPE))) for image in images.images]
+    pixels = np.stack([read_picture(picture, SHAPE, ()) for picture in pictures])
+    return float((recognised(weights, pixels) == images.labels).mean())
+
+
+def test_jpegs_of_280_pixels_dark_on_light_are_recognised_as_the_pixels_are(trained: Weights, held_out: Split) -> None:
+    some = held_out.take(np.arange(0, 1000, 4))
+    of_pixels = float((recognised(trained, some.images) == some.labels).mean())
+
+    def dark_on_light(image: Image.Image, size: int, filter_: Image.Resampling) -> bytes:
+        return encoded(ImageOps.invert(image).resize((size, size), filter_), "JPEG")
+
+    for style in ((280, Image.Resampling.BICUBIC), (97, Image.Resampling.BILINEAR)):
+        of_pictures = accuracy_as(trained, some, partial(dark_on_light, size=style[0], filter_=style[1]))
+        assert of_pictures > of_pixels - 0.015
+    assert accuracy_as(trained, some, lambda image: encoded(image, "PNG")) == of_pixels
+    photographs = accuracy_as(
+        trained, some, lambda image: encoded(photographed(ImageOps.invert(image).resize((280, 280))), "JPEG")
+    )
+    assert photographs > of_pixels - 0.03
+
+
+def test_a_picture_of_the_network_s_own_size_is_taken_as_it_is(held_out: Split) -> None:
+    image = held_out.images[7]
+    for picture in (image.reshape(SHAPE), 255 - image.reshape(SHAPE)):
+        assert (read_picture(encoded(Image.fromarray(picture)), SHAPE, ()) == image).all()
+
+
+def likeness(a: np.ndarray, b: np.ndarray) -> float:
+    """The cosine between two images, one of them moved by up to a pixel."""
+    shifts = [(down, right) for down in (-1, 0, 1) for right in (-1, 0, 1)]
+    moved = [np.roll(b.reshape(SHAPE), shift, (0, 1)).ravel() for shift in shifts]
+    return max(float(a @ each) for each in moved) / float(np.linalg.norm(a) * np.linalg.norm(b))
+
+
+@pytest.mark.parametrize("digit", STROKES)
+@pytest.mark.parametrize(
+    "style",
+    [
+        {},
+        {"ink": 255, "paper": 0},
+        {"ink": 60, "paper": 200},
+        {"side": 40},
+        {"side": 1500},
+        {"thickness": 0.04},
+        {"thickness": 0.18},
+        {"height": 0.25, "centre": (0.2, 0.75)},
+        {"height": 0.9},
+    ],
+    ids=str,
+)
+def test_a_drawn_digit_looks_the_same_however_it_is_drawn(digit: int, style: dict[str, Any]) -> None:
+    """What comes out is like what comes out of the plain drawing: the place, the size, the polarity are gone."""
+    plain, other = (read_picture(encoded(drawn(digit, **each)), SHAPE, ()).astype(float) for each in ({}, style))
+    assert likeness(plain, other) > (0.75 if "thickness" in style else 0.85)
+    assert other.max() > 200
+    assert np.median(other) == 0
+
+
+@pytest.mark.parametrize("style", [{}, {"ink": 255, "paper": 0}, {"side": 60}, {"thickness": 0.06}, {"height": 0.4}])
+def test_drawn_digits_are_recognised(client: Client, style: dict[str, Any]) -> None:
+    answers = {
+        digit: client.post("/predict", data=encoded(drawn(digit, **style)), content_type="image/png").json["labels"]
+        for digit in STROKES
+    }
+    assert sum(answers[digit] == [digit] for digit in STROKES) >= len(STROKES) - 1, answers
+
+
+SEVEN = drawn(7)
+EXIF_ORIENTATION = 0x0112
+
+
+def turned(degrees: int, orientation: int) -> bytes:
+    """A photograph that lies on its side, and says so."""
+    exif = Image.Exif()
+    exif[EXIF_ORIENTATION] = orientation
+    return encoded(SEVEN.rotate(degrees, expand=True), "JPEG", exif=exif)
+
+
+def on_transparent(colour: int) -> Image.Image:
+    ink = ImageOps.invert(SEVEN)
+    picture = Image.new("LA", SEVEN.size, (colour, 0))
+    picture.putalpha(ink)
+    return picture
+
+
+def sixteen_bits() -> Image.Image:
+    return Image.fromarray(np.asarray(SEVEN, np.uint16) * 257)
+
+
+OTHER_KINDS = {
+    "grey PNG": lambda: encoded(SEVEN),
+    "RGB PNG": lambda: encoded(SEVEN.convert("RGB")),
+    "palette PNG": lambda: encoded(SEVEN.convert("P")),
+    "one bit PNG": lambda: encoded(SEVEN.convert("1")),
+    "16 bit PNG": lambda: encoded(sixteen_bits()),
+    "black ink on nothing": lambda: encoded(on_transparent(0)),
+    "white ink on nothing": lambda: encoded(on_transparent(255)),
+    "RGBA PNG": lambda: encoded(SEVEN.convert("RGBA")),
+    "grey JPEG": lambda: encoded(SEVEN, "JPEG"),
+    "CMYK JPEG": lambda: encoded(SEVEN.convert("CMYK"), "JPEG"),
+    "progressive JPEG": lambda: encoded(SEVEN.convert("RGB"), "JPEG", progressive=True),
+    "turned left": lambda: turned(90, 6),
+    "upside down": lambda: turned(180, 3),
+    "turned right": lambda: turned(270, 8),
+    "wide": lambda: encoded(ImageOps.expand(SEVEN, (300, 0, 0, 0), 255)),
+    "photograph": lambda: encoded(photographed(drawn(7, side=600)), "JPEG"),
+}
+
+
+@pytest.mark.parametrize("kind", OTHER_KINDS)
+def test_every_kind_of_png_and_jpeg_gives_the_same_digit(kind: str) -> None:
+    expected = read_picture(encoded(SEVEN), SHAPE, ()).astype(float)
+    found = read_picture(OTHER_KINDS[kind](), SHAPE, ()).astype(float)
+    assert likeness(expected, found) > 0.95
+
+
+def chunk(name: bytes, data: bytes) -> bytes:
+    return struct.pack(">I", len(data)) + name + data + struct.pack(">I", zlib.crc32(name + data))
+
+
+def claimed_size(width: int, height: int) -> bytes:
+    """A PNG of a few kB that unpacks to whatever its header says."""
+    rows = zlib.compress(bytes((width + 1) * min(height, 10_000)), 1)
+    header = struct.pack(">IIBBBBB", width, height, 8, 0, 0, 0, 0)
+    return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", rows) + chunk(b"IEND", b"")
+
+
+def text_bomb() -> bytes:
+    packed = zlib.compress(bytes(200 * 2**20), 9)
+    plain = encoded(SEVEN)
+    return plain[:33] + chunk(b"zTXt", b"Comment\0\0" + packed) + plain[33:]
+
+
+def animated() -> bytes:
+    return encoded(SEVEN, "PNG", save_all=True, append_images=[drawn(1)])
+
+
+BAD_PICTURES: dict[str, tuple[Callable[[], bytes], str]] = {
+    "nothing": (lambda: b"", "not a PNG or JPEG"),
+    "text": (lambda: b"seven", "not a PNG or JPEG"),
+    "a GIF": (lambda: encoded(SEVEN, "GIF"), "not a PNG or JPEG"),
+    "a TIFF": (lambda: encoded(SEVEN, "TIFF"), "not a PNG or JPEG"),
+    "a truncated PNG": (lambda: encoded(SEVEN)[:-200], "damaged"),
+    "a truncated JPEG": (lambda: encoded(photographed(SEVEN), "JPEG")[:-2000], "damaged"),
+    "a PNG that ends in its header": (lambda: encoded(SEVEN)[:20], "not a PNG or JPEG"),
+    "an animated PNG": (animated, "animated"),
+    "100 megapixels": (lambda: claimed_size(10_000, 10_000), "more than 40,000,000 pixels"),
+    "a claim of 4 gigapixels": (lambda: claimed_size(65_535, 65_535), "more than 40,000,000 pixels"),
+    "a bomb of text": (text_bomb, "PNG"),
+    "white paper": (lambda: encoded(Image.new("L", (300, 300), 255)), "nothing stands out"),
+    "grey paper": (lambda: encoded(photographed(Image.new("L", (300, 300), 255))), "nothing stands out"),
+    "one pixel": (lambda: encoded(Image.new("L", (1, 1), 255)), "nothing stands out"),
+    "all transparent": (lambda: encoded(Image.new("RGBA", (50, 50), (9, 9, 9, 0))), "nothing stands out"),
+}
+
+
+@pytest.mark.parametrize("kind", BAD_PICTURES)
+def test_a_picture_that_can_t_be_used_is_answered_with_why(client: Client, kind: str) -> None:
+    make, message = BAD_PICTURES[kind]
+    data = make()
+    started = time.monotonic()
+    problem = is_problem(client.post("/predict", data=data, content_type="image/png"), 422)
+    assert time.monotonic() - started < 2
+    assert message in problem["detail"]
+
+
+def test_pictures_take_bounded_memory() -> None:
+    """The worst that is read: the largest picture, its pixels packed to almost nothing."""
+    side = int(MOST_PICTURE_PIXELS**0.5)
+    program = (
+        "import sys; from service.images.picture import read_picture\n"
+        "from service.problems import Problem\n"
+        "try: read_picture(sys.stdin.buffer.read(), (28, 28), ())\n"
+        "except Problem as problem: print(problem.detail)"
+    )
+    most = 1200 * 2**20
+    for mode in ("L", "RGBA"):
+        data = encoded(Image.new(mode, (side, side), 0), "PNG", compress_level=1)
+        result = subprocess.run(
+            [sys.executable, "-c", program],
+            input=data,
+            capture_output=True,
+            check=True,
+            timeout=60,
+            preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_AS, (most, most)),
+        )
+        assert b"nothing stands out" in result.stdout
+
+
+@given(data=st.data())
+@hypothesis_settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None, max_examples=150)
+def test_no_damage_to_a_picture_gets_a_500(client: Client, data: st.DataObject) -> None:
+    kind = data.draw(st.sampled_from(["PNG", "JPEG"]))
+    damaged = bytearray(encoded(drawn(7, side=50), kind))
+    for _ in range(data.draw(st.integers(1, 6))):
+        damaged[data.draw(st.integers(0, len(damaged) - 1))] = data.draw(st.integers(0, 255))
+    answer = client.post("/predict", data=bytes(damaged), content_type="image/jpeg")
+    assert answer.status_code in (200, 422), answer.data
+
+
+def part(data: bytes, name: str = "seven.png") -> tuple[io.BytesIO, str]:
+    return io.BytesIO(data), name
+
+
+def test_an_upload_of_several_pictures_is_answered_in_their_order(client: Client) -> None:
+    pictures = [encoded(drawn(digit)) for digit in (7, 1, 0)]
+    answer = client.post("/predict", data={"image": [part(each) for each in pictures]})
+    assert answer.status_code == 200, answer.data
+    assert answer.json["labels"] == [
+        client.post("/predict", data=each, content_type="image/png").json["labels"][0] for each in pictures
+    ]
+
+
+def test_an_upload_with_labels_teaches(client: Client) -> None:
+    upload = {"image": [part(encoded(drawn(7))), part(encoded(drawn(1)))], "labels": "7,1"}
+    assert (
+        client.post("/accuracy", data={**upload, "image": [part(encoded(drawn(7)))], "labels": "7"}).json["count"] == 1
+    )
+    answer = client.post("/train-step?learning_rate=0.01", data=upload)
+    assert answer.status_code == 200, answer.data
+    assert (answer.json["count"], answer.json["model_version"], answer.json["learning_rate"]) == (2, 2, 0.01)
+
+
+def test_a_repeated_upload_with_a_key_is_known_by_its_parts_whatever_the_boundary(client: Client) -> None:
+    def teach(digit: int, boundary: str, label: int) -> Any:
+        body = (
+            f'--{boundary}\r\nContent-Disposition: form-data; name="image"; filename="x.png"\r\n\r\n'.encode()
+            + encoded(drawn(digit))
+            + f'\r\n--{boundary}\r\nContent-Disposition: form-data; name="labels"\r\n\r\n{label}\r\n--{boundary}--\r\n'.encode()
+        )
+        content_type = f"multipart/form-data; boundary={boundary}"
+        return client.post("/train-step", data=body, content_type=content_type, headers={"Idempotency-Key": "k"})
+
+    first = teach(7, "one", 7)
+    assert first.status_code == 200, first.data
+    assert teach(7, "two", 7).json == first.json
+    is_problem(teach(7, "one", 1), 409)
+    is_problem(teach(1, "one", 7), 409)
+
+
+@pytest.mark.parametrize(
+    ("upload", "location", "message"),
+    [
+        ({}, [], "no part"),
+        ({"picture": ("x", "x.png")}, ["image"], "no part of this name"),
+        ({"image": "text"}, ["image"], "as files"),
+        ({"image": ("bad", "x.png")}, ["image", 0], "not a PNG or JPEG"),
+        ({"image": ("7", "x.png"), "labels": ""}, ["labels"], "0 labels for 1 images"),
+        ({"image": ("7", "x.png"), "labels": "7,1"}, ["labels"], "2 labels for 1 images"),
+        ({"image": ("7", "x.png"), "labels": "seven"}, ["labels", 0], "expected a class number"),
+        ({"image": ("7", "x.png"), "labels": "10"}, ["labels", 0], "expected a class number, 0…9"),
+    ],
+)
+def test_a_bad_upload_is_answered_with_where(
+    client: Client, upload: dict[str, Any], location: list[Any], message: str
+) -> None:
+    data = {
+        name: part(encoded(drawn(7)) if value[0] == "7" else value[0].encode(), value[1])
+        if isinstance(value, tuple)
+        else value
+        for name, value in upload.items()
+    }
+    answer = client.post("/train-step", data=data, content_type="multipart/form-data")
+    problem = is_problem(answer, 422)
+    assert message in problem["detail"]
+    assert not location or problem["errors"][0]["loc"] == location
+    assert client.get("/versions").json["versions"][0]["model_version"] == 1
+
+
+def test_a_network_whose_images_have_no_shape_takes_no_pictures(settings: Settings) -> None:
+    random = np.random.default_rng(0)
+    params = {"W1": random.random((7, 4)), "b1": np.zeros(4), "W2": random.random((4, 3)), "b2": np.zeros(3)}
+    stream = io.BytesIO()
+    np.savez(stream, **params)  # type: ignore[arg-type]
+    settings.weights.write_bytes(stream.getvalue())
+    client = Client(create_app(settings))
+    problem = is_problem(client.post("/predict", data=encoded(SEVEN), content_type="image/png"), 422)
+    assert "send them as JSON or .npy" in problem["detail"]
+    assert (
+        client.post("/predict", data=json.dumps({"image": [0] * 7}), content_type="application/json").status_code == 200
+    )
