@@ -41,7 +41,7 @@ def main() -> None:
             with running(command, folder, port) as process:
                 ready = time.perf_counter() - started
                 request = request_bytes("/predict", json_bytes(1, False, features), "application/json")
-                cost = measure(process, port, request, 3, 4).cpu_us
+                cost = measure(process.pid, port, request, 3, 4).cpu_us
                 size = (folder / "twolayernet.db").stat().st_size / 2**20
                 memory = memory_mib(tree(process.pid)[-1])
             print(f"| {versions:,} | {features} | {size:.0f} | {ready:.2f} | {cost:.0f} | {memory:.0f} |")

@@ -58,7 +58,7 @@ def running(command: list[str], folder: Path, port: int, **environment: str) -> 
 def gunicorn(app: str, port: int, *more: str) -> list[str]:
     return [
         *(sys.executable, "-m", "gunicorn", "--no-control-socket", "-b", f"127.0.0.1:{port}", "--keep-alive", "30"),
-        *("-k", "gthread", "--threads", "1", *more, app),
+        *(*more, app),
     ]
 
 
@@ -100,7 +100,7 @@ def _more(connection: socket.socket) -> bytes:
     return piece
 
 
-def measure(process: subprocess.Popen[bytes], port: int, request: bytes, seconds: float, connections: int) -> Measured:
+def measure(pid: int, port: int, request: bytes, seconds: float, connections: int) -> Measured:
     """The same request again and again on so many connections kept alive, each waiting for its answer."""
     latencies: list[float] = []
     failures: list[bytes] = []
@@ -124,9 +124,9 @@ def measure(process: subprocess.Popen[bytes], port: int, request: bytes, seconds
 
     all_clients(min(1, seconds / 2))
     latencies.clear()
-    before = cpu_seconds(process.pid)
+    before = cpu_seconds(pid)
     all_clients(seconds)
-    spent = cpu_seconds(process.pid) - before
+    spent = cpu_seconds(pid) - before
     if failures:
         sys.exit(f"not answered with 200: {failures[0].decode(errors='replace')}")
     ordered = sorted(latencies)
