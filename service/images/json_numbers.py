@@ -49,35 +49,29 @@ def _read(document: Any, body: bytes, weights: Weights) -> tuple[NDArray[np.floa
     if key == "images":
         images = list(values)
         lists += len(images)
-    for image in images:
-        inner = lists_inside(image, weights)
-        if inner is None:
-            return None
-        lists += inner
+    if set(map(len, images)) != {weights.input_size}:
+        for image in images:
+            if len(image) != weights.input_size:
+                if not in_rows(image, weights):
+                    return None
+                lists += len(image)
     fields = {name: plain(document[name]) for name in keys if name != key}
     labels = fields.get("labels")
     if isinstance(labels, list):
         lists += 1 + sum(isinstance(label, list) for label in labels)
-    # Each list that was looked at has one bracket. Any other bracket is of a list where a number belongs.
+    # Each list that was counted has one bracket. Any other bracket is of a list where a number belongs.
     if np.count_nonzero(np.frombuffer(body, np.uint8) == ord("[")) != lists:
         return None
     pixels: NDArray[np.float64] = np.frombuffer(values.as_buffer(of_type="d"), np.float64)
     return pixels.reshape(len(images), weights.input_size), fields
 
 
-def lists_inside(image: Any, weights: Weights) -> int | None:
-    """How many rows an image has, 0 if it is flat; None if it is not of the right size."""
-    if not isinstance(image, simdjson.Array):
-        return None
-    size = len(image)
-    if size == weights.input_size and not (size and isinstance(image[0], simdjson.Array)):
-        return 0
-    if weights.image_shape is None or size != weights.image_shape[0]:
-        return None
+def in_rows(image: Any, weights: Weights) -> bool:
+    """Whether an image is a list of rows, of the network's number and length."""
+    if weights.image_shape is None or len(image) != weights.image_shape[0]:
+        return False
     columns = weights.image_shape[1]
-    if all(isinstance(row, simdjson.Array) and len(row) == columns for row in image):
-        return size
-    return None
+    return all(isinstance(row, simdjson.Array) and len(row) == columns for row in image)
 
 
 def plain(value: Any) -> Any:
