@@ -86,11 +86,12 @@ class SoftmaxWithLoss:
         everything once one of them rounds to zero.
         """
         self.t = class_numbers(t)
-        shifted = x - x.max(axis=1, keepdims=True)
+        logits = np.ascontiguousarray(x.T)  # (k, n): sums and maxima over the classes then run along the batch
+        shifted = logits - logits.max(axis=0)
         exponential = np.exp(shifted)
-        total = exponential.sum(axis=1)
-        self.y = exponential / total[:, np.newaxis]
-        self.loss = float((np.log(total) - shifted[np.arange(len(x)), self.t]).mean())
+        total = exponential.sum(axis=0)
+        self.y = (exponential / total).T
+        self.loss = float((np.log(total) - shifted[self.t, np.arange(len(x))]).sum()) / len(x)
         return self.loss
 
     def backward(self, dout: float = 1.0) -> FloatArray:

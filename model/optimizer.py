@@ -1,32 +1,103 @@
-"""What turns gradients into new parameters: `update(params, gradient)` changes the arrays of `params` in place."""
+"""What turns gradients into new parameters: `update(params, gradient)` changes the arrays of `params` in place.
+
+An optimiser owns what it remembers, in `state`: arrays of the shapes of the parameters, by what they are and whose.
+"""
 
 import numpy as np
 
-from model.types import Parameters
+from model.types import FloatArray, Parameters
+
+TINY = 1e-7
+"""Keeps a division by the square root of a sum of squares from one by zero."""
 
 
 class SGD:
     """Gradient descent: w ← w - learning_rate × gradient."""
 
-    def __init__(self, learning_rate: float) -> None:
+    def __init__(self, learning_rate: float = 0.1) -> None:
         self.learning_rate = learning_rate
+        self.iterations = 0
+        self.state: dict[str, FloatArray] = {}
+        self._scratch: dict[str, FloatArray] = {}
 
     def update(self, params: Parameters, gradient: Parameters) -> None:
+        self.iterations += 1
         for name, each in gradient.items():
-            params[name] -= self.learning_rate * each
+            params[name] -= np.multiply(each, self.learning_rate, out=self._scratch_for(name, each))
+
+    def _scratch_for(self, name: str, like: FloatArray) -> FloatArray:
+        """An array to compute in, the same one each time: a new one costs more than the computation."""
+        if name not in self._scratch:
+            self._scratch[name] = np.empty_like(like)
+        return self._scratch[name]
+
+    def _remembered(self, kind: str, name: str, like: FloatArray) -> FloatArray:
+        key = f"{kind}.{name}"
+        if key not in self.state:
+            self.state[key] = np.zeros_like(like)
+        return self.state[key]
 
 
-class Momentum:
+class Momentum(SGD):
     """Gradient descent with momentum: v ← momentum × v - learning_rate × gradient; w ← w + v (Polyak 1964)."""
 
-    def __init__(self, learning_rate: float, momentum: float = 0.9) -> None:
-        self.learning_rate = learning_rate
+    def __init__(self, learning_rate: float = 0.05, momentum: float = 0.9) -> None:
+        super().__init__(learning_rate)
         self.momentum = momentum
-        self.velocity: Parameters = {}
 
     def update(self, params: Parameters, gradient: Parameters) -> None:
+        self.iterations += 1
         for name, each in gradient.items():
-            velocity = self.velocity.setdefault(name, np.zeros_like(each))
+            velocity = self._remembered("velocity", name, each)
             velocity *= self.momentum
-            velocity -= self.learning_rate * each
+            velocity -= np.multiply(each, self.learning_rate, out=self._scratch_for(name, each))
             params[name] += velocity
+
+
+class AdaGrad(SGD):
+    """h ← h + gradient²; w ← w - learning_rate × gradient / √h, elementwise (Duchi, Hazan and Singer 2011)."""
+
+    def __init__(self, learning_rate: float = 0.01) -> None:
+        super().__init__(learning_rate)
+
+    def update(self, params: Parameters, gradient: Parameters) -> None:
+        self.iterations += 1
+        for name, each in gradient.items():
+            scratch = self._scratch_for(name, each)
+            squares = self._remembered("squares", name, each)
+            squares += np.square(each, out=scratch)
+            np.sqrt(squares, out=scratch)
+            scratch += TINY
+            np.divide(each, scratch, out=scratch)
+            scratch *= self.learning_rate
+            params[name] -= scratch
+
+
+class Adam(SGD):
+    """m and v: moving means of the gradient and of its square, started without bias; w ← w - rate × m / √v
+    (Kingma and Ba 2015)."""
+
+    def __init__(self, learning_rate: float = 0.001, beta1: float = 0.9, beta2: float = 0.999) -> None:
+        super().__init__(learning_rate)
+        self.beta1 = beta1
+        self.beta2 = beta2
+
+    def update(self, params: Parameters, gradient: Parameters) -> None:
+        self.iterations += 1
+        unbiased = (1 - self.beta2**self.iterations) ** 0.5 / (1 - self.beta1**self.iterations)
+        for name, each in gradient.items():
+            scratch = self._scratch_for(name, each)
+            mean = self._remembered("mean", name, each)
+            mean *= self.beta1
+            mean += np.multiply(each, 1 - self.beta1, out=scratch)
+            squares = self._remembered("squares", name, each)
+            squares *= self.beta2
+            squares += np.multiply(np.square(each, out=scratch), 1 - self.beta2, out=scratch)
+            np.sqrt(squares, out=scratch)
+            scratch += TINY
+            np.divide(mean, scratch, out=scratch)
+            scratch *= self.learning_rate * unbiased
+            params[name] -= scratch
+
+
+OPTIMIZERS: dict[str, type[SGD]] = {"sgd": SGD, "momentum": Momentum, "adagrad": AdaGrad, "adam": Adam}

@@ -3,31 +3,52 @@
 import math
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
+from numpy.typing import NDArray
 
+from model.augmentation import rotated, shifted
 from model.datasets import Dataset, Split, pixels_to_input
-from model.optimizer import SGD, Momentum
-from model.two_layer_net import Activation, TwoLayerNet
-from model.types import FloatArray, IntArray
+from model.optimizer import OPTIMIZERS, SGD, Momentum
+from model.two_layer_net import Activation, Backpropagation, TwoLayerNet
+from model.types import FloatArray, IntArray, Parameters
 from model.weights import Weights
 
 VALIDATION_SHARE = 0.1
+LEARNING_RATES = {"sgd": 0.2, "momentum": 0.1, "adagrad": 0.02, "adam": 0.001}
+"""What suits batches of 100, where no rate is asked for."""
+
+OptimizerName = Literal["sgd", "momentum", "adagrad", "adam"]
+Schedule = Literal["cosine", "constant"]
+
+
+class TrainingError(ValueError):
+    """What was asked for does not fit together; the message is one line."""
 
 
 @dataclass(frozen=True)
 class TrainingOptions:
-    """How to train. momentum 0 is plain SGD; weight_decay: the factor of the L2 penalty's gradient, on W1 and W2;
-    shift: images are moved by up to so many pixels each way, every batch by another amount."""
+    """How to train.
+
+    learning_rate: None for the optimiser's own; schedule: cosine falls from it to 0 along half a cosine;
+    weight_decay: the share by which W1 and W2 shrink in a step, times the rate (Loshchilov and Hutter 2019);
+    patience: stop after so many epochs without a better validation accuracy, and keep the best epoch's weights;
+    shift, rotate: images are moved by up to so many pixels and turned by up to so many degrees, in every batch by
+    another amount.
+    """
 
     hidden: int = 50
-    epochs: int = 20
+    epochs: int = 40
     batch_size: int = 100
-    learning_rate: float = 0.05
+    optimizer: OptimizerName = "momentum"
+    learning_rate: float | None = None
     momentum: float = 0.9
-    weight_decay: float = 1e-5
+    schedule: Schedule = "cosine"
+    weight_decay: float = 1e-3
+    patience: int | None = None
     shift: int = 1
+    rotate: float = 0.0
     activation: Activation = "relu"
     seed: int = 0
 
@@ -42,59 +63,130 @@ class Epoch:
 
 
 class Trainer:
-    """Trains a network on a dataset's training images, a tenth of which are kept out for validation."""
+    """Trains a network on a dataset's training images, a tenth of which are kept out for validation.
 
-    def __init__(self, dataset: Dataset, options: TrainingOptions) -> None:
+    start: weights to go on from, of any number of hidden units. Raises TrainingError where they do not fit the data.
+    """
+
+    def __init__(self, dataset: Dataset, options: TrainingOptions, start: Weights | None = None) -> None:
         self.options = options
         self.dataset = dataset
         self.random = np.random.default_rng(options.seed)
         kept_out, used = validation_split(dataset.train, self.random)
         self.validation_x, self.validation_t = as_input(kept_out)
-        self.x, self.t = as_input(used)
-        self.network = TwoLayerNet(
-            self.x.shape[1],
-            options.hidden,
-            dataset.classes,
-            "he" if options.activation == "relu" else "xavier",
-            activation=options.activation,
-            seed=options.seed,
-            dtype=np.float32,
-        )
-        self.optimizer = Momentum(0, options.momentum) if options.momentum else SGD(0)
+        self.images = used.images
+        self.t = used.labels.astype(np.intp)
+        self.network = self._network(start)
+        self.optimizer = make_optimizer(options)
+        self.initial_rate = options.learning_rate or LEARNING_RATES[options.optimizer]
         self.history: list[Epoch] = []
+        self.best: tuple[int, Parameters] | None = None
+        """The epoch with the best validation accuracy and its parameters, where the options ask for patience."""
+        size = min(options.batch_size, len(self.t))
+        self._batch_bytes = np.empty((size, self.images.shape[1]), np.uint8)
+        self._batch_x = np.empty((size, self.images.shape[1]), np.float32)
+
+    def _network(self, start: Weights | None) -> TwoLayerNet:
+        features, classes = self.images.shape[1], self.dataset.classes
+        if start is None:
+            return TwoLayerNet(
+                features,
+                self.options.hidden,
+                classes,
+                "he" if self.options.activation == "relu" else "xavier",
+                activation=self.options.activation,
+                seed=self.options.seed,
+                dtype=np.float32,
+            )
+        check_fits(start, self.dataset)
+        return TwoLayerNet.from_params({name: each.copy() for name, each in start.params.items()}, start.activation)
 
     def epochs(self) -> Iterator[Epoch]:
         """Train, an epoch for each item that is taken. The network may be used as it is at any moment."""
-        batches = math.ceil(len(self.x) / self.options.batch_size)
-        for number in range(1, self.options.epochs + 1):
-            order = self.random.permutation(len(self.x))
+        batches = math.ceil(len(self.t) / self.options.batch_size)
+        for number in range(len(self.history) + 1, self.options.epochs + 1):
+            order = self.random.permutation(len(self.t))
             total = 0.0
             for i in range(batches):
-                done = (number - 1 + i / batches) / self.options.epochs
-                self.optimizer.learning_rate = cosine(self.options.learning_rate, done)
-                total += self._step(order[i * self.options.batch_size : (i + 1) * self.options.batch_size])
+                batch = order[i * self.options.batch_size : (i + 1) * self.options.batch_size]
+                self.optimizer.learning_rate = self._rate((number - 1 + i / batches) / self.options.epochs)
+                total += self.step(batch).loss * len(batch)
             accuracy = self.network.accuracy(self.validation_x, self.validation_t)
             self.history.append(Epoch(number, total / len(order), accuracy))
+            self._remember_best()
             yield self.history[-1]
+            if self._out_of_patience():
+                return
 
-    def _step(self, batch: IntArray) -> float:
-        """One update; the batch's loss before it, summed over its images."""
-        x = shifted(self.x[batch], self.dataset.image_shape, self.options.shift, self.random)
-        result = self.network.backpropagate(x, self.t[batch])
-        for name in ("W1", "W2"):
-            result.gradient[name] += self.options.weight_decay * self.network.params[name]
-        self.optimizer.update(self.network.params, result.gradient)
-        return result.loss * len(batch)
+    def step(self, batch: IntArray) -> Backpropagation:
+        """One update from the images of these numbers; what the network made of them before it."""
+        result = self.network.backpropagate(self._inputs(batch), self.t[batch])
+        params = self.network.params
+        if self.options.weight_decay:
+            for name in ("W1", "W2"):
+                params[name] *= 1 - self.optimizer.learning_rate * self.options.weight_decay
+        self.optimizer.update(params, result.gradient)
+        return result
+
+    def _inputs(self, batch: IntArray) -> FloatArray:
+        """The images as the network takes them, in an array that the next batch will overwrite."""
+        size, shape = len(batch), self.dataset.image_shape
+        images = np.take(self.images, batch, axis=0, out=self._batch_bytes[:size], mode="clip")
+        images = shifted(images, shape, self.options.shift, self.random)
+        x = self._batch_x[:size]
+        np.copyto(x, images)
+        x *= np.float32(1 / 255)
+        return rotated(x, shape, self.options.rotate, self.random)
+
+    def _rate(self, done: float) -> float:
+        if self.options.schedule == "constant":
+            return self.initial_rate
+        return cosine(self.initial_rate, done)
+
+    def _remember_best(self) -> None:
+        if self.options.patience is None:
+            return
+        latest = self.history[-1]
+        if all(latest.validation_accuracy > each.validation_accuracy for each in self.history[:-1]):
+            self.best = (latest.number, {name: each.copy() for name, each in self.network.params.items()})
+
+    def _out_of_patience(self) -> bool:
+        patience = self.options.patience
+        return patience is not None and self.best is not None and len(self.history) - self.best[0] >= patience
 
     def weights(self) -> Weights:
-        """The network as it is now, with how it came about."""
+        """The network as it is now, or as it was at its best where there is patience, with how it came about."""
         training: dict[str, Any] = {
             "dataset": self.dataset.name,
             **asdict(self.options),
+            "learning_rate": self.initial_rate,
             "epochs_done": len(self.history),
-            "validation_accuracy": self.history[-1].validation_accuracy if self.history else None,
+            "best_epoch": None if self.best is None else self.best[0],
+            "validation_accuracy": max((each.validation_accuracy for each in self.history), default=None)
+            if self.best is not None
+            else (self.history[-1].validation_accuracy if self.history else None),
         }
-        return Weights(self.network.params, self.options.activation, self.dataset.image_shape, training)
+        params = self.network.params if self.best is None else self.best[1]
+        return Weights(params, self.network.activation, self.dataset.image_shape, training)
+
+
+def make_optimizer(options: TrainingOptions) -> SGD:
+    if options.optimizer == "momentum":
+        return Momentum(momentum=options.momentum)
+    return OPTIMIZERS[options.optimizer]()
+
+
+def check_fits(weights: Weights, dataset: Dataset) -> None:
+    """Raises TrainingError unless the network takes these images and tells all of their classes apart."""
+    features = dataset.test.images.shape[1]
+    if features != weights.input_size:
+        raise TrainingError(
+            f"the weights are for images of {weights.input_size} pixels, those of {dataset.name} have {features}"
+        )
+    if dataset.classes > weights.output_size:
+        raise TrainingError(
+            f"the weights tell {weights.output_size} classes apart, {dataset.name} has {dataset.classes}"
+        )
 
 
 def as_input(split: Split) -> tuple[FloatArray, IntArray]:
@@ -113,17 +205,6 @@ def cosine(start: float, done: float) -> float:
     return start * (1 + math.cos(math.pi * done)) / 2
 
 
-def shifted(x: FloatArray, shape: tuple[int, int], most: int, random: np.random.Generator) -> FloatArray:
-    """The images moved by up to `most` pixels each way, all by the same amount; what comes in at an edge is 0."""
-    if most == 0:
-        return x
-    down, right = (int(each) for each in random.integers(-most, most + 1, 2))
-    if down == right == 0:
-        return x
-    rows, columns = shape
-    images = x.reshape(len(x), rows, columns)
-    moved = np.zeros_like(images)
-    target = (slice(max(down, 0), rows + min(down, 0)), slice(max(right, 0), columns + min(right, 0)))
-    source = (slice(max(-down, 0), rows + min(-down, 0)), slice(max(-right, 0), columns + min(-right, 0)))
-    moved[:, *target] = images[:, *source]
-    return moved.reshape(x.shape)
+def as_bytes(x: NDArray[Any]) -> NDArray[np.uint8]:
+    """Pixels 0…255 from pixels 0…1; exact for those that were bytes."""
+    return np.round(x * 255).astype(np.uint8)

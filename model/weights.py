@@ -85,12 +85,16 @@ def from_bytes(data: bytes) -> Weights:
 
 
 def save(path: str | Path, weights: Weights) -> None:
-    """Write the file whole or not at all: into a new file beside it, onto the disk, then renamed over it."""
-    target = Path(path)
+    """Write the file whole or not at all. Raises OSError."""
+    write_whole(Path(path), to_bytes(weights))
+
+
+def write_whole(target: Path, data: bytes) -> None:
+    """Into a new file beside it, onto the disk, then renamed over it. Raises OSError."""
     beside = target.with_name(f".{target.name}.{os.getpid()}.tmp")
     try:
         with open(beside, "wb") as file:
-            file.write(to_bytes(weights))
+            file.write(data)
             file.flush()
             os.fsync(file.fileno())
         beside.replace(target)

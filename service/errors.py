@@ -27,3 +27,7 @@ class UnknownVersionError(LookupError):
 
 class KeyReusedError(Exception):
     """An Idempotency-Key came again with another body."""
+
+
+class ServiceError(Exception):
+    """A running service does not answer the command line, or says no; the message is one line."""

@@ -1,0 +1,94 @@
+"""What the command line asks of a running service."""
+
+import os
+from typing import Any
+
+import numpy as np
+import requests
+
+from model import weights as weights_file
+from model.datasets import DatasetError, Split
+from model.npy import NpyError, read_npz
+from model.training import as_bytes
+from model.weights import Weights
+from service.errors import ServiceError
+from service.settings import PREFIX
+
+SECONDS = 60
+MOST_EXAMPLES_BYTES = 1 << 31
+
+
+def fetch_examples(url: str) -> Split:
+    """All the labelled images that a service has learnt from. Raises ServiceError, DatasetError."""
+    address = url if url.rstrip("/").endswith("/examples") else f"{url.rstrip('/')}/examples"
+    parts: list[Split] = []
+    after = 0
+    while True:
+        arrays = example_arrays(ask("GET", address, params={"after": after}).content, address)
+        if not len(arrays["t"]):
+            break
+        parts.append(split_of(arrays, address))
+        after = int(arrays["model_version"][-1])
+    if not parts:
+        raise DatasetError(f"{address} has no examples yet")
+    return Split(np.concatenate([each.images for each in parts]), np.concatenate([each.labels for each in parts]))
+
+
+def read_examples(path: str) -> Split:
+    """A file that /examples gave. Raises OSError, DatasetError."""
+    with open(path, "rb") as file:
+        return split_of(example_arrays(file.read(), path), path)
+
+
+def example_arrays(data: bytes, source: str) -> dict[str, Any]:
+    try:
+        arrays = read_npz(data, MOST_EXAMPLES_BYTES)
+    except NpyError as error:
+        raise DatasetError(f"{source}: {error}") from error
+    missing = [name for name in ("x", "t", "model_version") if name not in arrays]
+    if missing:
+        raise DatasetError(f"{source}: the array {missing[0]} is missing: x, t and model_version are needed")
+    return arrays
+
+
+def split_of(arrays: dict[str, Any], source: str) -> Split:
+    x, t = arrays["x"], arrays["t"]
+    if x.ndim != 2 or x.dtype.kind != "f" or t.shape != (len(x),) or t.dtype.kind not in "iu" or len(x) == 0:
+        raise DatasetError(
+            f"{source}: x is {x.dtype} {x.shape} and t {t.dtype} {t.shape}: "
+            "floats (n, features) and n class numbers are needed"
+        )
+    if not (np.isfinite(x).all() and x.min() >= 0 and x.max() <= 1 and t.min() >= 0 and t.max() < 256):
+        raise DatasetError(f"{source}: pixels 0…1 and labels 0…255 are needed")
+    return Split(as_bytes(x), t.astype(np.uint8))
+
+
+def fetch_weights(url: str) -> tuple[int, Weights]:
+    """The version that is served and its weights. Raises ServiceError, WeightsError."""
+    answer = ask("GET", f"{url.rstrip('/')}/weights")
+    return int(answer.headers["X-Model-Version"]), weights_file.from_bytes(answer.content)
+
+
+def put_weights(url: str, weights: Weights) -> int:
+    """The version that the weights became. Raises ServiceError."""
+    answer = ask("PUT", f"{url.rstrip('/')}/weights", data=weights_file.to_bytes(weights))
+    return int(answer.json()["model_version"])
+
+
+def ask(method: str, url: str, **options: Any) -> requests.Response:
+    key = os.environ.get(f"{PREFIX}API_KEY")
+    headers = {"Authorization": f"Bearer {key}"} if key else {}
+    try:
+        answer = requests.request(method, url, headers=headers, timeout=SECONDS, **options)
+    except requests.RequestException as error:
+        raise ServiceError(f"{url} does not answer: {type(error).__name__}") from error
+    if answer.status_code != 200:
+        raise ServiceError(f"{url} answered {answer.status_code}: {reason(answer)}")
+    return answer
+
+
+def reason(answer: requests.Response) -> str:
+    try:
+        return str(answer.json()["detail"])
+    except (ValueError, KeyError, TypeError):
+        return answer.reason

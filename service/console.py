@@ -1,0 +1,43 @@
+"""How the command line says what went wrong: one line on standard error, and an exit code."""
+
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import NoReturn
+
+import click
+
+from model import weights as weights_file
+from model.datasets import DatasetError
+from model.training import TrainingError
+from model.weights import Weights, WeightsError
+from service.errors import ServiceError
+
+NOT_PUBLISHED = 1
+USAGE_ERROR = 2
+INTERRUPTED = 130
+
+
+def fail(message: object) -> NoReturn:
+    click.echo(f"twolayernet: {message}", err=True)
+    sys.exit(USAGE_ERROR)
+
+
+@contextmanager
+def reported_errors() -> Iterator[None]:
+    """End the command with one line for whatever a person can do something about."""
+    try:
+        yield
+    except (DatasetError, TrainingError, WeightsError, ServiceError) as error:
+        fail(error)
+    except OSError as error:
+        fail(f"{error.filename}: {error.strerror}" if error.filename else error)
+
+
+def loaded_weights(path: Path) -> Weights:
+    """Raises WeightsError for a file that can't be read or used."""
+    try:
+        return weights_file.load(path)
+    except OSError as error:
+        raise WeightsError(f"{path} can't be read: {error.strerror}") from error
