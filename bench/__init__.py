@@ -1,0 +1,1 @@
+import service  # noqa: F401  one BLAS thread, as in a worker, before anything imports numpy

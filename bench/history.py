@@ -57,12 +57,27 @@ def fill(folder: Path, features: int, versions: int) -> None:
 
     def step(version: int) -> tuple[object, ...]:
         x, t = pixels[version % 256], labels[version % 10]
-        return version, "train-step", 1e9, 1, 2.3, 0.1, LEARNING_RATE, 1.0, checksum(x, t, LEARNING_RATE), "|u1", t, x
+        return (
+            version,
+            "train-step",
+            1e9,
+            1,
+            2.3,
+            0.1,
+            LEARNING_RATE,
+            "sgd",
+            1.0,
+            checksum(x, t, LEARNING_RATE, "sgd"),
+            "|u1",
+            t,
+            x,
+        )
 
     with sqlite3.connect(folder / "twolayernet.db") as connection:
         connection.executemany(
             "INSERT INTO versions (model_version, kind, created_at, count, loss, accuracy, learning_rate, "
-            "gradient_norm, checksum, pixel_type, labels, pixels) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+            "optimizer, gradient_norm, checksum, pixel_type, labels, pixels) "
+            "VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
             map(step, range(2, versions + 1)),
         )
         connection.executemany(

@@ -2,14 +2,21 @@
 
 import math
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 
+from model.optimizer import TINY
 from model.two_layer_net import Activation, TwoLayerNet, accuracy_of
 from model.types import PARAMETER_NAMES, FloatArray, IntArray, Parameters
 
 LARGEST_LOGIT = 1e37
 """Well below the largest float32, 3.4e38."""
+
+LARGEST_SQUARED_NORM = 1e18
+"""Of a gradient that AdaGrad takes: its square has to fit into float32, many times."""
+
+OnlineOptimizer = Literal["sgd", "adagrad"]
 
 
 class UnsafeStepError(ValueError):
@@ -18,9 +25,13 @@ class UnsafeStepError(ValueError):
 
 @dataclass(frozen=True)
 class OnlineStep:
-    """New parameters; loss and accuracy of the batch before the step; the rate that multiplied the gradient."""
+    """New parameters; loss and accuracy of the batch before the step; the rate that multiplied the gradient.
+
+    squares: what AdaGrad remembers, the sums of all squared gradients; None after a plain step.
+    """
 
     params: Parameters
+    squares: Parameters | None
     loss: float
     accuracy: float
     gradient_norm: float
@@ -35,8 +46,12 @@ def online_step(
     learning_rate: float,
     *,
     gradient_norm_limit: float | None = None,
+    optimizer: OnlineOptimizer = "sgd",
+    squares: Parameters | None = None,
 ) -> OnlineStep:
-    """One step of gradient descent on the batch x: (n, input), t: (n,); `params` is left as it is.
+    """One step of gradient descent on the batch x: (n, input), t: (n,); `params` and `squares` are left as they are.
+
+    optimizer: the plain step, w - rate × gradient, or AdaGrad's, which goes on from `squares`, or from none.
 
     With a limit, a gradient whose norm (over all parameters together) is above it is scaled down to it (clipping by
     global norm, Pascanu et al. 2013), which is the same as a smaller learning rate: that rate is what is returned.
@@ -48,21 +63,47 @@ def online_step(
         norm = global_norm(result.gradient)
         if gradient_norm_limit is not None and norm > gradient_norm_limit:
             learning_rate *= gradient_norm_limit / norm
-        updated = updated_params(params, result.gradient, learning_rate)
+        updated, remembered = updated_params(params, result.gradient, learning_rate, optimizer, squares)
+    if optimizer == "adagrad" and not norm < LARGEST_SQUARED_NORM:
+        raise UnsafeStepError("the gradient is too large for AdaGrad to remember its square")
     if not (math.isfinite(norm) and math.isfinite(result.loss) and answers_stay_finite(updated)):
         raise UnsafeStepError("the step would leave weights that are not finite, or too large to compute with")
-    return OnlineStep(updated, result.loss, accuracy_of(result.logits, t), norm, learning_rate)
+    return OnlineStep(updated, remembered, result.loss, accuracy_of(result.logits, t), norm, learning_rate)
 
 
-def replay_step(params: Parameters, activation: Activation, x: FloatArray, t: IntArray, rate: float) -> Parameters:
-    """The parameters that `online_step` gave, from what it took and the learning rate that it returned."""
+def replay_step(
+    params: Parameters,
+    activation: Activation,
+    x: FloatArray,
+    t: IntArray,
+    learning_rate: float,
+    *,
+    optimizer: OnlineOptimizer = "sgd",
+    squares: Parameters | None = None,
+) -> tuple[Parameters, Parameters | None]:
+    """The parameters and squares that `online_step` gave, from what it took and the learning rate that it returned."""
     gradient = TwoLayerNet.from_params(params, activation).gradient(x, t)
-    return updated_params(params, gradient, rate)
+    return updated_params(params, gradient, learning_rate, optimizer, squares)
 
 
-def updated_params(params: Parameters, gradient: Parameters, learning_rate: float) -> Parameters:
-    """One step of gradient descent, into new arrays."""
-    return {name: params[name] - learning_rate * gradient[name] for name in PARAMETER_NAMES}
+def updated_params(
+    params: Parameters,
+    gradient: Parameters,
+    learning_rate: float,
+    optimizer: OnlineOptimizer = "sgd",
+    squares: Parameters | None = None,
+) -> tuple[Parameters, Parameters | None]:
+    """One step, into new arrays: the parameters, and AdaGrad's sums of squares."""
+    if optimizer == "sgd":
+        return {name: params[name] - learning_rate * gradient[name] for name in PARAMETER_NAMES}, None
+    sums: Parameters = {name: np.square(gradient[name]) for name in PARAMETER_NAMES}
+    if squares is not None:
+        for name in PARAMETER_NAMES:
+            sums[name] += squares[name]
+    stepped: Parameters = {
+        name: params[name] - learning_rate * (gradient[name] / (np.sqrt(sums[name]) + TINY)) for name in PARAMETER_NAMES
+    }
+    return stepped, sums
 
 
 def global_norm(gradient: Parameters) -> float:

@@ -16,6 +16,8 @@ from model.two_layer_net import ACTIVATIONS, Activation, TwoLayerNet
 from model.types import PARAMETER_NAMES, Parameters
 
 MOST_BYTES = 1 << 30
+SQUARES = "adagrad."
+"""Before the names of the parameters: AdaGrad's sums of squared gradients."""
 
 
 class WeightsError(ValueError):
@@ -27,13 +29,15 @@ class Weights:
     """Parameters (float32) and what is needed to use them.
 
     image_shape: rows and columns; where the file does not say, a square, or None if there is none.
-    training: how they came about, for people.
+    training: how they came about, for people. squares: what AdaGrad remembers of the steps that led here, if the last
+    one was its.
     """
 
     params: Parameters
     activation: Activation = "relu"
     image_shape: tuple[int, int] | None = None
     training: dict[str, Any] = field(default_factory=dict)
+    squares: Parameters | None = None
 
     @property
     def input_size(self) -> int:
@@ -61,6 +65,8 @@ def to_bytes(weights: Weights) -> bytes:
     }
     stream = io.BytesIO()
     arrays: dict[str, Any] = {name: weights.params[name] for name in PARAMETER_NAMES}
+    if weights.squares is not None:
+        arrays |= {SQUARES + name: weights.squares[name] for name in PARAMETER_NAMES}
     np.savez(stream, settings=np.array(json.dumps(settings)), **arrays)
     return stream.getvalue()
 
@@ -81,6 +87,7 @@ def from_bytes(data: bytes) -> Weights:
         activation=activation,
         image_shape=_image_shape(settings.get("image_shape"), params["W1"].shape[0]),
         training=settings.get("training") or {},
+        squares=_squares(arrays, params),
     )
 
 
@@ -138,6 +145,23 @@ def checked_params(arrays: dict[str, NDArray[Any]]) -> Parameters:
         if not np.isfinite(array).all():
             raise WeightsError(f"{name} holds a number that is not finite in float32")
     return params
+
+
+def _squares(arrays: dict[str, NDArray[Any]], params: Parameters) -> Parameters | None:
+    if not any(SQUARES + name in arrays for name in PARAMETER_NAMES):
+        return None
+    squares: Parameters = {}
+    for name in PARAMETER_NAMES:
+        found = arrays.get(SQUARES + name)
+        if found is None or found.shape != params[name].shape or found.dtype.kind != "f":
+            raise WeightsError(
+                f"{SQUARES}{name} is {'missing' if found is None else f'{found.dtype} {found.shape}'}: "
+                f"floats of shape {params[name].shape} are needed"
+            )
+        squares[name] = np.array(found, np.float32, order="C")
+        if not (np.isfinite(squares[name]).all() and squares[name].min() >= 0):
+            raise WeightsError(f"{SQUARES}{name} holds a number that is no sum of squares")
+    return squares
 
 
 def _settings(arrays: dict[str, NDArray[Any]]) -> dict[str, Any]:

@@ -47,6 +47,8 @@ def version_fields(version: Version) -> dict[str, Any]:
     """What `VersionAnswer` describes."""
     created_at = datetime.fromtimestamp(version.created_at, UTC).isoformat(timespec="microseconds")
     fields = {name: getattr(version, name) for name in VersionAnswer.model_fields}
+    if version.optimizer in (None, "sgd"):
+        del fields["optimizer"]
     return {**fields, "created_at": created_at.replace("+00:00", "Z")}
 
 

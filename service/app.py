@@ -33,7 +33,8 @@ def create_app(settings: Settings | None = None) -> Flask:
     log = open_log(settings)
     replica = Replica(log)
     replica.newest()
-    service = Service(settings, log, replica, Learner(log, replica, settings.gradient_norm_limit))
+    learner = Learner(log, replica, settings.gradient_norm_limit, settings.optimizer)
+    service = Service(settings, log, replica, learner)
 
     app = Flask(__name__, static_folder=None)
     app.request_class = IncomingRequest

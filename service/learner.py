@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 
 from model import weights as weights_file
 from model.datasets import pixels_to_input
-from model.online import answers_stay_finite, online_step
+from model.online import OnlineOptimizer, answers_stay_finite, online_step
 from model.weights import Weights, WeightsError
 from service.errors import KeyReusedError
 from service.replica import Model, Replica, rebuild
@@ -22,10 +22,13 @@ class IdempotencyKey:
 
 
 class Learner:
-    def __init__(self, log: StepLog, replica: Replica, gradient_norm_limit: float | None) -> None:
+    def __init__(
+        self, log: StepLog, replica: Replica, gradient_norm_limit: float | None, optimizer: OnlineOptimizer = "sgd"
+    ) -> None:
         self._log = log
         self._replica = replica
         self._gradient_norm_limit = gradient_norm_limit
+        self._optimizer: OnlineOptimizer = optimizer
 
     def train_step(self, examples: Examples, learning_rate: float, key: IdempotencyKey | None = None) -> Version:
         """Take one gradient step from the newest version; when this returns it is durable and every worker's.
@@ -48,6 +51,8 @@ class Learner:
                 examples.labels,
                 learning_rate,
                 gradient_norm_limit=self._gradient_norm_limit,
+                optimizer=self._optimizer,
+                squares=weights.squares,
             )
             version = Version(
                 model_version=model.version + 1,
@@ -57,12 +62,13 @@ class Learner:
                 loss=step.loss,
                 accuracy=step.accuracy,
                 learning_rate=step.learning_rate,
+                optimizer=self._optimizer,
                 gradient_norm=step.gradient_norm,
                 clip_norm=self._gradient_norm_limit if step.learning_rate < learning_rate else None,
                 idempotency_key=None if key is None else key.key,
                 request_digest=None if key is None else key.digest,
             )
-            changed = Model(version.model_version, replace(weights, params=step.params))
+            changed = Model(version.model_version, replace(weights, params=step.params, squares=step.squares))
             append(writer, version, changed, examples)
         self._replica.advance(changed)
         return version

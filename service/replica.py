@@ -5,7 +5,7 @@ no reader needs a lock.
 """
 
 import threading
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 
 from model import weights as weights_file
@@ -117,9 +117,16 @@ def replayed(reader: Reader, model: Model | None, until: int) -> Model:
 
 def learnt(weights: Weights, step: Step) -> Weights:
     """The weights after a step that was taken before."""
-    x = pixels_to_input(step.examples.pixels)
-    params = replay_step(weights.params, weights.activation, x, step.examples.labels, step.learning_rate)
-    return Weights(params, weights.activation, weights.image_shape, weights.training)
+    params, squares = replay_step(
+        weights.params,
+        weights.activation,
+        pixels_to_input(step.examples.pixels),
+        step.examples.labels,
+        step.learning_rate,
+        optimizer=step.optimizer,
+        squares=weights.squares,
+    )
+    return replace(weights, params=params, squares=squares)
 
 
 def stored_weights(version: int, data: bytes) -> Weights:

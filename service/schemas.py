@@ -142,7 +142,7 @@ class TrainStepAnswer(BaseModel):
 
 
 class VersionAnswer(BaseModel):
-    """created_at: ISO 8601, UTC. What a kind of version does not have is null."""
+    """created_at: ISO 8601, UTC. What a kind of version does not have is null; optimizer: where it is not sgd."""
 
     model_version: int
     kind: Literal["load", "train-step", "rollback"]
@@ -152,6 +152,7 @@ class VersionAnswer(BaseModel):
     accuracy: float | None
     learning_rate: float | None
     source_version: int | None
+    optimizer: Literal["adagrad"] | None = None
 
 
 class VersionsAnswer(BaseModel):

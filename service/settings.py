@@ -5,6 +5,7 @@ from pathlib import Path
 from pydantic import Field, SecretStr, ValidationError, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
+from model.online import OnlineOptimizer
 from service.errors import StartupError
 
 PREFIX = "TWOLAYERNET_"
@@ -22,6 +23,7 @@ class Settings(BaseSettings):
     weights: Path = Field(Path("weights.npz"), description="The starting point of an empty store.")
     store: str = Field("sqlite:///twolayernet.db", description="Database URL of the log of versions.")
     learning_rate: float = Field(0.02, gt=0, le=10, description="Of a train-step that names none.")
+    optimizer: OnlineOptimizer = Field("sgd", description="Of train-steps: sgd, the plain step, or adagrad.")
     gradient_norm_limit: float | None = Field(
         None, gt=0, description="Gradients with a larger norm are scaled down to it; none: no limit."
     )

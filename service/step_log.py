@@ -26,6 +26,7 @@ from numpy.typing import NDArray
 from sqlalchemy.engine import Connection, make_url
 from sqlalchemy.exc import ArgumentError, DBAPIError
 
+from model.online import OnlineOptimizer
 from model.types import IntArray
 from service.errors import EmptyStoreError, StartupError, StoreCorruptError, StoreError, UnknownVersionError
 from service.waiting import about_to_wait
@@ -56,6 +57,7 @@ versions_table = sa.Table(
     sa.Column("loss", sa.Float),
     sa.Column("accuracy", sa.Float),
     sa.Column("learning_rate", sa.Float),
+    sa.Column("optimizer", sa.String),
     sa.Column("gradient_norm", sa.Float),
     sa.Column("clip_norm", sa.Float),
     sa.Column("source_version", sa.BigInteger),
@@ -104,6 +106,7 @@ class Version:
     loss: float | None = None
     accuracy: float | None = None
     learning_rate: float | None = None
+    optimizer: OnlineOptimizer | None = None
     gradient_norm: float | None = None
     clip_norm: float | None = None
     source_version: int | None = None
@@ -125,6 +128,7 @@ class Step:
 
     model_version: int
     learning_rate: float
+    optimizer: OnlineOptimizer
     examples: Examples
 
 
@@ -140,7 +144,7 @@ class Entry:
 RECORD_COLUMNS = [versions_table.c[name] for name in Version.__dataclass_fields__]
 STEP_COLUMNS = [
     versions_table.c[name]
-    for name in ("model_version", "learning_rate", "count", "checksum", "pixel_type", "labels", "pixels")
+    for name in ("model_version", "learning_rate", "optimizer", "count", "checksum", "pixel_type", "labels", "pixels")
 ]
 SELECT_ENTRIES = (
     sa.select(snapshots_table.c.weights, versions_table.c.kind, *STEP_COLUMNS)
@@ -435,7 +439,7 @@ class Writer(Reader):
                 "pixel_type": examples.pixels.dtype.str,
                 "labels": labels,
                 "pixels": pixels,
-                "checksum": checksum(pixels, labels, version.learning_rate),
+                "checksum": checksum(pixels, labels, version.learning_rate, version.optimizer),
             }
         self._driver.cursor.execute(self._driver.insert_version, values)
         if snapshot is not None:
@@ -516,16 +520,23 @@ def stored_labels(labels: IntArray) -> bytes:
     return labels.astype("<u1" if labels.max(initial=0) < 256 else "<u4").tobytes()
 
 
-def checksum(pixels: bytes, labels: bytes, learning_rate: float | None) -> int:
-    return zlib.crc32(repr(learning_rate).encode(), zlib.crc32(labels, zlib.crc32(pixels)))
+def checksum(pixels: bytes, labels: bytes, learning_rate: float | None, optimizer: str | None) -> int:
+    return zlib.crc32(f"{learning_rate!r} {optimizer}".encode(), zlib.crc32(labels, zlib.crc32(pixels)))
 
 
 def stored_step(  # noqa: PLR0917  a row, spread out
-    model_version: int, rate: float, count: int, written: int, pixel_type: str, labels: bytes, pixels: bytes
+    model_version: int,
+    rate: float,
+    optimizer: OnlineOptimizer,
+    count: int,
+    written: int,
+    pixel_type: str,
+    labels: bytes,
+    pixels: bytes,
 ) -> Step:
     """The step in a row of STEP_COLUMNS. Raises StoreCorruptError when it is not what was written."""
-    if checksum(pixels, labels, rate) != written:
+    if checksum(pixels, labels, rate, optimizer) != written:
         raise StoreCorruptError(f"version {model_version} is corrupt: its checksum does not fit")
     numbers = np.frombuffer(labels, "<u1" if len(labels) == count else "<u4")
     images = np.frombuffer(pixels, pixel_type).reshape(count, -1)
-    return Step(model_version, rate, Examples(images, numbers.astype(np.intp)))
+    return Step(model_version, rate, optimizer, Examples(images, numbers.astype(np.intp)))

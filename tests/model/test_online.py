@@ -3,7 +3,15 @@ import pytest
 
 from model import TwoLayerNet
 from model.gradient import relative_errors
-from model.online import UnsafeStepError, answers_stay_finite, global_norm, online_step, replay_step
+from model.online import (
+    OnlineOptimizer,
+    UnsafeStepError,
+    answers_stay_finite,
+    global_norm,
+    online_step,
+    replay_step,
+)
+from model.optimizer import AdaGrad
 from tests import oracle
 
 PARAMS = TwoLayerNet(12, 7, 4, "he", seed=0, dtype=np.float32).params
@@ -23,11 +31,29 @@ def test_a_step_is_what_the_formula_says_and_leaves_the_old_parameters() -> None
     assert all((PARAMS[name] == before[name]).all() for name in before)
 
 
+@pytest.mark.parametrize("optimizer", ["sgd", "adagrad"])
 @pytest.mark.parametrize("limit", [None, 0.01])
-def test_a_replayed_step_is_the_same_to_the_bit(limit: float | None) -> None:
-    step = online_step(PARAMS, "relu", X, T, 0.1, gradient_norm_limit=limit)
-    again = replay_step(PARAMS, "relu", X, T, step.learning_rate)
-    assert all((again[name] == step.params[name]).all() for name in again)
+def test_replayed_steps_are_the_same_to_the_bit(limit: float | None, optimizer: OnlineOptimizer) -> None:
+    params, squares = again, squares_again = PARAMS, None
+    for _ in range(3):
+        step = online_step(params, "relu", X, T, 0.1, gradient_norm_limit=limit, optimizer=optimizer, squares=squares)
+        again, squares_again = replay_step(
+            again, "relu", X, T, step.learning_rate, optimizer=optimizer, squares=squares_again
+        )
+        params, squares = step.params, step.squares
+        assert all((again[name] == params[name]).all() for name in again)
+    assert (squares is None) == (optimizer == "sgd")
+
+
+def test_adagrad_s_steps_are_those_of_the_training_job_s_optimiser() -> None:
+    network = TwoLayerNet.from_params({name: each.copy() for name, each in PARAMS.items()})
+    optimizer = AdaGrad(0.1)
+    params, squares = PARAMS, None
+    for _ in range(4):
+        optimizer.update(network.params, network.gradient(X, T))
+        step = online_step(params, "relu", X, T, 0.1, optimizer="adagrad", squares=squares)
+        params, squares = step.params, step.squares
+    assert max(relative_errors(params, network.params).values()) < 1e-6
 
 
 def test_a_clipped_step_is_as_long_as_the_limit() -> None:
@@ -43,6 +69,9 @@ def test_a_step_that_would_not_be_finite_is_refused() -> None:
     assert not answers_stay_finite(huge)
     with pytest.raises(UnsafeStepError):
         online_step(huge, "relu", X, T, 1.0)
+    large = {**PARAMS, "W1": PARAMS["W1"] * np.float32(1e19), "W2": PARAMS["W2"] * np.float32(1e19)}
+    with pytest.raises(UnsafeStepError, match="AdaGrad"):
+        online_step(large, "relu", X, T, 1e-30, optimizer="adagrad")
 
 
 def test_answers_stay_finite_says_no_to_anything_that_is_not_a_number() -> None:

@@ -3,6 +3,7 @@ restarts has to leave both the same."""
 
 import shutil
 import tempfile
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 
 from model import TwoLayerNet
 from model import weights as weights_file
+from model.online import OnlineOptimizer
 from model.types import Parameters
 from model.weights import Weights
 from service.app import create_app
@@ -25,36 +27,67 @@ INPUTS, CLASSES = 6, 3
 LOOKED_AT = np.linspace(0, 1, INPUTS)[np.newaxis]
 
 
+OPTIMIZERS = st.sampled_from(["sgd", "adagrad"])
+
+
+@dataclass(frozen=True)
+class State:
+    """A version: its parameters, and what AdaGrad remembers."""
+
+    params: Parameters
+    squares: Parameters | None = None
+
+
+def stepped(state: State, gradient: dict[str, Any], rate: float, optimizer: str) -> State:
+    if optimizer == "sgd":
+        return State({name: each - rate * gradient[name] for name, each in state.params.items()})
+    before = state.squares or dict.fromkeys(gradient, np.zeros(()))
+    squares = {name: before[name] + each**2 for name, each in gradient.items()}
+    steps = {name: each / (np.sqrt(squares[name]) + 1e-7) for name, each in gradient.items()}
+    return State({name: each - rate * steps[name] for name, each in state.params.items()}, squares)
+
+
 def network(seed: int) -> Parameters:
     return TwoLayerNet(INPUTS, 4, CLASSES, "he", seed=seed, dtype=np.float32).params
+
+
+@dataclass(frozen=True)
+class Worker:
+    client: Client
+    optimizer: OnlineOptimizer
 
 
 class Log(RuleBasedStateMachine):
     def __init__(self) -> None:
         super().__init__()
         self.folder = Path(tempfile.mkdtemp())
-        self.versions: list[Parameters] = []
+        self.versions: list[State] = []
         self.keys: dict[str, tuple[dict[str, Any], Any]] = {}
 
     def teardown(self) -> None:
         shutil.rmtree(self.folder)
 
-    @initialize(seed=st.integers(0, 9), snapshot_every=st.integers(1, 6))
-    def begin(self, seed: int, snapshot_every: int) -> None:
+    @initialize(seed=st.integers(0, 9), snapshot_every=st.integers(1, 6), optimizer=OPTIMIZERS)
+    def begin(self, seed: int, snapshot_every: int, optimizer: OnlineOptimizer) -> None:
         weights_file.save(self.folder / "weights.npz", Weights(network(seed)))
         self.settings = Settings(
             weights=self.folder / "weights.npz",
             store=f"sqlite:///{self.folder}/store.db",
             snapshot_every=snapshot_every,
+            optimizer=optimizer,
         )
-        self.clients = [Client(create_app(self.settings)), Client(create_app(self.settings))]
-        self.versions = [network(seed)]
+        self.clients = [self.started(optimizer), self.started(optimizer)]
+        self.versions = [State(network(seed))]
+
+    def started(self, optimizer: OnlineOptimizer) -> Worker:
+        settings = self.settings.model_copy(update={"optimizer": optimizer})
+        return Worker(Client(create_app(settings)), optimizer)
 
     @property
     def client(self) -> Client:
         """One worker, then the other."""
         self.clients.reverse()
-        return self.clients[0]
+        return self.clients[0].client
 
     @rule(
         seed=st.integers(0, 99),
@@ -74,9 +107,9 @@ class Log(RuleBasedStateMachine):
             assert body != first_body or answer.json == first_answer
             return
         assert answer.status_code == 200
-        loss, gradient = oracle.loss_and_gradient(self.versions[-1], x / 255, t.tolist())  # type: ignore[arg-type]
+        loss, gradient = oracle.loss_and_gradient(self.versions[-1].params, x / 255, t.tolist())  # type: ignore[arg-type]
         assert answer.json["loss"] == pytest.approx(loss, rel=1e-4)
-        self.versions.append({name: each - rate * gradient[name] for name, each in self.versions[-1].items()})
+        self.versions.append(stepped(self.versions[-1], gradient, rate, self.clients[0].optimizer))
         if key is not None:
             self.keys[key] = (body, answer.json)
 
@@ -96,16 +129,17 @@ class Log(RuleBasedStateMachine):
     @rule(seed=st.integers(0, 9))
     def load(self, seed: int) -> None:
         assert self.client.put("/weights", data=weights_file.to_bytes(Weights(network(seed)))).status_code == 200
-        self.versions.append(network(seed))
+        self.versions.append(State(network(seed)))
 
     @rule()
     def refused(self) -> None:
         assert self.client.post("/train-step", json={"images": [[2.0] * INPUTS], "labels": [0]}).status_code == 422
         assert self.client.post("/rollback", json={"model_version": len(self.versions) + 1}).status_code == 404
 
-    @rule()
-    def restart(self) -> None:
-        self.clients[0] = Client(create_app(self.settings))
+    @rule(optimizer=OPTIMIZERS)
+    def restart(self, optimizer: OnlineOptimizer) -> None:
+        """One worker, perhaps with another optimiser, as while a new setting is rolled out."""
+        self.clients[0] = self.started(optimizer)
 
     @rule(data=st.data())
     def look_back(self, data: st.DataObject) -> None:
@@ -120,7 +154,7 @@ class Log(RuleBasedStateMachine):
     def same(self, version: int, query: str) -> None:
         answer = self.client.post(f"/predict{query}", json={"images": LOOKED_AT.tolist()}).json
         assert answer["model_version"] == version
-        expected = oracle.probabilities(self.versions[version - 1], LOOKED_AT)  # type: ignore[arg-type]
+        expected = oracle.probabilities(self.versions[version - 1].params, LOOKED_AT)  # type: ignore[arg-type]
         assert np.array(answer["probabilities"]) == pytest.approx(expected, abs=1e-4)
 
 
