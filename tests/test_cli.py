@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from model import weights as weights_file
 from model.datasets import load_dataset
@@ -69,6 +70,53 @@ def test_interrupted_it_saves_what_it_has(tmp_path: Path) -> None:
     assert 0 < weights.training["epochs_done"] < 100000
 
 
+def test_an_interrupted_job_can_be_resumed_and_ends_as_if_it_had_not_been(tmp_path: Path) -> None:
+    options = ["--epochs", "60", "--hidden", "20"]
+    twolayernet("train", *options, "--out", tmp_path / "whole.npz")
+    command = [sys.executable, "-m", "service.cli", "train", *options]
+    with open(tmp_path / "log", "w") as log:
+        process = subprocess.Popen(command, cwd=tmp_path, stderr=log, stdout=log)
+    deadline = time.monotonic() + 30
+    while not (tmp_path / "weights.npz.checkpoint").exists():
+        assert time.monotonic() < deadline
+        time.sleep(0.005)
+    process.kill()  # not even a chance to tidy up
+    process.wait()
+    assert not (tmp_path / "weights.npz").exists()
+    resumed = twolayernet("train", *options, "--resume", cwd=tmp_path)
+    assert "going on after epoch" in resumed.stdout, resumed.stderr
+    assert not (tmp_path / "weights.npz.checkpoint").exists()
+    assert same_params(tmp_path / "weights.npz", tmp_path / "whole.npz")
+
+
+def same_params(first: Path, second: Path) -> bool:
+    with np.load(first) as a, np.load(second) as b:
+        return all((a[name] == b[name]).all() for name in ("W1", "b1", "W2", "b2"))
+
+
+def test_quiet_prints_nothing_and_does_the_same(tmp_path: Path) -> None:
+    for name, more in (("loud", []), ("quiet", ["--quiet"])):
+        result = twolayernet("train", "--epochs", "1", "--out", tmp_path / name, *more)
+        assert result.returncode == 0
+        assert bool(result.stdout + result.stderr) == (name == "loud")
+    assert (tmp_path / "loud").read_bytes() == (tmp_path / "quiet").read_bytes()
+
+
+def test_a_report_has_pictures_and_the_figures(tmp_path: Path) -> None:
+    trained = twolayernet("train", "--epochs", "3", "--report", "report", cwd=tmp_path)
+    assert trained.returncode == 0, trained.stderr
+    figures = json.loads((tmp_path / "report" / "report.json").read_text())
+    assert f"test accuracy {figures['test_accuracy']:.2%}" in trained.stdout
+    assert [epoch["number"] for epoch in figures["history"]] == [1, 2, 3]
+    matrix = np.array(figures["confusion_matrix"])
+    assert matrix.sum() == figures["test_images"] == 1000
+    assert matrix.trace() == round(1000 * figures["test_accuracy"])
+    for name in ("learning_curves", "confusion_matrix", "first_layer", "mistakes"):
+        with Image.open(tmp_path / "report" / f"{name}.png") as picture:
+            assert min(picture.size) > 300
+            assert len(set(picture.convert("L").tobytes())) > 50
+
+
 def test_the_weights_file_says_how_it_was_made(tmp_path: Path) -> None:
     twolayernet("train", "--epochs", "1", "--activation", "sigmoid", "--hidden", "20", "--out", tmp_path / "w.npz")
     with np.load(tmp_path / "w.npz") as arrays:
@@ -99,6 +147,12 @@ def test_gradcheck_prints_every_parameter_and_fails_above_the_tolerance() -> Non
         (["evaluate", "--weights", "nowhere.npz"], "nowhere.npz can't be read"),
         (["evaluate"], "--weights"),
         (["train", "--data", "."], "has no train-images-idx3-ubyte"),
+        (["train", "--data", "none"], "--data none wants --examples"),
+        (["train", "--resume"], "nothing to resume: weights.npz.checkpoint does not exist"),
+        (["train", "--weights", "nowhere.npz"], "nowhere.npz can't be read"),
+        (["train", "--examples", "nowhere.npz"], "nowhere.npz: No such file"),
+        (["train", "--examples", "http://127.0.0.1:9"], "http://127.0.0.1:9/examples does not answer"),
+        (["publish", "nowhere.npz", "--url", "http://127.0.0.1:9"], "nowhere.npz can't be read"),
     ],
 )
 def test_a_mistake_is_one_clear_line_and_exit_code_2(tmp_path: Path, arguments: list[str], message: str) -> None:

@@ -1,0 +1,73 @@
+"""Each optimiser against its formula, written out for one number at a time."""
+
+import math
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pytest
+
+from model.optimizer import SGD, AdaGrad, Adam, Momentum
+
+GRADIENTS = [0.5, -2.0, 0.0, 3.0]
+Formula = Callable[[list[float]], float]
+
+
+def sgd(gradients: list[float]) -> float:
+    return 1 - 0.1 * sum(gradients)
+
+
+def momentum(gradients: list[float]) -> float:
+    w, v = 1.0, 0.0
+    for g in gradients:
+        v = 0.9 * v - 0.1 * g
+        w += v
+    return w
+
+
+def adagrad(gradients: list[float]) -> float:
+    w, h = 1.0, 0.0
+    for g in gradients:
+        h += g * g
+        w -= 0.1 * g / (math.sqrt(h) + 1e-7)
+    return w
+
+
+def adam(gradients: list[float]) -> float:
+    """With the bias taken from m and v themselves, as the paper's algorithm 1 has it."""
+    w, m, v = 1.0, 0.0, 0.0
+    for i, g in enumerate(gradients, 1):
+        m = 0.9 * m + 0.1 * g
+        v = 0.999 * v + 0.001 * g * g
+        w -= 0.1 * (m / (1 - 0.9**i)) / (math.sqrt(v / (1 - 0.999**i)) + 1e-7)
+    return w
+
+
+@pytest.mark.parametrize(
+    ("optimizer", "formula"),
+    [(SGD(0.1), sgd), (Momentum(0.1, 0.9), momentum), (AdaGrad(0.1), adagrad), (Adam(0.1), adam)],
+)
+def test_an_optimiser_computes_its_formula(optimizer: SGD, formula: Formula) -> None:
+    params = {"W1": np.ones((2, 3)), "b1": np.ones(2)}
+    for each in GRADIENTS:
+        gradient = {"W1": np.full((2, 3), each), "b1": np.full(2, each)}
+        optimizer.update(params, gradient)
+        assert (gradient["W1"] == each).all(), "the gradient is not the optimiser's to change"
+    for array in params.values():
+        assert array == pytest.approx(formula(GRADIENTS), rel=1e-5)
+
+
+@pytest.mark.parametrize("make", [SGD, Momentum, AdaGrad, Adam])
+def test_an_optimiser_goes_on_from_its_state(make: type[SGD]) -> None:
+    def run(optimizer: SGD, params: Any, gradients: list[float]) -> None:
+        for each in gradients:
+            optimizer.update(params, {"W1": np.full(3, each)})
+
+    whole, params = make(), {"W1": np.ones(3)}
+    run(whole, params, GRADIENTS)
+    first, second, stopped = make(), make(), {"W1": np.ones(3)}
+    run(first, stopped, GRADIENTS[:2])
+    second.state = {name: each.copy() for name, each in first.state.items()}
+    second.iterations = first.iterations
+    run(second, stopped, GRADIENTS[2:])
+    assert (stopped["W1"] == params["W1"]).all()

@@ -1,0 +1,70 @@
+"""From a running service's examples to better weights, and back into the service."""
+
+import io
+from pathlib import Path
+
+import numpy as np
+import pytest
+import requests
+
+from model import weights as weights_file
+from model.datasets import packaged_digits
+from tests.conftest import as_json
+from tests.processes.conftest import MakeServer
+from tests.processes.server import Server
+from tests.test_cli import twolayernet
+
+
+@pytest.fixture
+def taught(make_server: MakeServer) -> Server:
+    """An untrained service that is taught 600 digits, in lessons of 20."""
+    server = make_server(TWOLAYERNET_API_KEY="secret").start()
+    digits = packaged_digits().train
+    for i in range(0, 4000, 134):
+        batch = digits.take(np.arange(i, min(i + 134, 4000))[:20])
+        lesson = as_json(batch.images, batch.labels)
+        answer = server.post("/train-step", lesson, headers={"Authorization": "Bearer secret"})
+        assert answer.status_code == 200
+    return server
+
+
+def test_round_the_loop(taught: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    refused = twolayernet("train", "--examples", taught.url, "--data", "none", cwd=tmp_path)
+    assert refused.returncode == 2
+    assert "answered 401" in refused.stderr
+    monkeypatch.setenv("TWOLAYERNET_API_KEY", "secret")
+
+    alone = twolayernet("train", "--examples", taught.url, "--data", "none", "--out", tmp_path / "alone.npz")
+    assert alone.returncode == 0, alone.stderr
+    published = twolayernet("publish", tmp_path / "alone.npz", "--url", taught.url)
+    assert published.returncode == 0, published.stderr
+    assert "published as version 32" in published.stdout
+    better = served_accuracy(taught)
+    assert better > 0.8
+
+    worse = twolayernet("train", "--epochs", "1", "--hidden", "2", "--out", tmp_path / "worse.npz")
+    assert worse.returncode == 0
+    kept = twolayernet("publish", tmp_path / "worse.npz", "--url", taught.url)
+    assert kept.returncode == 1
+    assert "not published" in kept.stderr
+    assert served_accuracy(taught) == better
+
+    with open(tmp_path / "examples.npz", "wb") as file:
+        file.write(taught.get("/examples", headers={"Authorization": "Bearer secret"}).content)
+    mixed = twolayernet(
+        "train", "--examples", tmp_path / "examples.npz", "--weights", tmp_path / "alone.npz", "--epochs", "10",
+        "--out", tmp_path / "mixed.npz",
+    )  # fmt: skip
+    assert mixed.returncode == 0, mixed.stderr
+    assert weights_file.load(tmp_path / "mixed.npz").training["dataset"] == "digits and 600 examples"
+    assert twolayernet("publish", tmp_path / "mixed.npz", "--url", taught.url).returncode == 0
+    assert served_accuracy(taught) > better
+
+
+def served_accuracy(server: Server) -> float:
+    test = packaged_digits().test
+    stream = io.BytesIO()
+    np.savez(stream, x=test.images, t=test.labels)
+    headers = {"Content-Type": "application/x-npz"}
+    answer = requests.post(f"{server.url}/accuracy", data=stream.getvalue(), headers=headers, timeout=20)
+    return float(answer.json()["accuracy"])
