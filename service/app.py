@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 from flask import Flask
 
-from service import access, problems
+from service import access, problems, proxy
 from service.incoming import IncomingRequest
 from service.learner import Learner
 from service.replica import Replica
@@ -41,6 +41,7 @@ def create_app(settings: Settings | None = None) -> Flask:
     app.config["MAX_CONTENT_LENGTH"] = settings.max_body_bytes
     problems.register(app)
     access.register(app, settings)
+    proxy.register(app, settings)
     for routes in (prediction, learning, versions, weights, health):
         app.register_blueprint(routes.blueprint(service))
     log.release()  # gunicorn may fork now

@@ -4,7 +4,7 @@ import os
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, BinaryIO, TypeVar
 
 import click
 
@@ -85,6 +85,26 @@ def serve(**options: str | None) -> None:
         fail(error)
     sys.argv = ["gunicorn", "-c", "python:service.gunicorn_conf", "service.wsgi:app"]
     run()
+
+
+@main.command()
+@click.argument("file", type=click.File("wb"))
+def backup(file: BinaryIO) -> None:
+    """Write a copy of the store to FILE, - for standard output, while the service goes on."""
+    from service.backup import back_up
+
+    with reported_errors():
+        back_up(load_settings().store, file)
+
+
+@main.command()
+@click.argument("file", type=click.File("rb"))
+def restore(file: BinaryIO) -> None:
+    """Replace the store by the copy in FILE, - for standard input. The service has to be stopped."""
+    from service import backup
+
+    with reported_errors():
+        click.echo(f"restored: the newest version is {backup.restore(load_settings().store, file)}")
 
 
 if __name__ == "__main__":

@@ -1,5 +1,6 @@
 """How the command line says what went wrong: one line on standard error, and an exit code."""
 
+import sqlite3
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -12,7 +13,7 @@ from model import weights as weights_file
 from model.datasets import DatasetError
 from model.training import TrainingError
 from model.weights import Weights, WeightsError
-from service.errors import ServiceError
+from service.errors import ServiceError, StartupError, StoreError
 
 NOT_PUBLISHED = 1
 USAGE_ERROR = 2
@@ -29,8 +30,10 @@ def reported_errors() -> Iterator[None]:
     """End the command with one line for whatever a person can do something about."""
     try:
         yield
-    except (DatasetError, TrainingError, WeightsError, ServiceError) as error:
+    except (DatasetError, TrainingError, WeightsError, ServiceError, StartupError, StoreError) as error:
         fail(error)
+    except sqlite3.Error as error:
+        fail(f"the store: {error}")
     except OSError as error:
         fail(f"{error.filename}: {error.strerror}" if error.filename else error)
 

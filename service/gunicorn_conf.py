@@ -20,6 +20,7 @@ preload_app = True  # one start-up for all workers: one that has to be replaced 
 keepalive = 30
 graceful_timeout = 30
 control_socket_disable = True
+forwarded_allow_ips = ""  # service/proxy.py decides whom to believe
 if _memory.is_dir():
     worker_tmp_dir = str(_memory)  # of the heartbeat file: on a disk it can block a worker
 

@@ -32,6 +32,12 @@ class Settings(BaseSettings):
         None, ge=1, description="How many of the newest versions are kept at least; none: all of them."
     )
     max_body_bytes: int = Field(16 * 2**20, ge=1024, description="The largest request body.")
+    prefix: str = Field(
+        "",
+        pattern=r"^(/[A-Za-z0-9._~-]+)*$",
+        description="Path that a proxy passes on, such as /models/digits.",
+    )
+    trusted_proxies: int = Field(0, ge=0, le=10, description="Proxies whose X-Forwarded-… headers are believed.")
     api_key: SecretStr | None = Field(None, description="Asked of what changes the model or hands out its data.")
     api_key_predict: SecretStr | None = Field(None, description="Asked of predict and accuracy.")
 

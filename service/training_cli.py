@@ -93,6 +93,7 @@ activation_option = click.option(
 @click.option("--out", type=click.Path(dir_okay=False, path_type=Path), default=Path("weights.npz"), show_default=True)
 @click.option("--report", type=click.Path(file_okay=False, path_type=Path), help="Write pictures and figures here.")
 @click.option("--resume", is_flag=True, help="Go on where the same job was interrupted.")
+@click.option("--if-missing", is_flag=True, help="Do nothing if the weights file is there already.")
 @click.option("--quiet", is_flag=True, help="Print nothing but errors.")
 def train(
     *,
@@ -102,6 +103,7 @@ def train(
     out: Path,
     report: Path | None,
     resume: bool,
+    if_missing: bool,
     quiet: bool,
     **options: Any,
 ) -> None:
@@ -110,6 +112,9 @@ def train(
     Exit codes: 0 when it is done, 2 for a mistake, 130 when it was interrupted.
     """
     say: Callable[[str], None] = (lambda _: None) if quiet else click.echo
+    if if_missing and out.exists():
+        say(f"{out} is there already")
+        return
     if not out.parent.is_dir():
         fail(f"{out} can't be written: its folder does not exist")
     saved = out.with_name(f"{out.name}.checkpoint")

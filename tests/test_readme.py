@@ -15,7 +15,7 @@ README = (Path(__file__).parents[1] / "README.md").read_text()
 def settings_table() -> list[str]:
     rows = []
     for name, field in Settings.model_fields.items():
-        default = "" if field.default is None else f"`{field.default}`"
+        default = "" if field.default in (None, "") else f"`{field.default}`"
         rows.append(f"| {field.description} | `{PREFIX}{name.upper()}` | {default} |")
     return rows
 

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from model.optimizer import SGD, AdaGrad, Adam, Momentum
+from model.types import Parameters
 
 GRADIENTS = [0.5, -2.0, 0.0, 3.0]
 Formula = Callable[[list[float]], float]
@@ -48,9 +49,9 @@ def adam(gradients: list[float]) -> float:
     [(SGD(0.1), sgd), (Momentum(0.1, 0.9), momentum), (AdaGrad(0.1), adagrad), (Adam(0.1), adam)],
 )
 def test_an_optimiser_computes_its_formula(optimizer: SGD, formula: Formula) -> None:
-    params = {"W1": np.ones((2, 3)), "b1": np.ones(2)}
+    params: Parameters = {"W1": np.ones((2, 3)), "b1": np.ones(2)}
     for each in GRADIENTS:
-        gradient = {"W1": np.full((2, 3), each), "b1": np.full(2, each)}
+        gradient: Parameters = {"W1": np.full((2, 3), each), "b1": np.full(2, each)}
         optimizer.update(params, gradient)
         assert (gradient["W1"] == each).all(), "the gradient is not the optimiser's to change"
     for array in params.values():
@@ -61,7 +62,7 @@ def test_an_optimiser_computes_its_formula(optimizer: SGD, formula: Formula) -> 
 def test_an_optimiser_goes_on_from_its_state(make: type[SGD]) -> None:
     def run(optimizer: SGD, params: Any, gradients: list[float]) -> None:
         for each in gradients:
-            optimizer.update(params, {"W1": np.full(3, each)})
+            optimizer.update(params, {"W1": np.full(3, float(each))})
 
     whole, params = make(), {"W1": np.ones(3)}
     run(whole, params, GRADIENTS)

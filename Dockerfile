@@ -1,0 +1,62 @@
+# Two images from one file: `serve` (the default) has what serving needs and no more; `train` can also train.
+#   docker build -t twolayernet .                  docker build -t twolayernet-train --target train .
+
+FROM python:3.13-slim AS base
+ENV PYTHONDONTWRITEBYTECODE=1 PYTHONUNBUFFERED=1
+RUN python -m venv --without-pip /opt/venv
+
+# What the code needs, from the lock: made anew only when the lock changes. Sources and tests of packages stay behind.
+FROM base AS serve-packages
+COPY requirements/serve.txt /build/
+RUN pip --python /opt/venv/bin/python install --no-cache-dir --no-compile --require-hashes -r /build/serve.txt \
+    && cd /opt/venv/lib/python3.13/site-packages \
+    && find . -depth -type d \( -name tests -o -name testing -path './sqlalchemy/*' \) -exec rm -rf {} + \
+    && find . -type f \( -name '*.cpp' -o -name '*.pyx' -o -name '*.pxd' -o -name '*.h' -o -name '*.a' \) -delete
+
+FROM base AS train-packages
+COPY requirements/run.txt /build/
+RUN pip --python /opt/venv/bin/python install --no-cache-dir --no-compile --require-hashes -r /build/run.txt
+
+FROM base AS code
+COPY pyproject.toml README.md LICENSE /build/
+COPY model /build/model
+COPY service /build/service
+RUN pip --python /opt/venv/bin/python install --no-cache-dir --no-compile --no-deps --target /opt/app /build
+
+# Byte code for the modules that serving imports: a read-only container can't write it, and each start would wait for it.
+FROM serve-packages AS serve-compiled
+COPY --from=code /opt/app /opt/app
+RUN PYTHONPATH=/opt/app PYTHONDONTWRITEBYTECODE= /opt/venv/bin/python -c \
+    "import service.app, service.cli, service.worker, gunicorn.app.wsgiapp, gunicorn.arbiter, sqlalchemy.dialects.sqlite, PIL.PngImagePlugin, PIL.JpegImagePlugin"
+
+FROM base AS runtime
+ENV PYTHONPATH=/opt/app \
+    PATH=/opt/app/bin:/opt/venv/bin:/usr/local/bin:/usr/bin:/bin \
+    TWOLAYERNET_HOST=0.0.0.0 \
+    TWOLAYERNET_WEIGHTS=/data/weights.npz \
+    TWOLAYERNET_STORE=sqlite:////data/twolayernet.db
+# Any user may write into a new volume, so that the image runs under any number.
+RUN mkdir -m 1777 /data
+WORKDIR /data
+VOLUME /data
+USER 10001:10001
+ENTRYPOINT ["twolayernet"]
+
+FROM runtime AS train
+LABEL org.opencontainers.image.title="twolayernet-train" \
+      org.opencontainers.image.description="Trains the two-layer network that TwoLayerNet Service serves" \
+      org.opencontainers.image.licenses="MIT"
+ENV MPLCONFIGDIR=/tmp XDG_CACHE_HOME=/data/cache
+COPY --from=train-packages /opt/venv /opt/venv
+COPY --from=code /opt/app /opt/app
+CMD ["train", "--out", "/data/weights.npz"]
+
+FROM runtime AS serve
+LABEL org.opencontainers.image.title="twolayernet" \
+      org.opencontainers.image.description="A neural network that keeps learning while it is served" \
+      org.opencontainers.image.licenses="MIT"
+COPY --from=serve-compiled /opt/venv /opt/venv
+COPY --from=serve-compiled /opt/app /opt/app
+EXPOSE 8000
+HEALTHCHECK --interval=5s --timeout=5s --start-period=30s --retries=3 CMD ["python", "-m", "service.healthcheck"]
+CMD ["serve"]
