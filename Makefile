@@ -13,7 +13,7 @@ weights.npz:
 	$(BIN)/twolayernet train --out $@
 
 test: $(VENV)/dev  ## the tests, short forms
-	$(BIN)/python -m pytest -m "not long"
+	$(BIN)/python -m pytest -m "not long and not docker"
 
 lint: $(VENV)/dev
 	$(BIN)/ruff check .
