@@ -54,4 +54,4 @@ def turned(x: FloatArray, shape: tuple[int, int], angle: float) -> FloatArray:
         inside = (at_row >= 0) & (at_row < rows) & (at_column >= 0) & (at_column < columns)
         source = np.where(inside, at_row * columns + at_column, 0).ravel()
         result += np.take(x, source, axis=1) * np.where(inside, weight, 0).ravel().astype(x.dtype)
-    return result
+    return np.clip(result, x.min(), x.max(), out=result)  # the weights of four neighbours add up to 1 but for rounding

@@ -132,18 +132,18 @@ def test_backup_while_it_runs_and_restore(stack: Stack) -> None:
 def test_retrain_with_other_options_and_publish(stack: Stack) -> None:
     stack.up()
     trained = stack.compose(
-        "run", "--rm", "-T", "train", "train", "--hidden", "60", "--out", "/data/new.npz"
+        "run", "--rm", "-T", "train", "--hidden", "60", "--out", "/data/new.npz"
     ).stdout.decode()  # fmt: skip
     assert "weights: /data/new.npz" in trained
     published = stack.compose(
-        "run", "--rm", "-T", "train", "publish", "/data/new.npz", "--url", "http://serve:8000", check=False
+        "run", "--rm", "-T", "--entrypoint", "twolayernet", "train", "publish", "/data/new.npz", "--url", "http://serve:8000", check=False
     )
     assert published.returncode in (0, 1), published.stderr
     assert b"published" in published.stdout + published.stderr
 
 
 def test_the_image_runs_read_only_without_capabilities_or_network_under_any_user(tmp_path: Path, stack: Stack) -> None:
-    stack.compose("run", "--rm", "-T", "train", "train", "--epochs", "1", "--quiet", "--out", "/data/weights.npz")
+    stack.compose("run", "--rm", "-T", "train", "--epochs", "1", "--quiet", "--out", "/data/weights.npz")
     name = f"{stack.project}-hardened"
     docker(
         "run", "--detach", "--name", name, "--read-only", "--cap-drop", "ALL", "--user", "12345", "--network", "none",
