@@ -136,7 +136,17 @@ def test_retrain_with_other_options_and_publish(stack: Stack) -> None:
     ).stdout.decode()  # fmt: skip
     assert "weights: /data/new.npz" in trained
     published = stack.compose(
-        "run", "--rm", "-T", "--entrypoint", "twolayernet", "train", "publish", "/data/new.npz", "--url", "http://serve:8000", check=False
+        "run",
+        "--rm",
+        "-T",
+        "--entrypoint",
+        "twolayernet",
+        "train",
+        "publish",
+        "/data/new.npz",
+        "--url",
+        "http://serve:8000",
+        check=False,
     )
     assert published.returncode in (0, 1), published.stderr
     assert b"published" in published.stdout + published.stderr
