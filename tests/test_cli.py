@@ -37,11 +37,12 @@ def test_training_on_the_packaged_digits_reaches_93_percent(tmp_path: Path) -> N
     assert f"test accuracy {accuracy:.2%}" in evaluated.stdout
 
 
+@pytest.mark.long
 @pytest.mark.skipif(not MNIST.is_dir(), reason="full MNIST is not on this machine")
 def test_training_on_full_mnist_reaches_98_percent(tmp_path: Path) -> None:
     trained = twolayernet("train", "--data", MNIST, "--out", tmp_path / "w.npz")
     accuracy = weights_file.load(tmp_path / "w.npz").network().accuracy(*as_input(load_dataset(str(MNIST)).test))
-    assert accuracy >= 0.975, trained.stdout
+    assert accuracy >= 0.98, trained.stdout
 
 
 def test_the_same_seed_gives_the_same_file_to_the_bit(tmp_path: Path) -> None:
@@ -57,7 +58,14 @@ def test_interrupted_it_saves_what_it_has(tmp_path: Path) -> None:
     command = [sys.executable, "-m", "service.cli", "train", "--epochs", "100000"]
     progress = tmp_path / "progress"
     with open(progress, "w") as stderr:
-        process = subprocess.Popen(command, cwd=tmp_path, stderr=stderr, stdout=subprocess.PIPE, text=True)
+        process = subprocess.Popen(
+            command,
+            cwd=tmp_path,
+            stderr=stderr,
+            stdout=subprocess.PIPE,
+            text=True,
+            preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),  # a shell's & takes it away
+        )
     deadline = time.monotonic() + 30
     while "validation" not in progress.read_text():
         assert time.monotonic() < deadline
