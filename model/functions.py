@@ -49,3 +49,10 @@ def cross_entropy_error(y: FloatArray, t: ArrayLike) -> float:
     labels = class_numbers(np.atleast_2d(t) if np.ndim(t) == np.ndim(y) else t)
     of_true_class = probabilities[np.arange(len(probabilities)), labels]
     return float(-np.log(np.maximum(of_true_class, np.finfo(of_true_class.dtype).tiny)).mean())
+
+
+def confusion_matrix(predicted: IntArray, t: IntArray, classes: int) -> IntArray:
+    """A row for each true class, a column for each predicted one."""
+    matrix = np.zeros((classes, classes), np.int64)
+    np.add.at(matrix, (t, predicted), 1)
+    return matrix

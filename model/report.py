@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from model.datasets import Dataset
-from model.functions import softmax
+from model.functions import confusion_matrix, softmax
 from model.training import Epoch, as_input
 from model.types import FloatArray, IntArray
 from model.weights import Weights
@@ -50,13 +50,6 @@ def write_report(folder: Path, weights: Weights, dataset: Dataset, history: list
         figure.savefig(folder / name, dpi=130, bbox_inches="tight")
         written.append(folder / name)
     return written
-
-
-def confusion_matrix(predicted: IntArray, t: IntArray, classes: int) -> IntArray:
-    """A row for each true class, a column for each predicted one."""
-    matrix = np.zeros((classes, classes), np.int64)
-    np.add.at(matrix, (t, predicted), 1)
-    return matrix
 
 
 def draw_learning_curves(history: list[Epoch]) -> Any:

@@ -156,15 +156,15 @@ class Trainer:
 
     def weights(self) -> Weights:
         """The network as it is now, or as it was at its best where there is patience, with how it came about."""
+        epochs = self.history if self.best is None else self.history[: self.best[0]]
+        kept = epochs[-1] if epochs else None
         training: dict[str, Any] = {
             "dataset": self.dataset.name,
             **asdict(self.options),
             "learning_rate": self.initial_rate,
             "epochs_done": len(self.history),
             "best_epoch": None if self.best is None else self.best[0],
-            "validation_accuracy": max((each.validation_accuracy for each in self.history), default=None)
-            if self.best is not None
-            else (self.history[-1].validation_accuracy if self.history else None),
+            "validation_accuracy": kept.validation_accuracy if kept else None,
         }
         params = self.network.params if self.best is None else self.best[1]
         return Weights(params, self.network.activation, self.dataset.image_shape, training)

@@ -2,11 +2,10 @@
 
 from typing import TYPE_CHECKING
 
-import numpy as np
 from flask import Blueprint, Response
 
 from model.datasets import pixels_to_input
-from model.functions import softmax
+from model.functions import confusion_matrix, softmax
 from model.layers import SoftmaxWithLoss
 from model.two_layer_net import accuracy_of
 from service.answers import json_answer
@@ -41,15 +40,12 @@ def blueprint(service: "Service") -> Blueprint:
         model = service.replica.newest()
         labelled = read_labelled(request, model.weights)
         logits = model.network.predict(pixels_to_input(labelled.pixels))
-        classes = model.weights.output_size
-        confusion_matrix = np.zeros((classes, classes), np.int64)
-        np.add.at(confusion_matrix, (labelled.labels, logits.argmax(axis=1)), 1)
         return json_answer(
             AccuracyAnswer,
             accuracy=accuracy_of(logits, labelled.labels),
             loss=SoftmaxWithLoss().forward(logits, labelled.labels),
             count=len(labelled.labels),
-            confusion_matrix=confusion_matrix,
+            confusion_matrix=confusion_matrix(logits.argmax(axis=1), labelled.labels, model.weights.output_size),
             model_version=model.version,
         )
 
