@@ -27,7 +27,7 @@ RUN pip --python /opt/venv/bin/python install --no-cache-dir --no-compile --no-d
 FROM serve-packages AS serve-compiled
 COPY --from=code /opt/app /opt/app
 RUN PYTHONPATH=/opt/app PYTHONDONTWRITEBYTECODE= /opt/venv/bin/python -c \
-    "import service.app, service.cli, service.worker, gunicorn.app.wsgiapp, gunicorn.arbiter, sqlalchemy.dialects.sqlite, PIL.PngImagePlugin, PIL.JpegImagePlugin"
+    "import service.app, service.cli, service.server.run, gunicorn.app.wsgiapp, gunicorn.arbiter, gunicorn.workers.gthread, sqlalchemy.dialects.sqlite, PIL.PngImagePlugin, PIL.JpegImagePlugin"
 
 FROM base AS runtime
 ENV PYTHONPATH=/opt/app \
@@ -58,5 +58,5 @@ LABEL org.opencontainers.image.title="twolayernet" \
 COPY --from=serve-compiled /opt/venv /opt/venv
 COPY --from=serve-compiled /opt/app /opt/app
 EXPOSE 8000
-HEALTHCHECK --interval=5s --timeout=5s --start-period=30s --retries=3 CMD ["python", "-m", "service.healthcheck"]
+HEALTHCHECK --interval=5s --timeout=5s --start-period=30s --retries=3 CMD ["python", "-m", "service.server.healthcheck"]
 CMD ["serve"]

@@ -19,7 +19,7 @@ from model import weights as weights_file
 from model.weights import Weights
 from service.settings import Settings
 from service.startup import open_log
-from service.step_log import checksum, stored_labels
+from service.store.records import checksum, stored_labels
 
 LEARNING_RATE = 0.001
 SNAPSHOT_EVERY = Settings().snapshot_every

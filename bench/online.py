@@ -40,7 +40,7 @@ def service_with(optimizer: str) -> Learner:
         with tempfile.TemporaryDirectory() as name:
             folder, port = Path(name), free_port()
             weights_file.save(folder / "weights.npz", starting_point(stream, before))
-            command = gunicorn("service.wsgi:app", port, "-c", "python:service.gunicorn_conf")
+            command = gunicorn("service.wsgi:app", port, "-c", "python:service.server.gunicorn_settings")
             settings = {"TWOLAYERNET_WORKERS": "1", "TWOLAYERNET_OPTIMIZER": optimizer}
             with running(command, folder, port, **settings), requests.Session() as session:
                 for x, t in zip(*stream, strict=True):

@@ -67,7 +67,7 @@ def main() -> None:
         weights_file.save(folder / "weights.npz", Weights(network.params, image_shape=(28, 28)))
         port = free_port()
         noop = gunicorn("bench.noop:app", port, "-k", "gthread", "--threads", "1")
-        ours = gunicorn("service.wsgi:app", port, "-c", "python:service.gunicorn_conf")
+        ours = gunicorn("service.wsgi:app", port, "-c", "python:service.server.gunicorn_settings")
         with running(noop, folder, port) as process:
             empty = _all_cases(process.pid, port, lambda _: "/noop", seconds)
         with running(ours, folder, port, TWOLAYERNET_WORKERS="1") as process:

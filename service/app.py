@@ -1,27 +1,18 @@
 """The whole service on one page."""
 
-from dataclasses import dataclass
-
 from flask import Flask
 
-from service import access, problems, proxy
-from service.incoming import IncomingRequest
-from service.learner import Learner
-from service.replica import Replica
+from service.http import access, problems, proxy
+from service.http.incoming import IncomingRequest
+from service.live.learner import Learner
+from service.live.replica import Replica
+from service.live.service import Service
 from service.routes import health, learning, prediction, versions, weights
 from service.settings import Settings, load_settings
 from service.startup import open_log
-from service.step_log import StepLog
 
-
-@dataclass(frozen=True)
-class Service:
-    """What the routes work with."""
-
-    settings: Settings
-    log: StepLog
-    replica: Replica
-    learner: Learner
+EXTENSION = "twolayernet"
+"""Where the application keeps its `Service`, for whoever has to close it."""
 
 
 def create_app(settings: Settings | None = None) -> Flask:
@@ -44,5 +35,6 @@ def create_app(settings: Settings | None = None) -> Flask:
     proxy.register(app, settings)
     for routes in (prediction, learning, versions, weights, health):
         app.register_blueprint(routes.blueprint(service))
-    log.release()  # gunicorn may fork now
+    app.extensions[EXTENSION] = service
+    service.close()  # a server may fork now
     return app

@@ -1,6 +1,7 @@
 """Every setting of the service: its default, its bounds and its environment variable, TWOLAYERNET_ and the name."""
 
 from pathlib import Path
+from typing import Literal
 
 from pydantic import Field, SecretStr, ValidationError, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
@@ -11,11 +12,17 @@ from service.errors import StartupError
 PREFIX = "TWOLAYERNET_"
 
 
+def variable(name: str) -> str:
+    """The environment variable of a setting."""
+    return PREFIX + name.upper()
+
+
 class Settings(BaseSettings):
     """Raises pydantic's ValidationError for a value out of bounds; `load_settings` turns that into one line."""
 
     model_config = SettingsConfigDict(env_prefix=PREFIX, frozen=True, extra="forbid", env_ignore_empty=True)
 
+    server: Literal["gunicorn", "granian"] = Field("gunicorn", description="The HTTP server.")
     host: str = Field("127.0.0.1", description="Address to listen on.")
     port: int = Field(8000, ge=0, le=65535, description="Port to listen on.")
     workers: int = Field(2, ge=1, le=256, description="Worker processes.")

@@ -5,10 +5,11 @@ import time
 from model import weights as weights_file
 from model.weights import Weights, WeightsError
 from service.errors import EmptyStoreError, StartupError
-from service.learner import append, check_answers_stay_finite
-from service.replica import Model, follow
+from service.live.learner import append, check_answers_stay_finite
+from service.live.replica import Model, follow
 from service.settings import Settings
-from service.step_log import StepLog, Version
+from service.store.log import StepLog
+from service.store.records import Version
 
 
 def open_log(settings: Settings) -> StepLog:

@@ -1,15 +1,18 @@
-"""What gunicorn loads: service.wsgi:app."""
+"""The application for any WSGI server: service.wsgi:app."""
 
+import atexit
 import sys
 
-from service.app import create_app
+from service.app import EXTENSION, create_app
 from service.errors import StartupError, StoreError
 
-GUNICORN_APP_LOAD_ERROR = 4
-"""The exit code that tells gunicorn not to try again."""
+APP_LOAD_ERROR = 4
+"""gunicorn's exit code for it, which keeps its master from trying again."""
 
 try:
     app = create_app()
 except (StartupError, StoreError) as error:
     print(f"twolayernet: {error}", file=sys.stderr, flush=True)
-    sys.exit(GUNICORN_APP_LOAD_ERROR)
+    sys.exit(APP_LOAD_ERROR)
+
+atexit.register(app.extensions[EXTENSION].close)

@@ -7,10 +7,10 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 from model.weights import Weights
+from service.http.incoming import IncomingRequest
+from service.http.problems import BadInput, Problem
 from service.images import json_body, npy_body, picture_body
 from service.images.batch import Images, Labelled
-from service.incoming import IncomingRequest
-from service.problems import BadInput, Problem
 
 __all__ = ["Images", "Labelled", "read_images", "read_labelled"]
 

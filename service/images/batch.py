@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from model.types import IntArray
 from model.weights import Weights
-from service.problems import BadInput, Location
+from service.http.problems import BadInput, Location
 
 
 @dataclass(frozen=True)

@@ -4,9 +4,11 @@ from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import ValidationError
 
 from model.weights import Weights
+from service.http.incoming import IncomingRequest
+from service.http.problems import BadInput, Location
+from service.http.queries import parse, validated
 from service.images.batch import (
     Images,
     Labelled,
@@ -17,18 +19,13 @@ from service.images.batch import (
     wanted,
 )
 from service.images.json_numbers import read_numbers
-from service.incoming import IncomingRequest
-from service.problems import BadInput, Location, Problem
 from service.schemas import (
-    FLAT_OR_ROWS,
     ImagesFields,
     ImagesRequest,
-    Request,
     TrainStepFields,
     TrainStepRequest,
 )
 
-AnyRequest = TypeVar("AnyRequest", bound=Request)
 AnyFields = TypeVar("AnyFields", bound=ImagesFields)
 
 
@@ -57,35 +54,6 @@ def read(
             return as_stored(values, beside.pixel_max), beside
     request: Any = parse(body, whole)
     return pixels_of(request, weights), request
-
-
-def validated(others: dict[str, Any], fields: type[AnyFields]) -> AnyFields:
-    try:
-        return fields.model_validate(others)
-    except ValidationError as error:
-        raise problem_of(error) from None
-
-
-def parse(body: bytes, schema: type[AnyRequest]) -> AnyRequest:
-    """The request, or 422 with where and what was expected."""
-    if not body:
-        raise BadInput((), "the request has no body: JSON is expected")
-    try:
-        return schema.model_validate_json(body)
-    except ValidationError as error:
-        raise problem_of(error) from None
-
-
-def problem_of(error: ValidationError, within: Location = ()) -> Problem:
-    """The 422 for what pydantic found wrong; within: where in the request it looked."""
-    mistakes = []
-    for each in error.errors(include_url=False, include_input=False):
-        location = within + tuple(part for part in each["loc"] if part not in FLAT_OR_ROWS)
-        mistakes.append((location, each["msg"].removeprefix("Value error, ")))
-    (location, message), *others = mistakes
-    where = ".".join(str(part) for part in location)
-    more = f" (and {len(others)} more)" if others else ""
-    return Problem(422, f"{where}: {message}{more}" if where else f"{message}{more}", mistakes)
 
 
 def pixels_of(request: ImagesRequest, weights: Weights) -> NDArray[Any]:

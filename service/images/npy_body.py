@@ -7,9 +7,9 @@ from numpy.typing import NDArray
 
 from model.npy import NpyError, read_npy, read_npz
 from model.weights import Weights
+from service.http.incoming import IncomingRequest
+from service.http.problems import BadInput, Location
 from service.images.batch import Images, Labelled, checked_float_pixels, checked_labels, wanted
-from service.incoming import IncomingRequest
-from service.problems import BadInput, Location
 
 MOST_UNPACKED_BYTES = 64 * 2**20
 

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageFilter, ImageOps
 
-from service.problems import BadInput, Location
+from service.http.problems import BadInput, Location
 
 MOST_PICTURE_PIXELS = 40_000_000
 """In all the pictures of one request: what bounds memory and time. It is checked before a pixel is decoded."""

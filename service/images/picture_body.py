@@ -8,10 +8,10 @@ from numpy.typing import NDArray
 from werkzeug.exceptions import RequestEntityTooLarge
 
 from model.weights import Weights
+from service.http.incoming import IncomingRequest
+from service.http.problems import BadInput
 from service.images.batch import Images, Labelled, checked_labels
 from service.images.picture import MOST_PICTURE_PIXELS, picture_size, read_picture
-from service.incoming import IncomingRequest
-from service.problems import BadInput
 
 MOST_PARTS = 1000
 

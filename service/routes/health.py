@@ -1,14 +1,11 @@
 """GET /healthz, /readyz."""
 
-from typing import TYPE_CHECKING
-
 from flask import Blueprint, Response, jsonify
 
-if TYPE_CHECKING:
-    from service.app import Service
+from service.live.service import Service
 
 
-def blueprint(service: "Service") -> Blueprint:
+def blueprint(service: Service) -> Blueprint:
     routes = Blueprint("health", __name__)
 
     @routes.get("/healthz")

@@ -2,28 +2,25 @@
 
 import io
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
 
 import numpy as np
 from flask import Blueprint, Response
 
 from model.datasets import pixels_to_input
-from service.answers import digest, npz_answer, train_step_answer, version_answer
+from service.http.answers import digest, npz_answer, train_step_answer, version_answer
+from service.http.incoming import request
+from service.http.problems import BadInput
+from service.http.queries import read_json, read_query
 from service.images import read_labelled
-from service.incoming import request
-from service.learner import IdempotencyKey
-from service.problems import BadInput
-from service.queries import read_json, read_query
+from service.live.learner import IdempotencyKey
+from service.live.service import Service
 from service.schemas import ExamplesQuery, RollbackRequest, TrainStepQuery
-from service.step_log import Examples, Step
-
-if TYPE_CHECKING:
-    from service.app import Service
+from service.store.records import Examples, Step
 
 LONGEST_KEY = 255
 
 
-def blueprint(service: "Service") -> Blueprint:
+def blueprint(service: Service) -> Blueprint:
     routes = Blueprint("learning", __name__)
 
     @routes.post("/train-step")

@@ -1,24 +1,20 @@
 """POST /predict, /accuracy."""
 
-from typing import TYPE_CHECKING
-
 from flask import Blueprint, Response
 
 from model.datasets import pixels_to_input
 from model.functions import confusion_matrix, softmax
 from model.layers import SoftmaxWithLoss
 from model.two_layer_net import accuracy_of
-from service.answers import json_answer
+from service.http.answers import json_answer
+from service.http.incoming import request
+from service.http.queries import read_query
 from service.images import read_images, read_labelled
-from service.incoming import request
-from service.queries import read_query
+from service.live.service import Service
 from service.schemas import AccuracyAnswer, PredictAnswer, PredictQuery
 
-if TYPE_CHECKING:
-    from service.app import Service
 
-
-def blueprint(service: "Service") -> Blueprint:
+def blueprint(service: Service) -> Blueprint:
     routes = Blueprint("prediction", __name__)
 
     @routes.post("/predict")

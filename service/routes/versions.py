@@ -1,19 +1,15 @@
 """GET /versions."""
 
-from typing import TYPE_CHECKING
-
 from flask import Blueprint, Response
 
-from service.answers import versions_answer
-from service.incoming import request
-from service.queries import read_query
+from service.http.answers import versions_answer
+from service.http.incoming import request
+from service.http.queries import read_query
+from service.live.service import Service
 from service.schemas import VersionsQuery
 
-if TYPE_CHECKING:
-    from service.app import Service
 
-
-def blueprint(service: "Service") -> Blueprint:
+def blueprint(service: Service) -> Blueprint:
     routes = Blueprint("versions", __name__)
 
     @routes.get("/versions")

@@ -1,23 +1,20 @@
 """GET and PUT /weights."""
 
 import hashlib
-from typing import TYPE_CHECKING
 
 from flask import Blueprint, Response
 
 from model import weights as weights_file
 from model.weights import WeightsError
-from service.answers import npz_answer, version_answer
-from service.incoming import request
-from service.problems import BadInput
-from service.queries import read_query
+from service.http.answers import npz_answer, version_answer
+from service.http.incoming import request
+from service.http.problems import BadInput
+from service.http.queries import read_query
+from service.live.service import Service
 from service.schemas import WeightsQuery
 
-if TYPE_CHECKING:
-    from service.app import Service
 
-
-def blueprint(service: "Service") -> Blueprint:
+def blueprint(service: Service) -> Blueprint:
     routes = Blueprint("weights", __name__)
 
     @routes.get("/weights")

@@ -164,7 +164,7 @@ def test_the_image_runs_read_only_without_capabilities_or_network_under_any_user
         while json.loads(docker("inspect", name).stdout)[0]["State"]["Health"]["Status"] != "healthy":
             assert time.monotonic() < deadline, docker("logs", name).stderr.decode()
             time.sleep(0.5)
-        ready = docker("exec", name, "python", "-m", "service.healthcheck").stdout
+        ready = docker("exec", name, "python", "-m", "service.server.healthcheck").stdout
         assert json.loads(ready)["model_version"] == 1
         assert docker("exec", name, "id", "-u").stdout.strip() == b"12345"
     finally:

@@ -12,8 +12,8 @@ import numpy as np
 import pytest
 import requests
 
-from service.replica import Replica
-from service.step_log import StepLog
+from service.live.replica import Replica
+from service.store.log import StepLog
 from tests.conftest import as_json, random_batch
 from tests.processes import stranger
 from tests.processes.clients import LOOKED_AT, Clients, Seen, mark_of

@@ -12,9 +12,9 @@ from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
 from model.weights import Weights
-from service.images.json_body import parse
+from service.http.problems import Problem
+from service.http.queries import parse
 from service.images.json_numbers import read_numbers
-from service.problems import Problem
 from service.schemas import TrainStepFields, TrainStepRequest
 from tests.conftest import Client, as_json, random_batch
 from tests.service.test_bad_input import is_problem

@@ -5,9 +5,9 @@ import threading
 import pytest
 
 from service.app import create_app
-from service.backup import back_up, restore
 from service.errors import StartupError, StoreError
 from service.settings import Settings
+from service.store.backup import back_up, restore
 from tests.conftest import Client, as_json, random_batch
 
 X, T = random_batch(3)

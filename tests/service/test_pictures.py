@@ -232,7 +232,7 @@ def test_pictures_take_bounded_memory() -> None:
     side = int(MOST_PICTURE_PIXELS**0.5)
     program = (
         "import sys; from service.images.picture import read_picture\n"
-        "from service.problems import Problem\n"
+        "from service.http.problems import Problem\n"
         "try: read_picture(sys.stdin.buffer.read(), (28, 28), ())\n"
         "except Problem as problem: print(problem.detail)"
     )

@@ -1,11 +1,12 @@
-"""The commands `train` and `publish`."""
+"""The command `train`."""
 
 import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import reduce
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import click
 import numpy as np
@@ -14,21 +15,68 @@ from model import checkpoint
 from model import weights as weights_file
 from model.datasets import Dataset, DatasetError, Split, load_dataset
 from model.optimizer import OPTIMIZERS
-from model.training import LEARNING_RATES, Epoch, Trainer, TrainingError, TrainingOptions, as_input, check_fits
-from model.weights import Weights
-from service.console import INTERRUPTED, NOT_PUBLISHED, fail, loaded_weights, reported_errors
+from model.training import LEARNING_RATES, Epoch, Trainer, TrainingError, TrainingOptions
+from service.cli.console import INTERRUPTED, fail, loaded_weights, reported_errors
+from service.cli.evaluating import activation_option, print_test
+
+Command = TypeVar("Command", bound=Callable[..., Any])
+Say = Callable[[str], None]
 
 DEFAULTS = TrainingOptions()
 SECONDS_BETWEEN_LINES = 1
 HELD_OUT = 5
 """Where there are examples alone, every fifth is held out for the final test."""
 
-data_option = click.option(
-    "--data", default="digits", show_default=True, help="digits, mnist, or a folder with IDX files, gzipped or not."
-)
-activation_option = click.option(
-    "--activation", type=click.Choice(["relu", "sigmoid"]), default=DEFAULTS.activation, show_default=True
-)
+TRAINING_OPTIONS = [
+    click.option(
+        "--hidden", type=click.IntRange(1, 100_000), default=DEFAULTS.hidden, show_default=True, help="Hidden units."
+    ),
+    click.option("--epochs", type=click.IntRange(1), default=DEFAULTS.epochs, show_default=True),
+    click.option("--batch-size", type=click.IntRange(1), default=DEFAULTS.batch_size, show_default=True),
+    click.option("--optimizer", type=click.Choice(list(OPTIMIZERS)), default=DEFAULTS.optimizer, show_default=True),
+    click.option(
+        "--learning-rate",
+        type=click.FloatRange(0, min_open=True),
+        help=f"Unless given, {', '.join(f'{name} {rate:g}' for name, rate in LEARNING_RATES.items())}.",
+    ),
+    click.option(
+        "--momentum", type=click.FloatRange(0, 1, max_open=True), default=DEFAULTS.momentum, show_default=True
+    ),
+    click.option(
+        "--schedule",
+        type=click.Choice(["cosine", "constant"]),
+        default=DEFAULTS.schedule,
+        show_default=True,
+        help="cosine: the rate falls to 0 along half a cosine.",
+    ),
+    click.option("--weight-decay", type=click.FloatRange(0, 1), default=DEFAULTS.weight_decay, show_default=True),
+    click.option(
+        "--patience",
+        type=click.IntRange(1),
+        help="Stop after so many epochs without a better validation accuracy, and keep the best.",
+    ),
+    click.option(
+        "--shift",
+        type=click.IntRange(0, 8),
+        default=DEFAULTS.shift,
+        show_default=True,
+        help="Move images by up to so many pixels each way.",
+    ),
+    click.option(
+        "--rotate",
+        type=click.FloatRange(0, 45),
+        default=DEFAULTS.rotate,
+        show_default=True,
+        help="Turn images by up to so many degrees each way.",
+    ),
+    activation_option,
+    click.option("--seed", type=click.IntRange(0), default=DEFAULTS.seed, show_default=True),
+]
+"""One for each field of TrainingOptions."""
+
+
+def training_options(command: Command) -> Command:
+    return reduce(lambda wrapped, option: option(wrapped), reversed(TRAINING_OPTIONS), command)
 
 
 @click.command()
@@ -49,47 +97,7 @@ activation_option = click.option(
     type=click.Path(path_type=Path),
     help="Go on from these weights, with their hidden units and activation.",
 )
-@click.option(
-    "--hidden", type=click.IntRange(1, 100_000), default=DEFAULTS.hidden, show_default=True, help="Hidden units."
-)
-@click.option("--epochs", type=click.IntRange(1), default=DEFAULTS.epochs, show_default=True)
-@click.option("--batch-size", type=click.IntRange(1), default=DEFAULTS.batch_size, show_default=True)
-@click.option("--optimizer", type=click.Choice(list(OPTIMIZERS)), default=DEFAULTS.optimizer, show_default=True)
-@click.option(
-    "--learning-rate",
-    type=click.FloatRange(0, min_open=True),
-    help=f"Unless given, {', '.join(f'{name} {rate:g}' for name, rate in LEARNING_RATES.items())}.",
-)
-@click.option("--momentum", type=click.FloatRange(0, 1, max_open=True), default=DEFAULTS.momentum, show_default=True)
-@click.option(
-    "--schedule",
-    type=click.Choice(["cosine", "constant"]),
-    default=DEFAULTS.schedule,
-    show_default=True,
-    help="cosine: the rate falls to 0 along half a cosine.",
-)
-@click.option("--weight-decay", type=click.FloatRange(0, 1), default=DEFAULTS.weight_decay, show_default=True)
-@click.option(
-    "--patience",
-    type=click.IntRange(1),
-    help="Stop after so many epochs without a better validation accuracy, and keep the best.",
-)
-@click.option(
-    "--shift",
-    type=click.IntRange(0, 8),
-    default=DEFAULTS.shift,
-    show_default=True,
-    help="Move images by up to so many pixels each way.",
-)
-@click.option(
-    "--rotate",
-    type=click.FloatRange(0, 45),
-    default=DEFAULTS.rotate,
-    show_default=True,
-    help="Turn images by up to so many degrees each way.",
-)
-@activation_option
-@click.option("--seed", type=click.IntRange(0), default=DEFAULTS.seed, show_default=True)
+@training_options
 @click.option("--out", type=click.Path(dir_okay=False, path_type=Path), default=Path("weights.npz"), show_default=True)
 @click.option("--report", type=click.Path(file_okay=False, path_type=Path), help="Write pictures and figures here.")
 @click.option("--resume", is_flag=True, help="Go on where the same job was interrupted.")
@@ -111,35 +119,20 @@ def train(
 
     Exit codes: 0 when it is done, 2 for a mistake, 130 when it was interrupted.
     """
-    say: Callable[[str], None] = (lambda _: None) if quiet else click.echo
+    say: Say = (lambda _: None) if quiet else click.echo
     if if_missing and out.exists():
         say(f"{out} is there already")
         return
     if not out.parent.is_dir():
         fail(f"{out} can't be written: its folder does not exist")
-    saved = out.with_name(f"{out.name}.checkpoint")
     with reported_errors():
         dataset = training_data(data, examples)
         trainer = Trainer(dataset, TrainingOptions(**options), None if start is None else loaded_weights(start))
-        if resume:
-            if not saved.exists():
-                raise TrainingError(f"there is nothing to resume: {saved} does not exist")
-            checkpoint.restore(saved, trainer)
-            say(f"going on after epoch {len(trainer.history)}")
-        started, interrupted = time.perf_counter(), False
-        try:
-            with progress(trainer, quiet) as show:
-                for epoch in trainer.epochs():
-                    show(epoch)
-                    checkpoint.save(saved, trainer)
-        except KeyboardInterrupt:
-            interrupted = True
+        finished = run(trainer, checkpoint_of(out), resume, say, quiet)
         weights = trainer.weights()
         weights_file.save(out, weights)
-        if not interrupted:
-            saved.unlink(missing_ok=True)
-        seconds = time.perf_counter() - started
-        say(f"trained {len(trainer.history)} of {trainer.options.epochs} epochs in {seconds:.1f} s")
+        if finished:
+            checkpoint_of(out).unlink(missing_ok=True)
         if not quiet:
             print_test(weights, dataset)
         say(f"weights: {out}")
@@ -147,8 +140,36 @@ def train(
             from model.report import write_report
 
             say("report: " + ", ".join(str(path) for path in write_report(report, weights, dataset, trainer.history)))
-    if interrupted:
+    if not finished:
         sys.exit(INTERRUPTED)
+
+
+def checkpoint_of(out: Path) -> Path:
+    return out.with_name(f"{out.name}.checkpoint")
+
+
+def run(trainer: Trainer, saved: Path, resume: bool, say: Say, quiet: bool) -> bool:
+    """Train, from the checkpoint if asked to, with a checkpoint after each epoch; False when it was interrupted.
+
+    Raises TrainingError where there is nothing to resume, OSError.
+    """
+    if resume:
+        if not saved.exists():
+            raise TrainingError(f"there is nothing to resume: {saved} does not exist")
+        checkpoint.restore(saved, trainer)
+        say(f"going on after epoch {len(trainer.history)}")
+    started, finished = time.perf_counter(), False
+    try:
+        with progress(trainer, quiet) as show:
+            for epoch in trainer.epochs():
+                show(epoch)
+                checkpoint.save(saved, trainer)
+        finished = True
+    except KeyboardInterrupt:
+        pass
+    seconds = time.perf_counter() - started
+    say(f"trained {len(trainer.history)} of {trainer.options.epochs} epochs in {seconds:.1f} s")
+    return finished
 
 
 def training_data(data: str, examples: str | None) -> Dataset:
@@ -160,7 +181,7 @@ def training_data(data: str, examples: str | None) -> Dataset:
         if data == "none":
             raise DatasetError("there is nothing to train on: --data none wants --examples")
         return load_dataset(data)
-    from service.client import fetch_examples, read_examples
+    from service.cli.client import fetch_examples, read_examples
 
     added = fetch_examples(examples) if "://" in examples else read_examples(examples)
     if data == "none":
@@ -220,40 +241,3 @@ def progress(trainer: Trainer, quiet: bool) -> Iterator[Callable[[Epoch], None]]
             )
 
         yield line
-
-
-@click.command()
-@click.argument("file", type=click.Path(path_type=Path))
-@click.option("--url", required=True, help="The address of the running service.")
-@data_option
-def publish(file: Path, url: str, data: str) -> None:
-    """Put a weights file into a running service, unless it is worse there than what is served.
-
-    Both are measured on the held-out images of --data. The key of a closed service is taken from TWOLAYERNET_API_KEY.
-    Exit codes: 0 when it is served, 1 when it is worse, 2 for a mistake.
-    """
-    from service.client import fetch_weights, put_weights
-
-    with reported_errors():
-        weights = loaded_weights(file)
-        dataset = load_dataset(data)
-        version, served = fetch_weights(url)
-        accuracy, served_accuracy = (accuracy_of(each, dataset) for each in (weights, served))
-        figures = f"{file} {accuracy:.2%}, version {version} {served_accuracy:.2%} on {len(dataset.test)} images"
-        if accuracy < served_accuracy:
-            click.echo(f"not published: {figures}", err=True)
-            sys.exit(NOT_PUBLISHED)
-        click.echo(f"published as version {put_weights(url, weights)}: {figures}")
-
-
-def accuracy_of(weights: Weights, dataset: Dataset) -> float:
-    """On the held-out images. Raises TrainingError where weights and images do not fit together."""
-    check_fits(weights, dataset)
-    return weights.network().accuracy(*as_input(dataset.test))
-
-
-def print_test(weights: Weights, dataset: Dataset) -> None:
-    """Accuracy and loss on the held-out images. Raises TrainingError as `accuracy_of` does."""
-    x, t = as_input(dataset.test)
-    accuracy, loss = accuracy_of(weights, dataset), weights.network().loss(x, t)
-    click.echo(f"test accuracy {accuracy:.2%}, loss {loss:.4f} on {len(t)} images")

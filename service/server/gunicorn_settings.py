@@ -1,26 +1,25 @@
-"""gunicorn's settings, from ours."""
+"""gunicorn's settings, from ours: `gunicorn -c python:service.server.gunicorn_settings service.wsgi:app`."""
 
 import gc
 from pathlib import Path
 from typing import Any
 
 import service  # noqa: F401  sets BLAS to one thread before anything imports numpy
+from service.server.address import url_host
 from service.settings import load_settings
 
 _settings = load_settings()
-
-_host = f"[{_settings.host}]" if ":" in _settings.host else _settings.host
 _memory = Path("/dev/shm")
 
-bind = f"{_host}:{_settings.port}"
+bind = f"{url_host(_settings.host)}:{_settings.port}"
 workers = _settings.workers
 threads = _settings.threads
-worker_class = "service.worker.StandInWorker"
+worker_class = "gthread"
 preload_app = True  # one start-up for all workers: one that has to be replaced is there at once
 keepalive = 30
 graceful_timeout = 30
 control_socket_disable = True
-forwarded_allow_ips = ""  # service/proxy.py decides whom to believe
+forwarded_allow_ips = ""  # service/http/proxy.py decides whom to believe
 if _memory.is_dir():
     worker_tmp_dir = str(_memory)  # of the heartbeat file: on a disk it can block a worker
 

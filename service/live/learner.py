@@ -9,8 +9,9 @@ from model.datasets import pixels_to_input
 from model.online import OnlineOptimizer, answers_stay_finite, online_step
 from model.weights import Weights, WeightsError
 from service.errors import KeyReusedError
-from service.replica import Model, Replica, rebuild
-from service.step_log import Examples, StepLog, Version, Writer
+from service.live.replica import Model, Replica, rebuild
+from service.store.log import StepLog, Writer
+from service.store.records import Examples, Version
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,7 @@ from flask import Response
 from pydantic import BaseModel
 
 from service.schemas import TrainStepAnswer, VersionAnswer, VersionsAnswer
-from service.step_log import Version
+from service.store.records import Version
 
 NPZ = "application/x-npz"
 

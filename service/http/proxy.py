@@ -4,7 +4,7 @@ from flask import Flask
 from werkzeug.middleware.dispatcher import DispatcherMiddleware
 from werkzeug.middleware.proxy_fix import ProxyFix
 
-from service.problems import Problem
+from service.http.problems import Problem
 from service.settings import Settings
 
 

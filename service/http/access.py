@@ -4,7 +4,7 @@ import hmac
 
 from flask import Flask, request
 
-from service.problems import Problem
+from service.http.problems import Problem
 from service.settings import Settings
 
 OPEN = {"health.healthz", "health.readyz"}

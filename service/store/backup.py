@@ -7,7 +7,8 @@ from pathlib import Path
 from typing import BinaryIO
 
 from service.errors import StartupError, StoreCorruptError
-from service.step_log import StepLog, database_path
+from service.store.log import StepLog
+from service.store.sqlite import database_path
 
 PAGES_AT_ONCE = 1000
 
@@ -44,7 +45,7 @@ def restore(url: str, source: BinaryIO) -> int:
         checked = StepLog(f"sqlite:///{copy}")
         checked.prepare(None)
         newest = checked.head()
-        checked.release()
+        checked.close()
         with closing(sqlite3.connect(copy)) as backup, closing(sqlite3.connect(path)) as store:
             backup.backup(store, pages=PAGES_AT_ONCE)
             store.execute("PRAGMA journal_mode=WAL")

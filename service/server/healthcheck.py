@@ -1,4 +1,4 @@
-"""`python -m service.healthcheck`: exit code 0 when the service in this container can serve."""
+"""`python -m service.server.healthcheck`: exit code 0 when the service in this container can serve."""
 
 import http.client
 import os

@@ -14,7 +14,8 @@ from model.online import replay_step
 from model.two_layer_net import TwoLayerNet
 from model.weights import Weights, WeightsError
 from service.errors import StoreCorruptError
-from service.step_log import Reader, Step, StepLog
+from service.store.log import Reader, StepLog
+from service.store.records import Step
 
 OLD_MODELS_KEPT = 4
 FAR_BEHIND = 32

@@ -4,11 +4,10 @@ import io
 from typing import IO, cast
 
 import flask
-from gunicorn.http.errors import ParseException
-from werkzeug.exceptions import RequestEntityTooLarge
+from werkzeug.exceptions import HTTPException
 from werkzeug.utils import cached_property  # the one in functools has a lock for all requests, up to Python 3.11
 
-from service.problems import Problem
+from service.http.problems import Problem
 
 
 class IncomingRequest(flask.Request):
@@ -17,19 +16,12 @@ class IncomingRequest(flask.Request):
     @cached_property
     def body(self) -> bytes:
         """Raises RequestEntityTooLarge, and Problem: 400 for a body that ends early or is badly framed."""
-        stated = self.environ.get("CONTENT_LENGTH", "")
         try:
-            if not stated.isdecimal():  # sent in chunks, or there is none
-                return self.get_data()
-            expected = int(stated)
-            if expected > flask.current_app.config["MAX_CONTENT_LENGTH"]:
-                raise RequestEntityTooLarge
-            body: bytes = self.environ["wsgi.input"].read(expected)
-        except (ParseException, OSError) as error:
+            return self.get_data()
+        except HTTPException:
+            raise
+        except Exception as error:  # each server has its own for what it can't read
             raise Problem(400, f"the body can't be read to its end: {error}") from None
-        if len(body) < expected:
-            raise Problem(400, f"the body has {len(body)} bytes, but its Content-Length says {expected}")
-        return body
 
     def _get_stream_for_parsing(self) -> IO[bytes]:
         return io.BytesIO(self.body)

@@ -17,12 +17,13 @@ from service.errors import ServiceError, StartupError, StoreError
 
 NOT_PUBLISHED = 1
 USAGE_ERROR = 2
+START_ERROR = 4
 INTERRUPTED = 130
 
 
-def fail(message: object) -> NoReturn:
+def fail(message: object, exit_code: int = USAGE_ERROR) -> NoReturn:
     click.echo(f"twolayernet: {message}", err=True)
-    sys.exit(USAGE_ERROR)
+    sys.exit(exit_code)
 
 
 @contextmanager

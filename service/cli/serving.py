@@ -1,0 +1,68 @@
+"""The command `serve`, whose options are the settings."""
+
+import os
+from collections.abc import Callable
+from functools import reduce
+from pathlib import Path
+from types import NoneType
+from typing import Any, Literal, TypeVar, get_args, get_origin
+
+import click
+from pydantic import SecretStr
+from pydantic.fields import FieldInfo
+
+from service.cli.console import START_ERROR, fail, reported_errors
+from service.errors import StartupError, StoreError
+from service.settings import Settings, load_settings, variable
+
+Command = TypeVar("Command", bound=Callable[..., Any])
+TYPES: dict[Any, click.ParamType[Any]] = {
+    SecretStr: click.File(),  # others on the machine can read a command line
+    int: click.INT,
+    float: click.FLOAT,
+    str: click.STRING,
+    Path: click.Path(path_type=Path),
+}
+
+
+def option_of(name: str, field: FieldInfo) -> Callable[[Command], Command]:
+    """The option for a setting: typed, its default and its environment variable shown."""
+    kind = option_type(field.annotation)
+    default = "" if field.default in (None, "") else f"default {field.default}; "
+    in_a_file = " Here the name of a file that holds it." if isinstance(kind, click.File) else ""
+    help_text = f"{field.description}{in_a_file} [{default}{variable(name)}]"
+    return click.option(f"--{name.replace('_', '-')}", name, type=kind, help=help_text)
+
+
+def option_type(annotation: Any) -> click.ParamType[Any]:
+    """What the command line checks; pydantic checks the bounds."""
+    if get_origin(annotation) is Literal:
+        return click.Choice(get_args(annotation))
+    (kind,) = {each for each in get_args(annotation) or (annotation,) if each is not NoneType}
+    return TYPES[kind]
+
+
+def settings_options(command: Command) -> Command:
+    """An option for each setting."""
+    options = [option_of(name, field) for name, field in Settings.model_fields.items()]
+    return reduce(lambda wrapped, option: option(wrapped), reversed(options), command)
+
+
+@click.command()
+@settings_options
+def serve(**options: Any) -> None:
+    """Serve the model. Every setting is an option here and an environment variable; the option wins.
+
+    Exit codes: 2 for a mistake, 4 when the store or the weights can't be used.
+    """
+    from service.server.run import run
+
+    for name, value in options.items():
+        if value is not None:
+            os.environ[variable(name)] = value.read().strip() if hasattr(value, "read") else str(value)
+    with reported_errors():
+        settings = load_settings()
+    try:
+        run(settings)
+    except (StartupError, StoreError) as error:
+        fail(error, START_ERROR)

@@ -1,0 +1,60 @@
+"""Queries and JSON, checked by pydantic, whose findings become answers."""
+
+from typing import Any, TypeVar
+
+from pydantic import ValidationError
+
+from service.http.incoming import IncomingRequest
+from service.http.problems import BadInput, Location, Problem
+from service.schemas import FLAT_OR_ROWS, Request
+
+AnyRequest = TypeVar("AnyRequest", bound=Request)
+
+
+def read_query(request: IncomingRequest, schema: type[AnyRequest]) -> AnyRequest:
+    """Raises Problem: 422 for a parameter that is not known, out of bounds or given twice."""
+    if not request.query_string:
+        return schema()
+    for name, values in request.args.lists():
+        if len(values) > 1:
+            raise BadInput(("query", name), "given more than once")
+    return validated(request.args.to_dict(), schema, ("query",))
+
+
+def read_json(request: IncomingRequest, schema: type[AnyRequest]) -> AnyRequest:
+    """Raises Problem: 415 for another content type, 422."""
+    if request.mimetype != "application/json" and request.body:
+        raise Problem(
+            415, f"the content type {request.mimetype or '(none)'} is not understood: expected application/json"
+        )
+    return parse(request.body, schema)
+
+
+def validated(fields: dict[str, Any], schema: type[AnyRequest], within: Location = ()) -> AnyRequest:
+    """The fields as the schema says, or 422; within: where in the request they stand."""
+    try:
+        return schema.model_validate(fields)
+    except ValidationError as error:
+        raise problem_of(error, within) from None
+
+
+def parse(body: bytes, schema: type[AnyRequest]) -> AnyRequest:
+    """The request, or 422 with where and what was expected."""
+    if not body:
+        raise BadInput((), "the request has no body: JSON is expected")
+    try:
+        return schema.model_validate_json(body)
+    except ValidationError as error:
+        raise problem_of(error) from None
+
+
+def problem_of(error: ValidationError, within: Location = ()) -> Problem:
+    """The 422 for what pydantic found wrong; within: where in the request it looked."""
+    mistakes = []
+    for each in error.errors(include_url=False, include_input=False):
+        location = within + tuple(part for part in each["loc"] if part not in FLAT_OR_ROWS)
+        mistakes.append((location, each["msg"].removeprefix("Value error, ")))
+    (location, message), *others = mistakes
+    where = ".".join(str(part) for part in location)
+    more = f" (and {len(others)} more)" if others else ""
+    return Problem(422, f"{where}: {message}{more}" if where else f"{message}{more}", mistakes)

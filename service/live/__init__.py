@@ -1,0 +1,1 @@
+"""The model that learns while it is served."""

@@ -1,0 +1,22 @@
+"""What the routes work with."""
+
+from dataclasses import dataclass
+
+from service.live.learner import Learner
+from service.live.replica import Replica
+from service.settings import Settings
+from service.store.log import StepLog
+
+
+@dataclass(frozen=True)
+class Service:
+    """The model that learns: its log, this process's copy of it, and what makes new versions."""
+
+    settings: Settings
+    log: StepLog
+    replica: Replica
+    learner: Learner
+
+    def close(self) -> None:
+        """Close the connections that are not in use; the next request opens others."""
+        self.log.close()

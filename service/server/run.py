@@ -1,0 +1,51 @@
+"""Serving with the HTTP server that the settings name, until it is told to stop."""
+
+import sys
+
+from service.errors import StartupError
+from service.settings import Settings
+from service.startup import open_log
+
+GRACEFUL_SECONDS = 30
+
+
+def run(settings: Settings) -> None:
+    """Raises StartupError and StoreError."""
+    if settings.server == "granian":
+        run_granian(settings)
+    else:
+        run_gunicorn()
+
+
+def run_gunicorn() -> None:
+    """gunicorn loads the application in its master, which says what is wrong and ends with exit code 4."""
+    from gunicorn.app.wsgiapp import run as run_wsgiapp
+
+    sys.argv = ["gunicorn", "-c", "python:service.server.gunicorn_settings", "service.wsgi:app"]
+    run_wsgiapp()
+
+
+def run_granian(settings: Settings) -> None:
+    """Granian loads the application in each worker, so that what keeps it from starting is looked for here first."""
+    try:
+        from granian import Granian
+        from granian.constants import HTTPModes, Interfaces
+        from granian.http import HTTP1Settings
+        from granian.log import LogLevels
+    except ImportError:
+        raise StartupError("--server granian needs the extra granian: install twolayernet-service[granian]") from None
+    open_log(settings).close()
+    Granian(
+        "service.wsgi:app",
+        address=settings.host,
+        port=settings.port,
+        interface=Interfaces.WSGI,
+        workers=settings.workers,
+        blocking_threads=settings.threads,
+        http=HTTPModes.http1,
+        websockets=False,
+        http1_settings=HTTP1Settings(header_read_timeout=GRACEFUL_SECONDS * 1000),
+        respawn_failed_workers=True,
+        workers_kill_timeout=GRACEFUL_SECONDS,
+        log_level=LogLevels.warning,
+    ).serve()

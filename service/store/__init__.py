@@ -1,0 +1,1 @@
+"""The append-only log of versions and the database that it lives in."""

@@ -1,0 +1,56 @@
+"""The tables of the log, and how an older release's are brought to this one's.
+
+Rows are only ever appended; retention removes them from the old end, up to a snapshot.
+"""
+
+import sqlalchemy as sa
+
+SCHEMA_VERSION = 1
+
+metadata = sa.MetaData()
+
+store_table = sa.Table(
+    "store",
+    metadata,
+    sa.Column("schema_version", sa.Integer, nullable=False),
+    sa.Column("network_shape", sa.String, nullable=False),
+)
+
+versions_table = sa.Table(
+    "versions",
+    metadata,
+    sa.Column("model_version", sa.BigInteger().with_variant(sa.Integer, "sqlite"), primary_key=True),
+    sa.Column("kind", sa.String, nullable=False),
+    sa.Column("created_at", sa.Float, nullable=False),
+    sa.Column("count", sa.Integer),
+    sa.Column("loss", sa.Float),
+    sa.Column("accuracy", sa.Float),
+    sa.Column("learning_rate", sa.Float),
+    sa.Column("optimizer", sa.String),
+    sa.Column("gradient_norm", sa.Float),
+    sa.Column("clip_norm", sa.Float),
+    sa.Column("source_version", sa.BigInteger),
+    sa.Column("idempotency_key", sa.String),
+    sa.Column("request_digest", sa.LargeBinary),
+    sa.Column("checksum", sa.BigInteger),
+    sa.Column("pixel_type", sa.String),
+    sa.Column("labels", sa.LargeBinary),
+    sa.Column("pixels", sa.LargeBinary),  # last: SQLite reads what stands before it without touching it
+)
+sa.Index(
+    "versions_idempotency_key",
+    versions_table.c.idempotency_key,
+    unique=True,
+    sqlite_where=versions_table.c.idempotency_key.is_not(None),
+    postgresql_where=versions_table.c.idempotency_key.is_not(None),
+)
+
+snapshots_table = sa.Table(
+    "snapshots",
+    metadata,
+    sa.Column("model_version", sa.BigInteger().with_variant(sa.Integer, "sqlite"), primary_key=True),
+    sa.Column("weights", sa.LargeBinary, nullable=False),
+)
+
+MIGRATIONS: dict[int, list[str]] = {}
+"""For each schema version, the statements that lead from it to the next."""
