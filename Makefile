@@ -13,12 +13,13 @@ weights.npz:
 	$(BIN)/twolayernet train --out $@
 
 test: $(VENV)/dev  ## the tests, short forms
-	$(BIN)/python -m pytest -m "not long and not docker"
+	$(BIN)/python -m pytest -n auto --dist worksteal -m "not long and not docker"
 
 lint: $(VENV)/dev
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+	$(BIN)/lint-imports
 
 bench: $(VENV)/dev  ## what a request costs, beside an endpoint that does nothing
 	$(BIN)/python -m bench.serving

@@ -28,7 +28,7 @@ SNAPSHOT_EVERY = Settings().snapshot_every
 def main() -> None:
     print("| versions | image bytes | store MiB | start to ready s | predict CPU µs | worker MiB |")
     print("| ---: | ---: | ---: | ---: | ---: | ---: |")
-    for versions in [int(each) for each in sys.argv[1:]] or [1, 100_000, 1_000_000]:
+    for versions in [int(count) for count in sys.argv[1:]] or [1, 100_000, 1_000_000]:
         with tempfile.TemporaryDirectory() as name:
             folder = Path(name)
             features = 784 if versions <= 100_000 else 16
@@ -51,7 +51,7 @@ def fill(folder: Path, features: int, versions: int) -> None:
     """A log of so many versions, written behind the service's back; the last interval of steps has no snapshot."""
     open_log(Settings(weights=folder / "weights.npz", store=f"sqlite:///{folder}/twolayernet.db"))
     random = np.random.default_rng(0)
-    pixels = [each.tobytes() for each in random.integers(0, 256, (256, features), dtype=np.uint8)]
+    pixels = [image.tobytes() for image in random.integers(0, 256, (256, features), dtype=np.uint8)]
     labels = [stored_labels(np.array([label])) for label in range(10)]
     snapshot = (folder / "weights.npz").read_bytes()
 

@@ -63,7 +63,7 @@ def starting_point(stream: Stream, before: Stream | None) -> Weights:
     if before is not None:
         for i in range(len(before[1])):
             gradient = network.gradient(before[0][i : i + 1], before[1][i : i + 1])
-            network.params = {name: each - np.float32(0.02) * gradient[name] for name, each in network.params.items()}
+            network.params = {name: array - np.float32(0.02) * gradient[name] for name, array in network.params.items()}
     return Weights(network.params)
 
 
@@ -143,8 +143,8 @@ def main() -> None:
         count = max(map(len, found.values()))
         print(f"\n{title}\n\n| | {' | '.join(f'…{(i + 1) * WINDOW:,}' for i in range(count))} |")
         print("| --- |" + " ---: |" * count)
-        for name, each in found.items():
-            print(f"| {name} | {' | '.join(f'{accuracy:.1%}' for accuracy in each)} |", flush=True)
+        for name, accuracies in found.items():
+            print(f"| {name} | {' | '.join(f'{accuracy:.1%}' for accuracy in accuracies)} |", flush=True)
     options.out.mkdir(parents=True, exist_ok=True)
     draw(results).savefig(options.out / "online.png", dpi=130)
     print(f"\nplot: {options.out / 'online.png'}")

@@ -1,8 +1,8 @@
-"""What a predict and a durable train-step cost, beside an endpoint that does nothing, in one run.
+"""What a predict and a durable train-step cost, beside an endpoint that does nothing on the same server, in one run.
 
-CPU microseconds of the server's whole process tree for each request, one worker, as ratios to the empty endpoint on
-gunicorn's threaded worker that reads the same body; then memory, start-up, and the largest batch that is answered.
-`python -m bench.serving [SECONDS]`, the seconds for each line.
+CPU microseconds of the server's whole process tree for each request, one worker, gunicorn with its settings here and
+Granian, as ratios to an empty endpoint that reads the same body; then memory (PSS), start-up, and the largest batch
+that is answered. `python -m bench.serving [SECONDS]`, the seconds for each line.
 """
 
 import importlib.metadata
@@ -11,7 +11,8 @@ import json
 import sys
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -21,7 +22,6 @@ from bench.load import (
     connect,
     exchange,
     free_port,
-    gunicorn,
     measure,
     memory_mib,
     request_bytes,
@@ -31,9 +31,11 @@ from bench.load import (
 from model import TwoLayerNet
 from model import weights as weights_file
 from model.weights import Weights
-from service.settings import Settings
+from service.server.run import run_granian, run_gunicorn
+from service.settings import Settings, load_settings
 
 NPY = "application/x-npy"
+PACKAGES = ("gunicorn", "granian", "flask", "numpy")
 
 
 def json_bytes(count: int, labelled: bool, features: int = 784) -> bytes:
@@ -65,25 +67,48 @@ def main() -> None:
         folder = Path(name)
         network = TwoLayerNet(784, 50, 10, "he", seed=0, dtype=np.float32)
         weights_file.save(folder / "weights.npz", Weights(network.params, image_shape=(28, 28)))
-        port = free_port()
-        noop = gunicorn("bench.noop:app", port, "-k", "gthread", "--threads", "1")
-        ours = gunicorn("service.wsgi:app", port, "-c", "python:service.server.gunicorn_settings")
-        with running(noop, folder, port) as process:
-            empty = _all_cases(process.pid, port, lambda _: "/noop", seconds)
-        with running(ours, folder, port, TWOLAYERNET_WORKERS="1") as process:
-            served = _all_cases(process.pid, port, str, seconds)
-        versions = ", ".join(f"{each} {importlib.metadata.version(each)}" for each in ("gunicorn", "flask", "numpy"))
-        print(f"Python {sys.version.split()[0]}, {versions}\n")
-        print("| request | CPU µs | empty endpoint | ratio | to a predict | p50 ms | p99 ms | requests/s |")
-        print("| --- | ---: | ---: | ---: | ---: | ---: | ---: | ---: |")
-        for (label, *_), nothing, mine in zip(CASES, empty, served, strict=True):
-            print(
-                f"| {label} | {mine.cpu_us:.0f} | {nothing.cpu_us:.0f} | {mine.cpu_us / nothing.cpu_us:.2f} "
-                f"| {mine.cpu_us / served[0].cpu_us:.2f} | {mine.p50_ms:.2f} | {mine.p99_ms:.2f} "
-                f"| {mine.per_second:.0f} |"
-            )
+        versions = ", ".join(f"{name} {importlib.metadata.version(name)}" for name in PACKAGES)
+        print(f"Python {sys.version.split()[0]}, {versions}")
+        for server in ("gunicorn", "granian"):
+            _compare(server, folder, seconds)
         print()
-        _limits(ours, folder, port)
+        _limits(folder)
+
+
+def _compare(server: str, folder: Path, seconds: float) -> None:
+    """A table of what each request costs on a server, ours beside the empty endpoint."""
+    with serving(folder, server, "bench.noop:app") as (pid, port):
+        empty = _all_cases(pid, port, lambda _: "/noop", seconds)
+    with serving(folder, server) as (pid, port):
+        served = _all_cases(pid, port, str, seconds)
+    print(f"\n| request, {server} | CPU µs | empty endpoint | ratio | to a predict | p50 ms | p99 ms | requests/s |")
+    print("| --- | ---: | ---: | ---: | ---: | ---: | ---: | ---: |")
+    for (label, *_), nothing, mine in zip(CASES, empty, served, strict=True):
+        print(
+            f"| {label} | {mine.cpu_us:.0f} | {nothing.cpu_us:.0f} | {mine.cpu_us / nothing.cpu_us:.2f} "
+            f"| {mine.cpu_us / served[0].cpu_us:.2f} | {mine.p50_ms:.2f} | {mine.p99_ms:.2f} "
+            f"| {mine.per_second:.0f} |",
+            flush=True,
+        )
+
+
+@contextmanager
+def serving(folder: Path, server: str = "gunicorn", app: str = "service.wsgi:app") -> Iterator[tuple[int, int]]:
+    """One worker with our settings, for our application or another one: its process and port."""
+    port = free_port()
+    settings = {"TWOLAYERNET_WORKERS": "1", "TWOLAYERNET_PORT": str(port), "TWOLAYERNET_SERVER": server}
+    command = [sys.executable, "-c", f"from bench.serving import start; start({app!r})"]
+    with running(command, folder, port, **settings) as process:
+        yield process.pid, port
+
+
+def start(app: str) -> None:
+    """Run in a process of its own."""
+    settings = load_settings()
+    if settings.server == "granian":
+        run_granian(settings, app)
+    else:
+        run_gunicorn(app)
 
 
 def _all_cases(pid: int, port: int, path_of: Callable[[str], str], seconds: float) -> list[Measured]:
@@ -93,16 +118,16 @@ def _all_cases(pid: int, port: int, path_of: Callable[[str], str], seconds: floa
     ]
 
 
-def _limits(command: list[str], folder: Path, port: int) -> None:
+def _limits(folder: Path) -> None:
     """Memory of a worker, time from start to ready, and the largest batches that are answered."""
     requests = [request_bytes(path, body, content_type) for _, path, body, content_type, _ in CASES]
     started = time.perf_counter()
-    with running(command, folder, port, TWOLAYERNET_WORKERS="1") as process, connect(port) as connection:
+    with serving(folder) as (pid, port), connect(port) as connection:
         print(f"start to ready: {time.perf_counter() - started:.2f} s")
         for count in (100, 10_000):
             for i in range(count):
                 exchange(connection, requests[i % len(requests)])
-            print(f"memory of a worker after {count:,} requests: {memory_mib(tree(process.pid)[-1]):.0f} MiB")
+            print(f"memory of a worker after {count:,} requests: {memory_mib(tree(pid)[-1]):.0f} MiB")
         most = Settings().max_body_bytes
         for kind, content_type, body_of in (("JSON", "application/json", json_batch), ("bytes", NPY, npy_bytes)):
             count = (most - 200) // (len(body_of(101)) - len(body_of(100)))
@@ -111,7 +136,7 @@ def _limits(command: list[str], folder: Path, port: int) -> None:
             answer = exchange(connection, request_bytes("/predict", body, content_type))
             assert b" 200 " in answer[:20], answer[:200]
             print(f"largest batch as {kind}: {count:,} images, {time.perf_counter() - began:.2f} s")
-        print(f"memory of a worker after that: {memory_mib(tree(process.pid)[-1]):.0f} MiB")
+        print(f"memory of a worker after that: {memory_mib(tree(pid)[-1]):.0f} MiB")
 
 
 def json_batch(count: int) -> bytes:

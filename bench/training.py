@@ -135,8 +135,8 @@ def main() -> None:
             continue
         seconds[contender.__name__] = min(times)
     print(f"| {iterations:,} iterations | CPU s | to the matrix products |\n| --- | ---: | ---: |")
-    for name, each in seconds.items():
-        print(f"| {name.replace('_', ' ')} | {each:.2f} | {each / seconds['matrix_products']:.2f} |")
+    for name, spent in seconds.items():
+        print(f"| {name.replace('_', ' ')} | {spent:.2f} | {spent / seconds['matrix_products']:.2f} |")
 
 
 if __name__ == "__main__":

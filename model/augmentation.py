@@ -18,7 +18,7 @@ def shifted(x: Pixels, shape: tuple[int, int], most: int, random: np.random.Gene
     """
     if most == 0:
         return x
-    down, right = (int(each) for each in random.integers(-most, most + 1, 2))
+    down, right = (int(shift) for shift in random.integers(-most, most + 1, 2))
     if down == right == 0:
         return x
     rows, columns = shape

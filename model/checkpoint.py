@@ -17,10 +17,10 @@ PARAMS, STATE, BEST = "params.", "state.", "best."
 
 def save(path: Path, trainer: Trainer) -> None:
     """Raises OSError. What was there before is replaced whole or not at all."""
-    arrays = {PARAMS + name: each for name, each in trainer.network.params.items()}
-    arrays |= {STATE + name: each for name, each in trainer.optimizer.state.items()}
+    arrays = {PARAMS + name: array for name, array in trainer.network.params.items()}
+    arrays |= {STATE + name: array for name, array in trainer.optimizer.state.items()}
     if trainer.best is not None:
-        arrays |= {BEST + name: each for name, each in trainer.best[1].items()}
+        arrays |= {BEST + name: array for name, array in trainer.best[1].items()}
     about = {
         **identity(trainer),
         "history": [asdict(epoch) for epoch in trainer.history],
@@ -47,11 +47,11 @@ def restore(path: Path, trainer: Trainer) -> None:
         name = different[0]
         raise TrainingError(f"{path} is of a job with {name} {found[name]}: this one has {wanted[name]}")
     trainer.network.params = {name: arrays[PARAMS + name].copy() for name in PARAMETER_NAMES}
-    state = {name.removeprefix(STATE): each.copy() for name, each in arrays.items() if name.startswith(STATE)}
+    state = {name.removeprefix(STATE): array.copy() for name, array in arrays.items() if name.startswith(STATE)}
     trainer.optimizer.state = state
     trainer.optimizer.iterations = about["iterations"]
     trainer.random.bit_generator.state = about["random"]
-    trainer.history = [Epoch(**each) for each in about["history"]]
+    trainer.history = [Epoch(**epoch) for epoch in about["history"]]
     if about["best_epoch"] is not None:
         trainer.best = (about["best_epoch"], {name: arrays[BEST + name].copy() for name in PARAMETER_NAMES})
 

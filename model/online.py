@@ -108,9 +108,9 @@ def updated_params(
 
 def global_norm(gradient: Parameters) -> float:
     """The Euclidean norm of all gradients taken as one vector."""
-    squares = sum(float(np.vdot(each, each)) for each in gradient.values())
+    squares = sum(float(np.vdot(array, array)) for array in gradient.values())
     if not math.isfinite(squares):  # float32 overflows from a norm of 1.8e19
-        squares = sum(float(np.square(each, dtype=np.float64).sum()) for each in gradient.values())
+        squares = sum(float(np.square(array, dtype=np.float64).sum()) for array in gradient.values())
     return math.sqrt(squares) if squares >= 0 else math.nan
 
 

@@ -22,8 +22,8 @@ class SGD:
 
     def update(self, params: Parameters, gradient: Parameters) -> None:
         self.iterations += 1
-        for name, each in gradient.items():
-            params[name] -= np.multiply(each, self.learning_rate, out=self._scratch_for(name, each))
+        for name, array in gradient.items():
+            params[name] -= np.multiply(array, self.learning_rate, out=self._scratch_for(name, array))
 
     def _scratch_for(self, name: str, like: FloatArray) -> FloatArray:
         """An array to compute in, the same one each time: a new one costs more than the computation."""
@@ -47,10 +47,10 @@ class Momentum(SGD):
 
     def update(self, params: Parameters, gradient: Parameters) -> None:
         self.iterations += 1
-        for name, each in gradient.items():
-            velocity = self._remembered("velocity", name, each)
+        for name, array in gradient.items():
+            velocity = self._remembered("velocity", name, array)
             velocity *= self.momentum
-            velocity -= np.multiply(each, self.learning_rate, out=self._scratch_for(name, each))
+            velocity -= np.multiply(array, self.learning_rate, out=self._scratch_for(name, array))
             params[name] += velocity
 
 
@@ -62,13 +62,13 @@ class AdaGrad(SGD):
 
     def update(self, params: Parameters, gradient: Parameters) -> None:
         self.iterations += 1
-        for name, each in gradient.items():
-            scratch = self._scratch_for(name, each)
-            squares = self._remembered("squares", name, each)
-            squares += np.square(each, out=scratch)
+        for name, array in gradient.items():
+            scratch = self._scratch_for(name, array)
+            squares = self._remembered("squares", name, array)
+            squares += np.square(array, out=scratch)
             np.sqrt(squares, out=scratch)
             scratch += TINY
-            np.divide(each, scratch, out=scratch)
+            np.divide(array, scratch, out=scratch)
             scratch *= self.learning_rate
             params[name] -= scratch
 
@@ -85,14 +85,14 @@ class Adam(SGD):
     def update(self, params: Parameters, gradient: Parameters) -> None:
         self.iterations += 1
         unbiased = (1 - self.beta2**self.iterations) ** 0.5 / (1 - self.beta1**self.iterations)
-        for name, each in gradient.items():
-            scratch = self._scratch_for(name, each)
-            mean = self._remembered("mean", name, each)
+        for name, array in gradient.items():
+            scratch = self._scratch_for(name, array)
+            mean = self._remembered("mean", name, array)
             mean *= self.beta1
-            mean += np.multiply(each, 1 - self.beta1, out=scratch)
-            squares = self._remembered("squares", name, each)
+            mean += np.multiply(array, 1 - self.beta1, out=scratch)
+            squares = self._remembered("squares", name, array)
             squares *= self.beta2
-            squares += np.multiply(np.square(each, out=scratch), 1 - self.beta2, out=scratch)
+            squares += np.multiply(np.square(array, out=scratch), 1 - self.beta2, out=scratch)
             np.sqrt(squares, out=scratch)
             scratch += TINY
             np.divide(mean, scratch, out=scratch)

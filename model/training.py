@@ -99,7 +99,7 @@ class Trainer:
                 dtype=np.float32,
             )
         check_fits(start, self.dataset)
-        return TwoLayerNet.from_params({name: each.copy() for name, each in start.params.items()}, start.activation)
+        return TwoLayerNet.from_params({name: array.copy() for name, array in start.params.items()}, start.activation)
 
     def epochs(self) -> Iterator[Epoch]:
         """Train, an epoch for each item that is taken. The network may be used as it is at any moment."""
@@ -147,8 +147,8 @@ class Trainer:
         if self.options.patience is None:
             return
         latest = self.history[-1]
-        if all(latest.validation_accuracy > each.validation_accuracy for each in self.history[:-1]):
-            self.best = (latest.number, {name: each.copy() for name, each in self.network.params.items()})
+        if all(latest.validation_accuracy > epoch.validation_accuracy for epoch in self.history[:-1]):
+            self.best = (latest.number, {name: array.copy() for name, array in self.network.params.items()})
 
     def _out_of_patience(self) -> bool:
         patience = self.options.patience

@@ -11,9 +11,6 @@ from service.routes import health, learning, prediction, versions, weights
 from service.settings import Settings, load_settings
 from service.startup import open_log
 
-EXTENSION = "twolayernet"
-"""Where the application keeps its `Service`, for whoever has to close it."""
-
 
 def create_app(settings: Settings | None = None) -> Flask:
     """The WSGI application, with the settings of the environment unless some are given.
@@ -35,6 +32,5 @@ def create_app(settings: Settings | None = None) -> Flask:
     proxy.register(app, settings)
     for routes in (prediction, learning, versions, weights, health):
         app.register_blueprint(routes.blueprint(service))
-    app.extensions[EXTENSION] = service
     service.close()  # a server may fork now
     return app

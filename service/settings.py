@@ -26,7 +26,7 @@ class Settings(BaseSettings):
     host: str = Field("127.0.0.1", description="Address to listen on.")
     port: int = Field(8000, ge=0, le=65535, description="Port to listen on.")
     workers: int = Field(2, ge=1, le=256, description="Worker processes.")
-    threads: int = Field(4, ge=1, le=256, description="Threads in each worker.")
+    threads: int = Field(2, ge=1, le=256, description="Threads in each worker.")
     weights: Path = Field(Path("weights.npz"), description="The starting point of an empty store.")
     store: str = Field("sqlite:///twolayernet.db", description="Database URL of the log of versions.")
     learning_rate: float = Field(0.02, gt=0, le=10, description="Of a train-step that names none.")

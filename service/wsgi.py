@@ -1,9 +1,8 @@
 """The application for any WSGI server: service.wsgi:app."""
 
-import atexit
 import sys
 
-from service.app import EXTENSION, create_app
+from service.app import create_app
 from service.errors import StartupError, StoreError
 
 APP_LOAD_ERROR = 4
@@ -14,5 +13,3 @@ try:
 except (StartupError, StoreError) as error:
     print(f"twolayernet: {error}", file=sys.stderr, flush=True)
     sys.exit(APP_LOAD_ERROR)
-
-atexit.register(app.extensions[EXTENSION].close)

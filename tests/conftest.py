@@ -1,5 +1,7 @@
 """What tests share: a small network, settings in a folder of their own, an app and a client in this process."""
 
+import sqlite3
+from contextlib import AbstractContextManager, closing
 from pathlib import Path
 from typing import Any
 
@@ -35,6 +37,11 @@ def settings(tmp_path: Path, weights: Weights) -> Settings:
 @pytest.fixture
 def app(settings: Settings) -> Flask:
     return create_app(settings)
+
+
+def behind_the_back(path: Path) -> AbstractContextManager[sqlite3.Connection]:
+    """A store's database, opened beside the service, each statement a transaction, and closed at the end."""
+    return closing(sqlite3.connect(path, isolation_level=None))
 
 
 class Client:

@@ -30,16 +30,16 @@ def loss_and_gradient(
         z = np.array([value for value, _ in hidden])
         logits = [float(z @ w2[:, c] + b2[c]) for c in range(len(b2))]
         highest = max(logits)
-        log_sum = highest + math.log(sum(math.exp(each - highest) for each in logits))
+        log_sum = highest + math.log(sum(math.exp(logit - highest) for logit in logits))
         total += log_sum - logits[label]
-        error = np.array([math.exp(each - log_sum) - (c == label) for c, each in enumerate(logits)])
+        error = np.array([math.exp(logit - log_sum) - (c == label) for c, logit in enumerate(logits)])
         for j in range(len(b1)):
             gradient["W2"][j] += z[j] * error
             back = float(w2[j] @ error) * hidden[j][1]
             gradient["W1"][:, j] += image * back
             gradient["b1"][j] += back
         gradient["b2"] += error
-    return total / len(x), {name: each / len(x) for name, each in gradient.items()}
+    return total / len(x), {name: array / len(x) for name, array in gradient.items()}
 
 
 def probabilities(params: dict[str, Array], x: Array) -> Array:

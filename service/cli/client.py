@@ -31,7 +31,7 @@ def fetch_examples(url: str) -> Split:
         after = int(arrays["model_version"][-1])
     if not parts:
         raise DatasetError(f"{address} has no examples yet")
-    return Split(np.concatenate([each.images for each in parts]), np.concatenate([each.labels for each in parts]))
+    return Split(np.concatenate([part.images for part in parts]), np.concatenate([part.labels for part in parts]))
 
 
 def read_examples(path: str) -> Split:

@@ -68,7 +68,7 @@ def publish(file: Path, url: str, data: str) -> None:
         weights = loaded_weights(file)
         dataset = load_dataset(data)
         version, served = fetch_weights(url)
-        accuracy, served_accuracy = (accuracy_of(each, dataset) for each in (weights, served))
+        accuracy, served_accuracy = (accuracy_of(candidate, dataset) for candidate in (weights, served))
         figures = f"{file} {accuracy:.2%}, version {version} {served_accuracy:.2%} on {len(dataset.test)} images"
         if accuracy < served_accuracy:
             click.echo(f"not published: {figures}", err=True)

@@ -38,7 +38,7 @@ def option_type(annotation: Any) -> click.ParamType[Any]:
     """What the command line checks; pydantic checks the bounds."""
     if get_origin(annotation) is Literal:
         return click.Choice(get_args(annotation))
-    (kind,) = {each for each in get_args(annotation) or (annotation,) if each is not NoneType}
+    (kind,) = {part for part in get_args(annotation) or (annotation,) if part is not NoneType}
     return TYPES[kind]
 
 

@@ -1,13 +1,14 @@
 """Answers as JSON."""
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
 import orjson
 from flask import Response
 from pydantic import BaseModel
+from werkzeug.datastructures import Headers
 
 from service.schemas import TrainStepAnswer, VersionAnswer, VersionsAnswer
 from service.store.records import Version
@@ -15,11 +16,24 @@ from service.store.records import Version
 NPZ = "application/x-npz"
 
 
+class JsonAnswer(Response):
+    """A whole answer whose headers are complete: werkzeug need not work them out, and a server gets one piece."""
+
+    def __init__(self, body: bytes) -> None:
+        super().__init__(body, content_type="application/json")
+
+    def get_wsgi_headers(self, environ: Any) -> Headers:
+        return self.headers
+
+    def get_app_iter(self, environ: Any) -> Iterable[bytes]:
+        return [] if environ["REQUEST_METHOD"] == "HEAD" else [self.get_data()]
+
+
 def json_answer(schema: type[BaseModel], **fields: Any) -> Response:
     """The fields, as the schema describes them. Arrays are written as they are: pydantic need not go through numbers
     that were computed here."""
     assert fields.keys() <= schema.model_fields.keys()
-    return Response(orjson.dumps(fields, option=orjson.OPT_SERIALIZE_NUMPY), mimetype="application/json")
+    return JsonAnswer(orjson.dumps(fields, option=orjson.OPT_SERIALIZE_NUMPY))
 
 
 def train_step_answer(version: Version) -> Response:
@@ -30,7 +44,7 @@ def train_step_answer(version: Version) -> Response:
 
 
 def versions_answer(page: Sequence[Version], next_before: int | None) -> Response:
-    return json_answer(VersionsAnswer, versions=[version_fields(each) for each in page], next_before=next_before)
+    return json_answer(VersionsAnswer, versions=[version_fields(version) for version in page], next_before=next_before)
 
 
 def version_answer(version: Version) -> Response:

@@ -4,7 +4,7 @@ import io
 from typing import IO, cast
 
 import flask
-from werkzeug.exceptions import HTTPException
+from werkzeug.exceptions import HTTPException, RequestEntityTooLarge
 from werkzeug.utils import cached_property  # the one in functools has a lock for all requests, up to Python 3.11
 
 from service.http.problems import Problem
@@ -15,13 +15,25 @@ class IncomingRequest(flask.Request):
 
     @cached_property
     def body(self) -> bytes:
-        """Raises RequestEntityTooLarge, and Problem: 400 for a body that ends early or is badly framed."""
+        """Raises RequestEntityTooLarge, and Problem: 400 for a body that ends early or is badly framed.
+
+        A body of stated length is asked for in one piece: in werkzeug's pieces it costs a predict a tenth of its time.
+        """
+        stated = self.environ.get("CONTENT_LENGTH", "")
         try:
-            return self.get_data()
+            if not stated.isdecimal():  # sent in chunks, or there is none
+                return self.get_data()
+            expected = int(stated)
+            if expected > flask.current_app.config["MAX_CONTENT_LENGTH"]:
+                raise RequestEntityTooLarge
+            body: bytes = self.environ["wsgi.input"].read(expected)
         except HTTPException:
             raise
         except Exception as error:  # each server has its own for what it can't read
             raise Problem(400, f"the body can't be read to its end: {error}") from None
+        if len(body) < expected:
+            raise Problem(400, f"the body has {len(body)} bytes, but its Content-Length says {expected}")
+        return body
 
     def _get_stream_for_parsing(self) -> IO[bytes]:
         return io.BytesIO(self.body)

@@ -51,9 +51,9 @@ def parse(body: bytes, schema: type[AnyRequest]) -> AnyRequest:
 def problem_of(error: ValidationError, within: Location = ()) -> Problem:
     """The 422 for what pydantic found wrong; within: where in the request it looked."""
     mistakes = []
-    for each in error.errors(include_url=False, include_input=False):
-        location = within + tuple(part for part in each["loc"] if part not in FLAT_OR_ROWS)
-        mistakes.append((location, each["msg"].removeprefix("Value error, ")))
+    for mistake in error.errors(include_url=False, include_input=False):
+        location = within + tuple(part for part in mistake["loc"] if part not in FLAT_OR_ROWS)
+        mistakes.append((location, mistake["msg"].removeprefix("Value error, ")))
     (location, message), *others = mistakes
     where = ".".join(str(part) for part in location)
     more = f" (and {len(others)} more)" if others else ""

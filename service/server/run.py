@@ -9,24 +9,28 @@ from service.startup import open_log
 GRACEFUL_SECONDS = 30
 
 
+APPLICATION = "service.wsgi:app"
+
+
 def run(settings: Settings) -> None:
     """Raises StartupError and StoreError."""
     if settings.server == "granian":
+        open_log(settings).close()  # each worker loads the application: what keeps it from starting is found here first
         run_granian(settings)
     else:
         run_gunicorn()
 
 
-def run_gunicorn() -> None:
+def run_gunicorn(app: str = APPLICATION) -> None:
     """gunicorn loads the application in its master, which says what is wrong and ends with exit code 4."""
     from gunicorn.app.wsgiapp import run as run_wsgiapp
 
-    sys.argv = ["gunicorn", "-c", "python:service.server.gunicorn_settings", "service.wsgi:app"]
+    sys.argv = ["gunicorn", "-c", "python:service.server.gunicorn_settings", app]
     run_wsgiapp()
 
 
-def run_granian(settings: Settings) -> None:
-    """Granian loads the application in each worker, so that what keeps it from starting is looked for here first."""
+def run_granian(settings: Settings, app: str = APPLICATION) -> None:
+    """Raises StartupError where it is not installed."""
     try:
         from granian import Granian
         from granian.constants import HTTPModes, Interfaces
@@ -34,9 +38,8 @@ def run_granian(settings: Settings) -> None:
         from granian.log import LogLevels
     except ImportError:
         raise StartupError("--server granian needs the extra granian: install twolayernet-service[granian]") from None
-    open_log(settings).close()
     Granian(
-        "service.wsgi:app",
+        app,
         address=settings.host,
         port=settings.port,
         interface=Interfaces.WSGI,

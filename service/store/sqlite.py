@@ -8,6 +8,7 @@ others pass.
 import fcntl
 import os
 import sqlite3
+import weakref
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -85,11 +86,14 @@ class SqliteDatabase:
         self.path = database_path(url)
         self._idle: list[sqlite3.Connection] = []
         self._of_the_parent: list[sqlite3.Connection] = []
-        os.register_at_fork(after_in_child=self._forget_connections)
+        weakref.finalize(self, close_all, self._idle)
+        forget = weakref.WeakMethod(self._forget_connections)
+        os.register_at_fork(after_in_child=lambda: (method := forget()) and method())
 
     def _forget_connections(self) -> None:
         """A SQLite connection must not be used across a fork, nor closed there."""
-        self._of_the_parent, self._idle = self._idle, []
+        self._of_the_parent += self._idle
+        self._idle.clear()
 
     @contextmanager
     def _connected(self) -> Iterator[sqlite3.Connection]:
@@ -107,9 +111,8 @@ class SqliteDatabase:
         self._idle.append(connection)
 
     def close(self) -> None:
-        """Close the connections that are not in use: before a fork, and at the end. The next call opens another."""
-        while self._idle:
-            self._idle.pop().close()
+        """Close the connections that are not in use: before a fork. The next call opens another."""
+        close_all(self._idle)
 
     def head(self) -> int:
         """The newest version, 0 when there is none. Raises StoreError.
@@ -189,21 +192,26 @@ def database_path(url: str) -> Path:
 
 def connect(path: Path) -> sqlite3.Connection:
     """A connection to a database that can be written to, or, on a read-only file system, to one that stays as it is."""
+    connection = sqlite3.connect(path, timeout=BUSY_TIMEOUT_MS / 1000, check_same_thread=False, isolation_level=None)
     try:
-        connection = sqlite3.connect(
-            path, timeout=BUSY_TIMEOUT_MS / 1000, check_same_thread=False, isolation_level=None
-        )
         connection.execute("PRAGMA journal_mode=WAL")
-    except sqlite3.OperationalError:
+    except sqlite3.DatabaseError as error:
+        connection.close()
         write_ahead_log = Path(f"{path}-wal")
         left_over = write_ahead_log.exists() and write_ahead_log.stat().st_size > 0
-        if left_over or not path.exists() or os.access(path.parent, os.W_OK):
+        cannot_write = isinstance(error, sqlite3.OperationalError) and not os.access(path.parent, os.W_OK)
+        if left_over or not path.exists() or not cannot_write:
             raise
         address = f"{path.absolute().as_uri()}?immutable=1"
         return sqlite3.connect(address, uri=True, check_same_thread=False, isolation_level=None)
     # In WAL mode synchronous=NORMAL would lose acknowledged commits at a power cut.
     connection.execute("PRAGMA synchronous=FULL")
     return connection
+
+
+def close_all(connections: list[sqlite3.Connection]) -> None:
+    while connections:
+        connections.pop().close()
 
 
 @contextmanager

@@ -100,8 +100,8 @@ def mirror(folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Ite
 
 def test_mnist_is_downloaded_once_and_kept(mirror: Path) -> None:
     assert len(load_dataset("mnist").train) == 8
-    for each in mirror.iterdir():
-        each.unlink()
+    for path in mirror.iterdir():
+        path.unlink()
     assert len(load_dataset("mnist").test) == 4
 
 

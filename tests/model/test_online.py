@@ -20,13 +20,13 @@ T = np.array([0, 1, 2, 3, 0])
 
 
 def test_a_step_is_what_the_formula_says_and_leaves_the_old_parameters() -> None:
-    before = {name: each.copy() for name, each in PARAMS.items()}
+    before = {name: array.copy() for name, array in PARAMS.items()}
     step = online_step(PARAMS, "relu", X, T, 0.1)
     loss, gradient = oracle.loss_and_gradient(PARAMS, X.astype(np.float64), T.tolist())  # type: ignore[arg-type]
     expected = {name: before[name] - 0.1 * gradient[name] for name in before}
     assert max(relative_errors(step.params, expected).values()) < 1e-6  # type: ignore[arg-type]
     assert step.loss == pytest.approx(loss, rel=1e-6)
-    norm = np.sqrt(sum((each**2).sum() for each in gradient.values()))
+    norm = np.sqrt(sum((array**2).sum() for array in gradient.values()))
     assert step.gradient_norm == pytest.approx(norm, rel=1e-6)
     assert all((PARAMS[name] == before[name]).all() for name in before)
 
@@ -46,7 +46,7 @@ def test_replayed_steps_are_the_same_to_the_bit(limit: float | None, optimizer: 
 
 
 def test_adagrad_s_steps_are_those_of_the_training_job_s_optimiser() -> None:
-    network = TwoLayerNet.from_params({name: each.copy() for name, each in PARAMS.items()})
+    network = TwoLayerNet.from_params({name: array.copy() for name, array in PARAMS.items()})
     optimizer = AdaGrad(0.1)
     params, squares = PARAMS, None
     for _ in range(4):
@@ -65,7 +65,7 @@ def test_a_clipped_step_is_as_long_as_the_limit() -> None:
 
 
 def test_a_step_that_would_not_be_finite_is_refused() -> None:
-    huge = {name: np.full_like(each, 1e30) for name, each in PARAMS.items()}
+    huge = {name: np.full_like(array, 1e30) for name, array in PARAMS.items()}
     assert not answers_stay_finite(huge)
     with pytest.raises(UnsafeStepError):
         online_step(huge, "relu", X, T, 1.0)
@@ -77,8 +77,8 @@ def test_a_step_that_would_not_be_finite_is_refused() -> None:
 def test_answers_stay_finite_says_no_to_anything_that_is_not_a_number() -> None:
     assert answers_stay_finite(PARAMS)
     for bad in (np.nan, np.inf, -np.inf):
-        for name, each in PARAMS.items():
-            broken = each.copy()
+        for name, array in PARAMS.items():
+            broken = array.copy()
             broken.flat[-1] = bad
             assert not answers_stay_finite({**PARAMS, name: broken})
 

@@ -50,10 +50,10 @@ def adam(gradients: list[float]) -> float:
 )
 def test_an_optimiser_computes_its_formula(optimizer: SGD, formula: Formula) -> None:
     params: Parameters = {"W1": np.ones((2, 3)), "b1": np.ones(2)}
-    for each in GRADIENTS:
-        gradient: Parameters = {"W1": np.full((2, 3), each), "b1": np.full(2, each)}
+    for value in GRADIENTS:
+        gradient: Parameters = {"W1": np.full((2, 3), value), "b1": np.full(2, value)}
         optimizer.update(params, gradient)
-        assert (gradient["W1"] == each).all(), "the gradient is not the optimiser's to change"
+        assert (gradient["W1"] == value).all(), "the gradient is not the optimiser's to change"
     for array in params.values():
         assert array == pytest.approx(formula(GRADIENTS), rel=1e-5)
 
@@ -61,14 +61,14 @@ def test_an_optimiser_computes_its_formula(optimizer: SGD, formula: Formula) -> 
 @pytest.mark.parametrize("make", [SGD, Momentum, AdaGrad, Adam])
 def test_an_optimiser_goes_on_from_its_state(make: type[SGD]) -> None:
     def run(optimizer: SGD, params: Any, gradients: list[float]) -> None:
-        for each in gradients:
-            optimizer.update(params, {"W1": np.full(3, float(each))})
+        for value in gradients:
+            optimizer.update(params, {"W1": np.full(3, float(value))})
 
     whole, params = make(), {"W1": np.ones(3)}
     run(whole, params, GRADIENTS)
     first, second, stopped = make(), make(), {"W1": np.ones(3)}
     run(first, stopped, GRADIENTS[:2])
-    second.state = {name: each.copy() for name, each in first.state.items()}
+    second.state = {name: array.copy() for name, array in first.state.items()}
     second.iterations = first.iterations
     run(second, stopped, GRADIENTS[2:])
     assert (stopped["W1"] == params["W1"]).all()

@@ -59,8 +59,8 @@ def test_a_resumed_job_ends_as_one_that_was_never_interrupted(
     for _ in second.epochs():
         pass
     assert second.history == whole.history
-    for name, each in whole.weights().params.items():
-        assert (second.weights().params[name] == each).all()
+    for name, array in whole.weights().params.items():
+        assert (second.weights().params[name] == array).all()
 
 
 @pytest.mark.parametrize(
@@ -102,13 +102,13 @@ def test_patience_stops_and_keeps_the_best_epoch() -> None:
 
 def test_training_goes_on_from_weights_and_leaves_them_as_they_are() -> None:
     start = trained(OPTIONS).weights()
-    before = {name: each.copy() for name, each in start.params.items()}
+    before = {name: array.copy() for name, array in start.params.items()}
     trainer = trained(replace(OPTIONS, hidden=99, epochs=1, learning_rate=1e-6, weight_decay=0), start=start)
     after = trainer.weights()
     assert after.hidden_size == 8
-    for name, each in before.items():
-        assert (start.params[name] == each).all()
-        assert after.params[name] == pytest.approx(each, abs=1e-4)
+    for name, array in before.items():
+        assert (start.params[name] == array).all()
+        assert after.params[name] == pytest.approx(array, abs=1e-4)
 
 
 @pytest.mark.parametrize(("inputs", "classes", "message"), [(35, 12, "35 pixels"), (36, 11, "11 classes")])

@@ -44,7 +44,7 @@ def test_loss_and_gradient_agree_with_the_oracle(network: TwoLayerNet, batch: tu
 def test_the_book_s_calls_work_and_float64_is_what_they_give() -> None:
     network = TwoLayerNet(input_size=784, hidden_size=50, output_size=10)
     x, t = np.random.default_rng(0).random((3, 784)), np.array([1, 2, 3])
-    assert {name: each.shape for name, each in network.params.items()} == {
+    assert {name: array.shape for name, array in network.params.items()} == {
         "W1": (784, 50),
         "b1": (50,),
         "W2": (50, 10),
@@ -52,8 +52,8 @@ def test_the_book_s_calls_work_and_float64_is_what_they_give() -> None:
     }
     assert network.predict(x).shape == (3, 10)
     assert network.gradient(x, t)["W1"].dtype == np.float64
-    for name, each in network.gradient(x, t).items():
-        network.params[name] -= 0.1 * each
+    for name, array in network.gradient(x, t).items():
+        network.params[name] -= 0.1 * array
     assert 0 <= network.accuracy(x, t) <= 1
 
 
@@ -76,9 +76,9 @@ def test_float32_stays_float32() -> None:
     network = TwoLayerNet(12, 7, 4, "he", seed=0, dtype=np.float32)
     x = np.ones((2, 12), np.float32)
     assert network.predict(x).dtype == np.float32
-    assert {each.dtype for each in network.gradient(x, [0, 1]).values()} == {np.dtype(np.float32)}
+    assert {array.dtype for array in network.gradient(x, [0, 1]).values()} == {np.dtype(np.float32)}
     SGD(0.1).update(network.params, network.gradient(x, [0, 1]))
-    assert {each.dtype for each in network.params.values()} == {np.dtype(np.float32)}
+    assert {array.dtype for array in network.params.values()} == {np.dtype(np.float32)}
 
 
 @pytest.mark.parametrize("activation", ACTIVATIONS)
@@ -88,7 +88,7 @@ def test_nothing_overflows_for_large_inputs(activation: Activation, value: float
     x = np.full((2, 12), value, np.float32)
     with np.errstate(over="raise", invalid="raise", divide="raise"):
         assert np.isfinite(network.loss(x, [0, 1]))
-        assert all(np.isfinite(each).all() for each in network.gradient(x, [0, 1]).values())
+        assert all(np.isfinite(array).all() for array in network.gradient(x, [0, 1]).values())
 
 
 @pytest.mark.parametrize(("init", "deviation"), [("he", np.sqrt(2 / 784)), ("xavier", np.sqrt(1 / 784)), (0.01, 0.01)])

@@ -26,13 +26,13 @@ def test_what_is_saved_is_loaded(tmp_path: Path) -> None:
     loaded = weights_file.load(tmp_path / "w.npz")
     assert (loaded.activation, loaded.image_shape, loaded.training) == ("sigmoid", (2, 3), {"seed": 4})
     assert all((loaded.params[name] == PARAMS[name]).all() for name in PARAMS)
-    assert [each.name for each in tmp_path.iterdir()] == ["w.npz"]
+    assert [path.name for path in tmp_path.iterdir()] == ["w.npz"]
 
 
 def test_a_plain_file_of_four_arrays_loads_as_float32() -> None:
-    loaded = weights_file.from_bytes(npz(**{name: each.astype(np.float64) for name, each in PARAMS.items()}))
+    loaded = weights_file.from_bytes(npz(**{name: array.astype(np.float64) for name, array in PARAMS.items()}))
     assert (loaded.activation, loaded.image_shape) == ("relu", None)
-    assert all(each.dtype == np.float32 for each in loaded.params.values())
+    assert all(array.dtype == np.float32 for array in loaded.params.values())
 
 
 @pytest.mark.parametrize(
@@ -57,7 +57,7 @@ def test_what_does_not_fit_together_is_named(changed: dict[str, np.ndarray], mes
 
 def test_a_missing_array_is_named() -> None:
     with pytest.raises(WeightsError, match="W2 is missing"):
-        weights_file.from_bytes(npz(**{name: each for name, each in PARAMS.items() if name != "W2"}))
+        weights_file.from_bytes(npz(**{name: array for name, array in PARAMS.items() if name != "W2"}))
 
 
 def test_nothing_is_unpickled() -> None:

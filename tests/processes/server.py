@@ -24,16 +24,17 @@ def free_port() -> int:
 
 
 class Server:
-    """`twolayernet serve` in a folder that holds weights.npz."""
+    """`twolayernet serve` in a folder that holds weights.npz; workers: 0 for a server that is one process."""
 
     def __init__(self, folder: Path, workers: int = 2, **environment: str) -> None:
         self.folder = folder
+        self.worker_processes = workers
         self.port = free_port()
         self.url = f"http://127.0.0.1:{self.port}"
         self.environment = {
             **os.environ,
             "TWOLAYERNET_PORT": str(self.port),
-            "TWOLAYERNET_WORKERS": str(workers),
+            "TWOLAYERNET_WORKERS": str(workers or 1),
             "TWOLAYERNET_STORE": f"sqlite:///{folder}/store.db",
             "TWOLAYERNET_WEIGHTS": str(folder / "weights.npz"),
             **environment,
@@ -65,7 +66,7 @@ class Server:
             assert process.poll() is None, self.log
             try:
                 ready = requests.get(f"{self.url}/readyz", timeout=5).status_code == 200
-                if ready and len(self.workers()) == int(self.environment["TWOLAYERNET_WORKERS"]):
+                if ready and len(self.workers()) == self.worker_processes:
                     return self
             except requests.ConnectionError:
                 pass

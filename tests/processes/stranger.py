@@ -54,7 +54,7 @@ def recomputed(server: Server) -> Iterator[tuple[int, Params]]:
     versions = listed_versions(server)
     params: Params = {}
     known: dict[int, Params] = {}
-    sources = {each["source_version"] for each in versions}
+    sources = {version["source_version"] for version in versions}
     for number, version in enumerate(versions, 1):
         assert version["model_version"] == number, "a version is missing or there twice"
         if version["kind"] == "load":

@@ -3,7 +3,6 @@
 import os
 import random
 import signal
-import sqlite3
 import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -14,11 +13,16 @@ import requests
 
 from service.live.replica import Replica
 from service.store.log import StepLog
-from tests.conftest import as_json, random_batch
+from tests.conftest import as_json, behind_the_back, random_batch
 from tests.processes import stranger
 from tests.processes.clients import LOOKED_AT, Clients, Seen, mark_of
 from tests.processes.conftest import MakeServer
 from tests.processes.server import Server
+
+
+@pytest.fixture(params=["gunicorn", pytest.param("granian", marks=pytest.mark.long)])
+def http_server(request: pytest.FixtureRequest) -> str:
+    return str(request.param)
 
 
 @pytest.mark.parametrize("steps", [240, pytest.param(2000, marks=pytest.mark.long)])
@@ -46,7 +50,7 @@ def check_recomputed(server: Server, seen: Seen) -> None:
     answers: dict[int, set[str]] = {}
     for _, prediction in seen.predictions:
         answers.setdefault(prediction["model_version"], set()).add(str(prediction["probabilities"]))
-    assert all(len(each) == 1 for each in answers.values()), "two answers from one version differ"
+    assert all(len(found) == 1 for found in answers.values()), "two answers from one version differ"
     by_version = {prediction["model_version"]: prediction["probabilities"] for _, prediction in seen.predictions}
     for version, params in stranger.recomputed(server):
         if version in by_version:
@@ -54,8 +58,8 @@ def check_recomputed(server: Server, seen: Seen) -> None:
             assert np.array(by_version[version]) == pytest.approx(expected, abs=1e-5), version
         if version % 100 == 0 or version == head:
             served = stranger.weights_of(server, version)
-            for name, each in served.items():
-                assert each == pytest.approx(params[name], abs=1e-5), (version, name)
+            for name, array in served.items():
+                assert array == pytest.approx(params[name], abs=1e-5), (version, name)
 
 
 def check_to_the_bit(server: Server) -> None:
@@ -64,15 +68,14 @@ def check_to_the_bit(server: Server) -> None:
     log = StepLog(f"sqlite:///{path}")
     head = Replica(log).newest()
     served = stranger.weights_of(server, head.version)
-    with sqlite3.connect(path) as copy, sqlite3.connect(server.folder / "replayed.db") as target:
+    with behind_the_back(path) as copy, behind_the_back(server.folder / "replayed.db") as target:
         copy.backup(target)
         target.execute("DELETE FROM snapshots WHERE model_version > 1")
-        target.commit()
     replayed = Replica(StepLog(f"sqlite:///{server.folder}/replayed.db")).newest()
     assert replayed.version == head.version
-    for name, each in served.items():
-        assert (each == replayed.weights.params[name]).all()
-        assert (each == head.weights.params[name]).all()
+    for name, array in served.items():
+        assert (array == replayed.weights.params[name]).all()
+        assert (array == head.weights.params[name]).all()
 
 
 @pytest.mark.parametrize("rounds", [4, pytest.param(60, marks=pytest.mark.long)])
@@ -89,6 +92,8 @@ def test_durable_through_kill_9_at_any_moment(make_server: MakeServer, rounds: i
             os.kill(random.choice(server.workers()), signal.SIGKILL)
             time.sleep(random.uniform(0, 0.3))
             clients.stop()
+            if server.process is not None and server.process.poll() is not None:
+                server.start()  # Granian gives up when a worker dies twice within some seconds
         else:
             server.kill()
             clients.stop()
@@ -103,14 +108,14 @@ def test_durable_through_kill_9_at_any_moment(make_server: MakeServer, rounds: i
 
 
 def check_integrity(folder: Path) -> None:
-    with sqlite3.connect(folder / "store.db") as connection:
+    with behind_the_back(folder / "store.db") as connection:
         assert connection.execute("PRAGMA integrity_check").fetchall() == [("ok",)]
     connection.close()
 
 
 def check_nothing_lost(server: Server, seen: Seen) -> None:
     """Every acknowledged step is there once, as it was acknowledged; the others are there wholly or not at all."""
-    versions = {each["model_version"]: each for each in stranger.listed_versions(server)}
+    versions = {version["model_version"]: version for version in stranger.listed_versions(server)}
     found: dict[int, int] = {}
     for version, (x, t) in stranger.all_examples(server).items():
         assert len(t) == versions[version]["count"]
@@ -153,7 +158,7 @@ def test_once_across_a_kill(make_server: MakeServer, rounds: int) -> None:
             tries = [pool.submit(try_once, server, key, body) for key, body in clients]
             time.sleep(random.uniform(0, 0.02))
             server.kill()
-            first = [each.result() for each in tries]
+            first = [attempt.result() for attempt in tries]
         server.start()
         for (key, body), answer in zip(clients, first, strict=True):
             again = server.post("/train-step", body, headers={"Idempotency-Key": key})

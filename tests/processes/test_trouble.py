@@ -16,7 +16,7 @@ from model import weights as weights_file
 from model.weights import Weights
 from service.app import create_app
 from service.settings import Settings
-from tests.conftest import Client, as_json, random_batch
+from tests.conftest import Client, as_json, behind_the_back, random_batch
 from tests.processes.conftest import MakeServer
 from tests.processes.server import Server
 
@@ -31,7 +31,7 @@ def learn(server: Server, steps: int) -> None:
 def refused(server: Server) -> str:
     """What a service that does not start has to say: one line."""
     assert server.launch().wait(timeout=20) == 4
-    [line] = [each for each in server.log.splitlines() if each.startswith("twolayernet: ")]
+    [line] = [line_ for line_ in server.log.splitlines() if line_.startswith("twolayernet: ")]
     assert "Traceback" not in server.log
     return line
 
@@ -49,21 +49,20 @@ def stopped(make_server: MakeServer, settings: Settings) -> Server:
     for seed in range(25):
         assert client.post("/train-step", json=as_json(*random_batch(4, seed))).status_code == 200
     server = make_server(TWOLAYERNET_SNAPSHOT_EVERY="10")
-    with sqlite3.connect(server.folder / "store.db") as connection:
+    with behind_the_back(server.folder / "store.db") as connection:
         connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
-    connection.close()
     return server
 
 
 def test_a_store_of_a_newer_release_is_refused(stopped: Server) -> None:
-    with sqlite3.connect(stopped.folder / "store.db") as connection:
+    with behind_the_back(stopped.folder / "store.db") as connection:
         connection.execute("UPDATE store SET schema_version = 99")
     assert "made by a newer release: its schema is 99" in refused(stopped)
 
 
 def test_a_database_of_something_else_is_refused_and_not_touched(stopped: Server) -> None:
     (stopped.folder / "store.db").unlink()
-    with sqlite3.connect(stopped.folder / "store.db") as connection:
+    with behind_the_back(stopped.folder / "store.db") as connection:
         connection.execute("CREATE TABLE accounts (name TEXT)")
     assert "a database of something else: it has the tables accounts" in refused(stopped)
 
@@ -98,13 +97,13 @@ def test_a_corrupt_database_is_refused(stopped: Server, what: str) -> None:
 
 def test_a_step_that_is_not_what_was_written_is_never_served(stopped: Server) -> None:
     """The newest steps have other pixels in the same structure: only the checksum can tell."""
-    with sqlite3.connect(stopped.folder / "store.db") as connection:
+    with behind_the_back(stopped.folder / "store.db") as connection:
         connection.execute("UPDATE versions SET pixels = zeroblob(length(pixels)) WHERE model_version = 24")
     assert "version 24 is corrupt" in refused(stopped)
 
 
 def test_a_snapshot_that_is_not_what_was_written_is_never_served(stopped: Server) -> None:
-    with sqlite3.connect(stopped.folder / "store.db") as connection:
+    with behind_the_back(stopped.folder / "store.db") as connection:
         [data] = connection.execute("SELECT weights FROM snapshots WHERE model_version = 20").fetchone()
         damaged = data[:5000] + bytes([data[5000] ^ 1]) + data[5001:]
         connection.execute("UPDATE snapshots SET weights = ? WHERE model_version = 20", [damaged])
@@ -151,10 +150,9 @@ def test_a_store_that_somebody_else_holds_refuses_steps_with_503_while_predict_g
 def test_a_store_that_becomes_corrupt_while_it_is_served_is_not_served_from(make_server: MakeServer) -> None:
     server = make_server(workers=1).start()
     learn(server, 3)
-    with sqlite3.connect(server.folder / "store.db") as connection:
+    with behind_the_back(server.folder / "store.db") as connection:
         connection.execute("UPDATE versions SET pixels = zeroblob(length(pixels)) WHERE model_version = 3")
         connection.execute("DELETE FROM snapshots WHERE model_version > 1")
-    connection.close()
     for answer in (server.post("/predict?model_version=3", as_json(X)), server.get("/weights?model_version=3")):
         assert answer.status_code == 503
         assert "version 3 is corrupt" in answer.json()["detail"]

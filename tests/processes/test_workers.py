@@ -21,8 +21,8 @@ def test_a_step_on_one_worker_is_seen_by_every_other(make_server: MakeServer) ->
     for _ in range(25):
         version = server.post("/train-step", as_json(x, t)).json()["model_version"]
         answers = [server.predict(x) for _ in range(6)]
-        assert {each["model_version"] for each in answers} == {version}
-        assert len({str(each["probabilities"]) for each in answers}) == 1
+        assert {answer["model_version"] for answer in answers} == {version}
+        assert len({str(answer["probabilities"]) for answer in answers}) == 1
 
 
 def test_what_one_worker_learnt_another_answers_with(make_server: MakeServer) -> None:

@@ -1,5 +1,4 @@
 import io
-import sqlite3
 import threading
 
 import pytest
@@ -8,7 +7,7 @@ from service.app import create_app
 from service.errors import StartupError, StoreError
 from service.settings import Settings
 from service.store.backup import back_up, restore
-from tests.conftest import Client, as_json, random_batch
+from tests.conftest import Client, as_json, behind_the_back, random_batch
 
 X, T = random_batch(3)
 
@@ -33,9 +32,8 @@ def test_a_backup_taken_while_others_learn_is_a_whole_store(settings: Settings) 
     newest = []
     for i, copy in enumerate(copies):
         (path := settings.weights.with_name(f"copy-{i}.db")).write_bytes(copy)
-        with sqlite3.connect(path) as connection:
+        with behind_the_back(path) as connection:
             assert connection.execute("PRAGMA integrity_check").fetchone() == ("ok",)
-        connection.close()
         served = Client(create_app(settings.model_copy(update={"store": f"sqlite:///{path}"})))
         newest.append(served.post("/predict", json=as_json(X)).json["model_version"])
         assert len(served.get("/versions?limit=1000").json["versions"]) == newest[-1]
@@ -63,9 +61,8 @@ def test_a_copy_that_can_t_be_used_changes_nothing(settings: Settings, damage: s
     learn(client, 30)
     copy = copied(settings)
     if damage == "another database":
-        with sqlite3.connect(settings.weights.with_name("other.db")) as other:
+        with behind_the_back(settings.weights.with_name("other.db")) as other:
             other.execute("CREATE TABLE accounts (name TEXT)")
-        other.close()
         copy = settings.weights.with_name("other.db").read_bytes()
     bad = {"empty": b"", "text": b"x" * 5000, "cut": copy[: len(copy) // 2], "another database": copy}[damage]
     with pytest.raises((StartupError, StoreError)):

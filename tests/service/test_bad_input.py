@@ -108,7 +108,9 @@ def test_a_bad_body_is_answered_with_where_and_what(
 ) -> None:
     data = body if isinstance(body, str) else json.dumps(body)
     problem = is_problem(client.post("/train-step", data=data, content_type="application/json"), 422)
-    assert [each for each in problem["errors"] if each["loc"] == location and message in each["msg"]], problem
+    assert [mistake for mistake in problem["errors"] if mistake["loc"] == location and message in mistake["msg"]], (
+        problem
+    )
     assert message in problem["detail"] or len(problem["errors"]) > 1
     assert client.get("/versions").json["versions"][0]["model_version"] == 1
 

@@ -1,7 +1,7 @@
 """Rollback, weights in and out, examples out: history is only ever appended to, and can be taken apart by anyone."""
 
 import io
-import sqlite3
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -14,7 +14,7 @@ from model.weights import Weights
 from service.app import create_app
 from service.schemas import VersionAnswer
 from service.settings import Settings
-from tests.conftest import Client, as_json, random_batch
+from tests.conftest import Client, as_json, behind_the_back, random_batch
 from tests.service.test_bad_input import is_problem
 
 X, _ = random_batch(3, seed=9)
@@ -58,7 +58,7 @@ def test_a_rollback_is_a_new_version_with_the_old_weights(client: Client) -> Non
     assert (answer.json["model_version"], answer.json["kind"], answer.json["source_version"]) == (6, "rollback", 3)
     assert predict(client) == {**wanted, "model_version": 6}
     assert predict(client, 5)["probabilities"] != wanted["probabilities"]
-    kinds = [each["kind"] for each in client.get("/versions").json["versions"]]
+    kinds = [version["kind"] for version in client.get("/versions").json["versions"]]
     assert kinds == ["rollback", *["train-step"] * 4, "load"]
 
 
@@ -210,7 +210,7 @@ def test_retention_folds_old_versions_and_all_that_is_listed_can_be_reached(sett
     settings = settings.model_copy(update={"snapshot_every": 4, "keep_versions": 6})
     client = Client(create_app(settings))
     learn(client, 30)
-    listed = [each["model_version"] for each in client.get("/versions").json["versions"]]
+    listed = [version["model_version"] for version in client.get("/versions").json["versions"]]
     assert listed == list(range(31, 19, -1))  # folded at 28, up to the snapshot at or before 28 - 6 + 1
     fresh = Client(create_app(settings))
     for version in listed:
@@ -226,10 +226,9 @@ def test_a_step_costs_little_more_on_the_disk_than_its_pixels(settings: Settings
     client = Client(create_app(settings.model_copy(update={"snapshot_every": 10_000})))
 
     def size() -> int:
-        with sqlite3.connect(make_url(settings.store).database or "") as connection:
+        with behind_the_back(Path(make_url(settings.store).database or "")) as connection:
             connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
             [(pages,)] = connection.execute("PRAGMA page_count")
-        connection.close()
         return int(pages) * 4096
 
     before = size()

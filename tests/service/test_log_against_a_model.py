@@ -40,11 +40,11 @@ class State:
 
 def stepped(state: State, gradient: dict[str, Any], rate: float, optimizer: str) -> State:
     if optimizer == "sgd":
-        return State({name: each - rate * gradient[name] for name, each in state.params.items()})
+        return State({name: array - rate * gradient[name] for name, array in state.params.items()})
     before = state.squares or dict.fromkeys(gradient, np.zeros(()))
-    squares = {name: before[name] + each**2 for name, each in gradient.items()}
-    steps = {name: each / (np.sqrt(squares[name]) + 1e-7) for name, each in gradient.items()}
-    return State({name: each - rate * steps[name] for name, each in state.params.items()}, squares)
+    squares = {name: before[name] + array**2 for name, array in gradient.items()}
+    steps = {name: array / (np.sqrt(squares[name]) + 1e-7) for name, array in gradient.items()}
+    return State({name: array - rate * steps[name] for name, array in state.params.items()}, squares)
 
 
 def network(seed: int) -> Parameters:

@@ -92,7 +92,7 @@ def likeness(a: np.ndarray, b: np.ndarray) -> float:
     """The cosine between two images, one of them moved by up to a pixel."""
     shifts = [(down, right) for down in (-1, 0, 1) for right in (-1, 0, 1)]
     moved = [np.roll(b.reshape(SHAPE), shift, (0, 1)).ravel() for shift in shifts]
-    return max(float(a @ each) for each in moved) / float(np.linalg.norm(a) * np.linalg.norm(b))
+    return max(float(a @ shifted) for shifted in moved) / float(np.linalg.norm(a) * np.linalg.norm(b))
 
 
 @pytest.mark.parametrize("digit", STROKES)
@@ -113,7 +113,7 @@ def likeness(a: np.ndarray, b: np.ndarray) -> float:
 )
 def test_a_drawn_digit_looks_the_same_however_it_is_drawn(digit: int, style: dict[str, Any]) -> None:
     """What comes out is like what comes out of the plain drawing: the place, the size, the polarity are gone."""
-    plain, other = (read_picture(encoded(drawn(digit, **each)), SHAPE, ()).astype(float) for each in ({}, style))
+    plain, other = (read_picture(encoded(drawn(digit, **options)), SHAPE, ()).astype(float) for options in ({}, style))
     assert likeness(plain, other) > (0.75 if "thickness" in style else 0.85)
     assert other.max() > 200
     assert np.median(other) == 0
@@ -267,10 +267,10 @@ def part(data: bytes, name: str = "seven.png") -> tuple[io.BytesIO, str]:
 
 def test_an_upload_of_several_pictures_is_answered_in_their_order(client: Client) -> None:
     pictures = [encoded(drawn(digit)) for digit in (7, 1, 0)]
-    answer = client.post("/predict", data={"image": [part(each) for each in pictures]})
+    answer = client.post("/predict", data={"image": [part(picture) for picture in pictures]})
     assert answer.status_code == 200, answer.data
     assert answer.json["labels"] == [
-        client.post("/predict", data=each, content_type="image/png").json["labels"][0] for each in pictures
+        client.post("/predict", data=picture, content_type="image/png").json["labels"][0] for picture in pictures
     ]
 
 

@@ -17,7 +17,7 @@ def test_a_step_answers_with_figures_from_before_it(client: Client, weights: Wei
     assert (answer["loss"], answer["accuracy"]) == (pytest.approx(before["loss"]), before["accuracy"])
     assert (answer["model_version"], answer["count"], answer["learning_rate"]) == (2, 8, 0.1)
     _, gradient = oracle.loss_and_gradient(weights.params, x / 255, t.tolist())  # type: ignore[arg-type]
-    norm = np.sqrt(sum((each**2).sum() for each in gradient.values()))
+    norm = np.sqrt(sum((array**2).sum() for array in gradient.values()))
     assert answer["gradient_norm"] == pytest.approx(norm, rel=1e-5)
 
 
@@ -67,8 +67,8 @@ def test_versions_are_listed_newest_first_in_pages(client: Client) -> None:
         client.post("/train-step", json=as_json(*random_batch(2, seed), learning_rate=0.01))
     whole = client.get("/versions").json
     VersionsAnswer.model_validate(whole, extra="forbid")
-    assert [each["model_version"] for each in whole["versions"]] == [6, 5, 4, 3, 2, 1]
-    assert [each["kind"] for each in whole["versions"]] == ["train-step"] * 5 + ["load"]
+    assert [version["model_version"] for version in whole["versions"]] == [6, 5, 4, 3, 2, 1]
+    assert [version["kind"] for version in whole["versions"]] == ["train-step"] * 5 + ["load"]
     assert whole["next_before"] is None
     newest = whole["versions"][0]
     assert (newest["count"], newest["learning_rate"], newest["source_version"]) == (2, 0.01, None)
@@ -76,7 +76,7 @@ def test_versions_are_listed_newest_first_in_pages(client: Client) -> None:
     pages, before = [], ""
     while True:
         page = client.get(f"/versions?limit=2{before}").json
-        pages.append([each["model_version"] for each in page["versions"]])
+        pages.append([version["model_version"] for version in page["versions"]])
         if page["next_before"] is None:
             break
         before = f"&before={page['next_before']}"

@@ -1,0 +1,176 @@
+"""The service on HTTP servers that others keep: what it relies on there, the same on each of them.
+
+Slow clients are the proxy's to deal with (tests/deployment).
+"""
+
+import json
+import signal
+import socket
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import numpy as np
+import pytest
+
+from tests.conftest import as_json, random_batch
+from tests.processes.conftest import MakeServer
+from tests.processes.server import Server
+
+X, T = random_batch(1)
+BODY = json.dumps(as_json(X)).encode()
+HEAD = b"POST /predict HTTP/1.1\r\nHost: test\r\nContent-Type: application/json\r\n"
+REQUEST = HEAD + b"Content-Length: %d\r\n\r\n" % len(BODY) + BODY
+LESSON = json.dumps(as_json(X, T)).encode()
+STEP = HEAD.replace(b"/predict", b"/train-step") + b"Content-Length: %d\r\n\r\n" % len(LESSON) + LESSON
+
+
+@pytest.fixture(params=["gunicorn", "granian"])
+def http_server(request: pytest.FixtureRequest) -> str:
+    return str(request.param)
+
+
+@pytest.fixture
+def server(make_server: MakeServer) -> Server:
+    return make_server(workers=1).start()
+
+
+@contextmanager
+def connected(server: Server) -> Iterator[socket.socket]:
+    with socket.create_connection(("127.0.0.1", server.port), timeout=20) as client:
+        yield client
+
+
+def answer_of(client: socket.socket) -> tuple[int, dict[str, str], bytes]:
+    """Status, headers and body of one answer, and nothing read beyond it."""
+    with client.makefile("rb", buffering=0) as stream:
+        lines: list[str] = []
+        while (line := stream.readline().rstrip()) or not lines:
+            assert line or lines, "the connection was closed without an answer"
+            lines.append(line.decode())
+        headers = dict(line.lower().split(": ", 1) for line in lines[1:])
+        body = b""
+        while len(body) < int(headers["content-length"]):
+            body += stream.read(int(headers["content-length"]) - len(body))
+        return int(lines[0].split()[1]), headers, body
+
+
+def test_more_connections_than_threads_are_all_answered_again_and_again(server: Server) -> None:
+    clients = [socket.create_connection(("127.0.0.1", server.port), timeout=20) for _ in range(60)]
+    for _ in range(3):
+        for client in clients:
+            client.sendall(REQUEST)
+        assert {answer_of(client)[0] for client in clients} == {200}
+    for client in clients:
+        client.close()
+
+
+def test_requests_sent_ahead_are_answered_in_their_order(server: Server) -> None:
+    with connected(server) as client:
+        client.sendall(REQUEST + b"GET /healthz HTTP/1.1\r\nHost: test\r\n\r\n" + REQUEST)
+        assert b"labels" in answer_of(client)[2]
+        assert json.loads(answer_of(client)[2]) == {"status": "ok"}
+        assert b"labels" in answer_of(client)[2]
+
+
+def test_a_body_in_chunks_and_a_body_in_drips_are_read(server: Server) -> None:
+    expected = server.predict(X)
+    with connected(server) as client:
+        client.sendall(HEAD + b"Transfer-Encoding: chunked\r\n\r\n")
+        for at in range(0, len(BODY), 700):
+            piece = BODY[at : at + 700]
+            client.sendall(b"%x\r\n%s\r\n" % (len(piece), piece))
+        client.sendall(b"0\r\n\r\n")
+        assert json.loads(answer_of(client)[2]) == expected
+        for at in range(0, len(REQUEST), 400):
+            client.sendall(REQUEST[at : at + 400])
+            time.sleep(0.002)
+        assert json.loads(answer_of(client)[2]) == expected
+
+
+def test_a_large_body_waits_for_the_word_to_go_on(server: Server) -> None:
+    body = json.dumps(as_json(np.repeat(X, 2000, axis=0))).encode()
+    with connected(server) as client:
+        client.sendall(HEAD + b"Expect: 100-continue\r\nContent-Length: %d\r\n\r\n" % len(body))
+        assert client.recv(100) == b"HTTP/1.1 100 Continue\r\n\r\n"
+        client.sendall(body)
+        status, _, answer = answer_of(client)
+        assert (status, len(json.loads(answer)["labels"])) == (200, 2000)
+
+
+BROKEN = {
+    "no HTTP": b"GARBAGE\r\n\r\n",
+    "a length that is no number": HEAD + b"Content-Length: many\r\n\r\n",
+    "two lengths": HEAD + b"Content-Length: 1\r\nContent-Length: 2\r\n\r\n{}",
+    "a chunk without a size": HEAD + b"Transfer-Encoding: chunked\r\n\r\nzz\r\nhello\r\n0\r\n\r\n",
+    "a length over the limit": HEAD + b"Content-Length: 99999999999\r\n\r\n",
+    "multipart without a boundary": HEAD.replace(b"application/json", b"multipart/form-data")
+    + b"Content-Length: 2\r\n\r\n{}",
+}
+
+
+@pytest.mark.parametrize("kind", BROKEN)
+def test_broken_http_is_refused_and_the_worker_goes_on(server: Server, kind: str) -> None:
+    workers = server.workers()
+    with connected(server) as client:
+        client.sendall(BROKEN[kind])
+        client.shutdown(socket.SHUT_WR)
+        assert client.recv(65536)[:10] in (b"HTTP/1.1 4", b"HTTP/1.0 4")
+    assert server.predict(X)["model_version"] == 1
+    assert server.workers() == workers
+
+
+@pytest.mark.parametrize("path", ["/predict", "/train-step"])
+def test_a_body_that_ends_early_changes_nothing(server: Server, path: str) -> None:
+    body = json.dumps(as_json(X, T)).encode()
+    with connected(server) as client:
+        client.sendall(
+            HEAD.replace(b"/predict", path.encode()) + b"Content-Length: %d\r\n\r\n" % (len(body) + 1) + body
+        )
+        client.shutdown(socket.SHUT_WR)
+        status, _, problem = answer_of(client)
+    assert status == 400
+    assert (
+        f"the body has {len(body)} bytes, but its Content-Length says {len(body) + 1}" in json.loads(problem)["detail"]
+    )
+    assert server.predict(X)["model_version"] == 1
+
+
+@pytest.mark.parametrize("signal_", [signal.SIGTERM, signal.SIGHUP], ids=["SIGTERM", "SIGHUP"])
+def test_a_stopping_worker_answers_what_kept_connections_have_sent(server: Server, signal_: signal.Signals) -> None:
+    """More of them than there are threads: each has its step acknowledged or refused, none is cut off."""
+    clients = [socket.create_connection(("127.0.0.1", server.port), timeout=20) for _ in range(5)]
+    for client in clients:
+        client.sendall(REQUEST)
+        assert answer_of(client)[0] == 200
+    for client in clients:
+        client.sendall(STEP)
+    assert server.process is not None
+    server.process.send_signal(signal_)
+    assert [answer_of(client)[0] for client in clients] == [200] * 5
+    for client in clients:
+        client.close()
+    if signal_ == signal.SIGTERM:
+        assert server.process.wait(20) == 0
+        server.start()
+    assert server.predict(X)["model_version"] == 6
+    assert server.stop() == 0
+
+
+@pytest.mark.parametrize("http_server", ["gunicorn"])
+def test_the_application_runs_on_waitress(make_server: MakeServer) -> None:
+    server = make_server(workers=0)
+    server.start([sys.executable, "-m", "waitress", f"--listen=127.0.0.1:{server.port}", "service.wsgi:app"])
+    assert server.post("/train-step", as_json(X, T)).json()["model_version"] == 2
+    assert server.predict(X)["model_version"] == 2
+    with connected(server) as client:
+        client.sendall(HEAD + b"Transfer-Encoding: chunked\r\n\r\n%x\r\n%s\r\n0\r\n\r\n" % (len(BODY), BODY))
+        assert json.loads(answer_of(client)[2]) == server.predict(X)
+
+
+def test_a_server_that_can_t_start_is_one_clear_line(make_server: MakeServer) -> None:
+    server = make_server(TWOLAYERNET_WEIGHTS="nowhere.npz")
+    assert server.launch().wait(timeout=20) == 4
+    assert "nowhere.npz does not exist" in server.log
+    assert "Traceback" not in server.log
