@@ -6,6 +6,7 @@ from typing import Any
 
 import service  # noqa: F401  sets BLAS to one thread before anything imports numpy
 from service.server.address import url_host
+from service.server.leaving import take_leave_at_sigterm
 from service.settings import load_settings
 
 _settings = load_settings()
@@ -24,8 +25,9 @@ if _memory.is_dir():
     worker_tmp_dir = str(_memory)  # of the heartbeat file: on a disk it can block a worker
 
 
-def when_ready(_server: Any) -> None:
+def when_ready(server: Any) -> None:
     """What the application is made of stays: the collector need not go through it again in every worker, which would
     also copy the pages that the workers share."""
     gc.collect()
     gc.freeze()
+    take_leave_at_sigterm([listener.sock for listener in server.LISTENERS])

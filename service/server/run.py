@@ -1,5 +1,6 @@
 """Serving with the HTTP server that the settings name, until it is told to stop."""
 
+import os
 import sys
 
 from service.errors import StartupError
@@ -15,7 +16,8 @@ APPLICATION = "service.wsgi:app"
 def run(settings: Settings) -> None:
     """Raises StartupError and StoreError."""
     if settings.server == "granian":
-        open_log(settings).close()  # each worker loads the application: what keeps it from starting is found here first
+        open_log(settings, say=True).release()  # each worker loads the application: say here, once, what is wrong
+        os.environ["_TWOLAYERNET_SAID"] = "1"
         run_granian(settings)
     else:
         run_gunicorn()

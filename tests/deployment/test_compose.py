@@ -2,9 +2,12 @@
 
 import json
 import os
+import socket
 import subprocess
+import threading
 import time
 from collections.abc import Iterator
+from itertools import cycle
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +24,8 @@ ROOT = Path(__file__).parents[2]
 MOST_MEGABYTES_ON_THE_BASE = 120
 DIGITS = packaged_digits().test
 LESSON = as_json(DIGITS.images[::50], DIGITS.labels[::50])
+REQUESTS = int(os.environ.get("TEST_REQUESTS", "2000"))
+"""That have to be answered while the service is reloaded or restarted."""
 
 
 def docker(*arguments: str, data: bytes | None = None, check: bool = True) -> subprocess.CompletedProcess[bytes]:
@@ -28,6 +33,18 @@ def docker(*arguments: str, data: bytes | None = None, check: bool = True) -> su
     if check:
         assert result.returncode == 0, (arguments, result.stderr.decode())
     return result
+
+
+def inspect(container: str, part: str) -> dict[str, Any]:
+    wanted: dict[str, Any] = json.loads(docker("inspect", container).stdout)[0][part]
+    return wanted
+
+
+def wait_until_healthy(container: str) -> None:
+    deadline = time.monotonic() + 30
+    while inspect(container, "State")["Health"]["Status"] != "healthy":
+        assert time.monotonic() < deadline, docker("logs", container).stderr.decode()
+        time.sleep(0.2)
 
 
 class Stack:
@@ -39,21 +56,24 @@ class Stack:
         settings = {"TWOLAYERNET_PUBLISH": f"127.0.0.1:{self.port}", **environment}
         self.env_file = folder / "stack.env"
         self.env_file.write_text("".join(f"{name}={value}\n" for name, value in settings.items()))
-        self.project = f"twolayernet-test-{os.getpid()}"
+        self.project = f"twolayernet-test-{os.getpid()}-{self.port}"
 
     def compose(self, *arguments: str, data: bytes | None = None, check: bool = True) -> Any:
         options = ("-p", self.project, "-f", str(ROOT / "docker-compose.yml"), "--env-file", str(self.env_file))
         return docker("compose", *options, *arguments, data=data, check=check)
 
-    def up(self) -> None:
-        self.compose("up", "--detach", "--no-build", "--wait", "--wait-timeout", "60", "serve")
+    def up(self, *more: str) -> None:
+        self.compose("up", "--detach", "--no-build", "--wait", "--wait-timeout", "60", *more, "nginx")
 
-    def container(self) -> str:
-        return str(self.compose("ps", "--all", "--quiet", "serve").stdout.decode().strip())
+    def containers(self, service: str = "serve") -> list[str]:
+        return str(self.compose("ps", "--all", "--quiet", service).stdout.decode()).split()
+
+    def container(self, service: str = "serve") -> str:
+        [only] = self.containers(service)
+        return only
 
     def state(self) -> dict[str, Any]:
-        state: dict[str, Any] = json.loads(docker("inspect", self.container()).stdout)[0]["State"]
-        return state
+        return inspect(self.container(), "State")
 
     def post(self, path: str, body: Any, **options: Any) -> Any:
         answer = requests.post(self.url + path, json=body, timeout=20, **options)
@@ -61,12 +81,22 @@ class Stack:
         return answer.json()
 
     def newest(self) -> int:
-        return int(requests.get(f"{self.url}/readyz", timeout=20).json()["model_version"])
+        newest = requests.get(f"{self.url}/versions?limit=1", timeout=20).json()["versions"][0]
+        return int(newest["model_version"])
 
 
 @pytest.fixture
 def stack(tmp_path: Path) -> Iterator[Stack]:
     made = Stack(tmp_path)
+    yield made
+    made.compose("down", "--volumes", "--timeout", "20")
+
+
+@pytest.fixture(scope="module")
+def standing(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
+    """A stack for tests that leave it as it was, but for more versions."""
+    made = Stack(tmp_path_factory.mktemp("standing"))
+    made.up()
     yield made
     made.compose("down", "--volumes", "--timeout", "20")
 
@@ -93,13 +123,7 @@ def test_up_learn_kill_up_and_nothing_is_lost(stack: Stack) -> None:
 def test_a_worker_that_is_killed_inside_the_container_is_replaced(stack: Stack) -> None:
     stack.up()
     docker("exec", stack.container(), "sh", "-c", "kill -9 $(cat /proc/1/task/1/children)")
-    deadline = time.monotonic() + 20
-    while True:
-        try:
-            assert stack.post("/train-step", LESSON)["model_version"] == 2
-            break
-        except requests.ConnectionError:
-            assert time.monotonic() < deadline
+    assert stack.post("/train-step", LESSON)["model_version"] == 2
     assert stack.state()["Running"]
 
 
@@ -109,7 +133,7 @@ def test_stop_is_quick_and_clean(stack: Stack) -> None:
     started = time.monotonic()
     docker("stop", "--time", "30", container)
     assert time.monotonic() - started < 8
-    assert json.loads(docker("inspect", container).stdout)[0]["State"]["ExitCode"] == 0
+    assert inspect(container, "State")["ExitCode"] == 0
 
 
 def test_backup_while_it_runs_and_restore(stack: Stack) -> None:
@@ -160,10 +184,7 @@ def test_the_image_runs_read_only_without_capabilities_or_network_under_any_user
         "--volume", f"{stack.project}_data:/data", "twolayernet",
     )  # fmt: skip
     try:
-        deadline = time.monotonic() + 30
-        while json.loads(docker("inspect", name).stdout)[0]["State"]["Health"]["Status"] != "healthy":
-            assert time.monotonic() < deadline, docker("logs", name).stderr.decode()
-            time.sleep(0.5)
+        wait_until_healthy(name)
         ready = docker("exec", name, "python", "-m", "service.server.healthcheck").stdout
         assert json.loads(ready)["model_version"] == 1
         assert docker("exec", name, "id", "-u").stdout.strip() == b"12345"
@@ -188,7 +209,7 @@ def test_the_image_holds_what_serving_needs_and_no_more() -> None:
         assert found.returncode == 1, module
 
 
-def test_no_secret_is_in_the_compose_file_and_a_key_closes_the_stack(tmp_path: Path) -> None:
+def test_no_secret_is_logged_and_a_key_closes_the_stack_under_its_prefix(tmp_path: Path) -> None:
     closed = Stack(tmp_path, TWOLAYERNET_API_KEY="a-key", TWOLAYERNET_PREFIX="/models/digits")
     try:
         closed.up()
@@ -197,47 +218,203 @@ def test_no_secret_is_in_the_compose_file_and_a_key_closes_the_stack(tmp_path: P
         headers = {"Authorization": "Bearer a-key"}
         assert requests.post(url, json=LESSON, headers=headers, timeout=20).json()["model_version"] == 2
         assert "a-key" not in closed.compose("logs").stdout.decode()
+        many = as_json(DIGITS.images, DIGITS.labels)
+        assert closed.post("/models/digits/accuracy", many)["count"] == 1000
+        assert is_problem(requests.get(f"{closed.url}/readyz", timeout=5))["status"] == 404
     finally:
         closed.compose("down", "--volumes", "--timeout", "20")
 
 
-NGINX = """
-server {
-    listen 80;
-    client_max_body_size 20m;
-    location /models/digits/ {
-        proxy_pass http://serve:8000;
-        proxy_set_header X-Forwarded-For $remote_addr;
-        proxy_set_header X-Forwarded-Proto $scheme;
-        proxy_set_header X-Forwarded-Host $host;
-    }
-}
+def test_only_nginx_is_published_and_only_on_this_machine(tmp_path: Path) -> None:
+    stack = Stack(tmp_path)
+    stack.env_file.write_text("")
+    services = json.loads(stack.compose("config", "--format", "json").stdout)["services"]
+    assert {name for name, service in services.items() if "ports" in service} == {"nginx"}
+    [port] = services["nginx"]["ports"]
+    assert (port["host_ip"], port["published"]) == ("127.0.0.1", "8000")
+
+
+def test_nginx_runs_as_no_root_without_capabilities_and_read_only(standing: Stack) -> None:
+    assert inspect(standing.container("serve"), "NetworkSettings")["Ports"] == {"8000/tcp": None}
+    nginx = standing.container("nginx")
+    assert inspect(nginx, "NetworkSettings")["Ports"] == {
+        "80/tcp": None, "8080/tcp": [{"HostIp": "127.0.0.1", "HostPort": str(standing.port)}]
+    }  # fmt: skip
+    assert docker("exec", nginx, "id", "-u").stdout.strip() == b"101"
+    status = docker("exec", nginx, "cat", "/proc/1/status").stdout.decode()
+    assert "CapEff:\t0000000000000000" in status
+    assert "NoNewPrivs:\t1" in status
+    assert docker("exec", nginx, "touch", "/etc/nginx/more", check=False).returncode != 0
+    environment = docker("exec", standing.container(), "env").stdout.decode()
+    assert "API_KEY" not in environment  # absent, not empty
+
+
+def is_problem(answer: requests.Response) -> dict[str, Any]:
+    assert answer.headers["Content-Type"] == "application/problem+json", answer.text
+    problem: dict[str, Any] = answer.json()
+    assert set(problem) == {"type", "title", "status", "detail", "errors"}
+    assert problem["status"] == answer.status_code
+    return problem
+
+
+def test_the_errors_of_nginx_are_problem_documents(tmp_path: Path) -> None:
+    stack = Stack(tmp_path, TWOLAYERNET_MAX_BODY_BYTES="50000")
+    try:
+        stack.up()
+        url = f"{stack.url}/predict"
+        for body in (b"x" * 50001, iter([b"x" * 30000] * 2)):
+            large = is_problem(requests.post(url, data=body, timeout=20))
+            assert (large["status"], large["title"]) == (413, "Content Too Large")
+            assert "50000" in large["detail"]
+        most = requests.post(url, data=b" " * 50000, headers={"Content-Type": "application/json"}, timeout=20)
+        assert is_problem(most)["status"] == 422
+        assert is_problem(requests.get(f"{url}?{'x' * 9000}", timeout=20))["status"] == 414
+        assert is_problem(requests.get(url, headers={"X-Long": "x" * 9000}, timeout=20))["status"] == 431
+        assert is_problem(requests.get(url, headers={"Host": "not a host"}, timeout=20))["status"] == 400
+        stack.compose("stop", "serve")
+        away = requests.post(url, json={}, timeout=20)
+        assert is_problem(away)["status"] in (502, 504)
+        assert int(away.headers["Retry-After"]) > 0
+        stack.up()
+        assert is_problem(requests.post(url, json={}, timeout=20))["status"] == 422
+    finally:
+        stack.compose("down", "--volumes", "--timeout", "20")
+
+
+SWALLOWER = """
+import socket
+with socket.create_server(("", 8000)) as server:
+    while True:
+        connection, _ = server.accept()
+        print(connection.recv(65536).split()[0].decode(), flush=True)
+        connection.close()
 """
 
 
-def test_behind_nginx_under_a_prefix(tmp_path: Path) -> None:
-    stack = Stack(tmp_path, TWOLAYERNET_PREFIX="/models/digits", TWOLAYERNET_TRUSTED_PROXIES="1")
-    (tmp_path / "digits.conf").write_text(NGINX)
-    tmp_path.chmod(0o755)
-    name, port = f"{stack.project}-nginx", free_port()
+def test_what_may_change_the_model_is_never_sent_twice(stack: Stack) -> None:
+    """Two services that take each request and close the connection without an answer."""
+    stack.compose("up", "--detach", "--no-build", "--no-deps", "--wait", "nginx")
+    names = [f"{stack.project}-swallower-{number}" for number in range(2)]
     try:
-        stack.up()
-        docker(
-            "run", "--detach", "--name", name, "--network", f"{stack.project}_default",
-            "--publish", f"127.0.0.1:{port}:80", "--volume", f"{tmp_path}:/etc/nginx/conf.d:ro", "nginx:stable",
-        )  # fmt: skip
-        url = f"http://127.0.0.1:{port}/models/digits"
-        deadline = time.monotonic() + 20
-        while True:
-            try:
-                assert requests.get(f"{url}/readyz", timeout=5).status_code == 200
-                break
-            except requests.ConnectionError:
-                assert time.monotonic() < deadline, docker("logs", name).stderr.decode()
-        many = as_json(DIGITS.images, DIGITS.labels)
-        assert requests.post(f"{url}/accuracy", json=many, timeout=20).json()["count"] == 1000
-        assert requests.post(f"{url}/train-step", json=LESSON, timeout=20).json()["model_version"] == 2
-        assert requests.get(f"http://127.0.0.1:{port}/readyz", timeout=5).status_code == 404
+        for name in names:
+            docker(
+                "run", "--detach", "--name", name, "--network", f"{stack.project}_default",
+                "--network-alias", "serve", "python:3.13-slim", "python3", "-c", SWALLOWER,
+            )  # fmt: skip
+        time.sleep(2)
+        for method in ("GET", "POST", "PUT"):
+            assert is_problem(requests.request(method, stack.url, data=b"abc", timeout=20))["status"] == 502
+        sent = "".join(docker("logs", name).stdout.decode() for name in names).split()
+        assert sorted(sent) == ["GET", "GET", "POST", "PUT"]
     finally:
-        docker("rm", "--force", name, check=False)
-        stack.compose("down", "--volumes", "--timeout", "20")
+        docker("rm", "--force", *names, check=False)
+
+
+class SlowClients:
+    """Clients that send their head, send their body or read their answer a byte a second, in equal parts."""
+
+    def __init__(self, port: int, count: int) -> None:
+        head = b"POST /predict HTTP/1.1\r\nHost: slow\r\nContent-Type: application/json\r\n"
+        begins = cycle([head, head + b"Content-Length: 3000\r\n\r\n", b"GET /weights HTTP/1.1\r\nHost: slow\r\n\r\n"])
+        self.sockets = []
+        for _ in range(count):
+            slow = socket.socket()
+            slow.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 2048)
+            slow.connect(("127.0.0.1", port))
+            slow.sendall(next(begins))
+            self.sockets.append(slow)
+        self._stopped = threading.Event()
+        self._thread = threading.Thread(target=self._run)
+
+    def _run(self) -> None:
+        while not self._stopped.wait(1):
+            for number, slow in enumerate(self.sockets):
+                if number % 3 == 2:
+                    assert slow.recv(1)
+                else:
+                    slow.sendall(b"x")
+
+    def __enter__(self) -> None:
+        self._thread.start()
+
+    def __exit__(self, *_: object) -> None:
+        self._stopped.set()
+        self._thread.join()
+        for slow in self.sockets:
+            slow.close()
+
+
+def test_slow_clients_hold_nobody_up(standing: Stack) -> None:
+    body = as_json(DIGITS.images[:1])
+    with SlowClients(standing.port, 64):
+        time.sleep(2)
+        for _ in range(50):
+            started = time.monotonic()
+            standing.post("/predict", body)
+            assert time.monotonic() - started < 2
+
+
+class Load:
+    """Threads that predict and take train-steps, by turns, until they are told to stop."""
+
+    def __init__(self, url: str, clients: int = 8) -> None:
+        self.url = url
+        self.answered = 0
+        self.acknowledged_steps = 0
+        self.failed: list[str] = []
+        self._lock = threading.Lock()
+        self._stopped = threading.Event()
+        self._threads = [threading.Thread(target=self._run) for _ in range(clients)]
+
+    def _run(self) -> None:
+        bodies = cycle(
+            [("/predict", as_json(DIGITS.images[:1])), ("/train-step", as_json(DIGITS.images[:1], DIGITS.labels[:1]))]
+        )
+        with requests.Session() as session:
+            while not self._stopped.is_set():
+                path, body = next(bodies)
+                try:
+                    answer = session.post(self.url + path, json=body, timeout=60)
+                    failure = "" if answer.status_code == 200 else f"{path}: {answer.text}"
+                except requests.RequestException as error:
+                    failure = f"{path}: {error!r}"
+                with self._lock:
+                    if failure:
+                        self.failed.append(failure)
+                    else:
+                        self.answered += 1
+                        self.acknowledged_steps += path == "/train-step"
+
+    def __enter__(self) -> "Load":
+        for thread in self._threads:
+            thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._stopped.set()
+        for thread in self._threads:
+            thread.join()
+
+
+def test_no_request_is_lost_while_the_service_reloads(standing: Stack) -> None:
+    before = standing.newest()
+    with Load(standing.url) as load:
+        while load.answered < REQUESTS and not load.failed:
+            standing.compose("kill", "--signal", "HUP", "serve")
+            time.sleep(1)
+    assert load.failed == []
+    assert standing.newest() == before + load.acknowledged_steps
+
+
+def test_no_request_is_lost_while_one_container_after_the_other_restarts(stack: Stack) -> None:
+    stack.up("--scale", "serve=2")
+    restarted = 0
+    with Load(stack.url) as load:
+        while (load.answered < REQUESTS or restarted < 2) and not load.failed:
+            for container in stack.containers():
+                docker("restart", "--time", "30", container)
+                wait_until_healthy(container)
+                time.sleep(2)  # so that nginx has asked for the addresses again
+                restarted += 1
+    assert load.failed == []
+    assert stack.newest() == 1 + load.acknowledged_steps

@@ -1,0 +1,36 @@
+"""What docker-compose.yml passes on, without a Docker engine."""
+
+import re
+from pathlib import Path
+
+from service.settings import PREFIX, Settings, variable
+
+COMPOSE_FILE = (Path(__file__).parents[2] / "docker-compose.yml").read_text()
+SET_BY_THE_IMAGE = {"server", "host", "port", "weights", "store"}
+
+
+def environment_of(service: str) -> dict[str, str]:
+    """The variables under `environment:`, with what stands behind them."""
+    block = re.search(rf"^  {service}:\n((?:(?:    .*)?\n)+)", COMPOSE_FILE, re.MULTILINE)
+    assert block is not None
+    environment = re.search(r"^    environment:\n((?:      .*\n)+)", block[1], re.MULTILINE)
+    assert environment is not None
+    return dict(re.findall(rf"^      ({PREFIX}\w+): *(.*)$", environment[1], re.MULTILINE))
+
+
+def test_every_setting_can_be_made_in_the_env_file() -> None:
+    wanted = {variable(name) for name in Settings.model_fields.keys() - SET_BY_THE_IMAGE}
+    assert environment_of("serve").keys() == wanted
+
+
+def test_a_setting_that_is_not_made_is_absent_and_not_empty() -> None:
+    """An empty key would be a key that was forgotten. nginx stands in front, and is believed."""
+    values = {name: value for name, value in environment_of("serve").items() if value}
+    assert values == {"TWOLAYERNET_TRUSTED_PROXIES": "${TWOLAYERNET_TRUSTED_PROXIES:-1}"}
+    assert environment_of("train") == {"TWOLAYERNET_API_KEY": ""}
+
+
+def test_the_limit_of_nginx_is_the_default_of_the_service() -> None:
+    assert re.findall(r"\$\{TWOLAYERNET_MAX_BODY_BYTES:-(\d+)\}", COMPOSE_FILE) == [
+        str(Settings.model_fields["max_body_bytes"].default)
+    ]
