@@ -4,7 +4,6 @@
 up to 100,000 versions, and of 16 bytes above, so that the store fits.
 """
 
-import sqlite3
 import sys
 import tempfile
 import time
@@ -19,7 +18,7 @@ from model import weights as weights_file
 from model.weights import Weights
 from service.settings import Settings
 from service.startup import open_log
-from service.store.records import checksum, stored_labels
+from service.store.records import Examples, StoredExamples, Version
 
 LEARNING_RATE = 0.001
 SNAPSHOT_EVERY = Settings().snapshot_every
@@ -48,48 +47,19 @@ def main() -> None:
 
 
 def fill(folder: Path, features: int, versions: int) -> None:
-    """A log of so many versions, written behind the service's back; the last interval of steps has no snapshot."""
-    open_log(Settings(weights=folder / "weights.npz", store=f"sqlite:///{folder}/twolayernet.db"))
+    """A log of so many versions; the last interval of steps has no snapshot."""
+    log = open_log(Settings(weights=folder / "weights.npz", store=f"sqlite:///{folder}/twolayernet.db"))
     random = np.random.default_rng(0)
-    pixels = [image.tobytes() for image in random.integers(0, 256, (256, features), dtype=np.uint8)]
-    labels = [stored_labels(np.array([label])) for label in range(10)]
+    images = random.integers(0, 256, (256, 1, features), dtype=np.uint8)
+    steps = [StoredExamples.of(Examples(image, np.array([i % 10]))) for i, image in enumerate(images)]
     snapshot = (folder / "weights.npz").read_bytes()
-
-    def step(version: int) -> tuple[object, ...]:
-        x, t = pixels[version % 256], labels[version % 10]
-        return (
-            version,
-            "train-step",
-            1e9,
-            1,
-            2.3,
-            0.1,
-            LEARNING_RATE,
-            "sgd",
-            1.0,
-            checksum(x, t, LEARNING_RATE, "sgd"),
-            "|u1",
-            t,
-            x,
-        )
-
-    with sqlite3.connect(folder / "twolayernet.db") as connection:
-        connection.executemany(
-            "INSERT INTO versions (model_version, kind, created_at, count, loss, accuracy, learning_rate, "
-            "optimizer, gradient_norm, checksum, pixel_type, labels, pixels) "
-            "VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
-            map(step, range(2, versions + 1)),
-        )
-        connection.executemany(
-            "INSERT INTO snapshots VALUES (?, ?)",
-            (
-                (version, snapshot)
-                for version in range(SNAPSHOT_EVERY, versions - SNAPSHOT_EVERY + 1, 10 * SNAPSHOT_EVERY)
-            ),
-        )
-        last = (versions - SNAPSHOT_EVERY) // SNAPSHOT_EVERY * SNAPSHOT_EVERY + 1
-        connection.execute("INSERT OR IGNORE INTO snapshots VALUES (?, ?)", (max(last, 1), snapshot))
-    connection.close()
+    last = (versions - SNAPSHOT_EVERY) // SNAPSHOT_EVERY * SNAPSHOT_EVERY + 1
+    with log.writing() as writer:
+        for number in range(2, versions + 1):
+            version = Version(number, "train-step", 1e9, 1, 2.3, 0.1, LEARNING_RATE, "sgd", 1.0)
+            snapped = number == last or (number < last and number % (10 * SNAPSHOT_EVERY) == 0)
+            writer.append(version, steps[number % 256], snapshot if snapped else None)
+    log.close()
 
 
 if __name__ == "__main__":

@@ -4,13 +4,15 @@ import io
 import json
 from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from model.npy import NpyError, read_npz
 from model.training import Epoch, Trainer, TrainingError
-from model.types import PARAMETER_NAMES
-from model.weights import MOST_BYTES, write_whole
+from model.types import PARAMETER_NAMES, Parameters
+from model.weights import MOST_BYTES, WeightsError, checked_params, write_whole
 
 PARAMS, STATE, BEST = "params.", "state.", "best."
 
@@ -36,24 +38,43 @@ def save(path: Path, trainer: Trainer) -> None:
 def restore(path: Path, trainer: Trainer) -> None:
     """Bring a new trainer to where the saved one was. Raises OSError, and TrainingError for a checkpoint of a job with
     other data or other options, the number of epochs apart, and for what is no checkpoint."""
+    data = path.read_bytes()
     try:
-        arrays = read_npz(path.read_bytes(), MOST_BYTES)
-        about = json.loads(str(arrays.pop("about")[()]))
-    except (NpyError, KeyError, ValueError) as error:
-        raise TrainingError(f"{path} is not a checkpoint: {error}") from error
+        _restore(data, path, trainer)
+    except TrainingError:
+        raise
+    except Exception as error:  # a damaged file can be wrong in every way
+        reason = str(error) if isinstance(error, NpyError | WeightsError) else type(error).__name__
+        raise TrainingError(f"{path} is not a checkpoint: {reason}") from error
+
+
+def _restore(data: bytes, path: Path, trainer: Trainer) -> None:
+    arrays = read_npz(data, MOST_BYTES)
+    about = json.loads(str(arrays.pop("about")[()]))
     wanted, found = identity(trainer), {name: about.get(name) for name in identity(trainer)}
     different = [name for name in wanted if json.loads(json.dumps(wanted[name])) != found[name]]
     if different:
         name = different[0]
         raise TrainingError(f"{path} is of a job with {name} {found[name]}: this one has {wanted[name]}")
-    trainer.network.params = {name: arrays[PARAMS + name].copy() for name in PARAMETER_NAMES}
-    state = {name.removeprefix(STATE): array.copy() for name, array in arrays.items() if name.startswith(STATE)}
-    trainer.optimizer.state = state
-    trainer.optimizer.iterations = about["iterations"]
+    state = {name: array.copy() for name, array in arrays.items() if name.startswith(STATE)}
+    params = trainer.network.params
+    if any(array.dtype.kind != "f" or array.shape != params[name[-2:]].shape for name, array in state.items()):
+        raise TrainingError(f"{path} is not a checkpoint: its arrays do not fit the network")
+    trainer.network.params = params_of(arrays, PARAMS, trainer)
+    trainer.optimizer.state = {name.removeprefix(STATE): array for name, array in state.items()}
+    trainer.optimizer.iterations = int(about["iterations"])
     trainer.random.bit_generator.state = about["random"]
     trainer.history = [Epoch(**epoch) for epoch in about["history"]]
     if about["best_epoch"] is not None:
-        trainer.best = (about["best_epoch"], {name: arrays[BEST + name].copy() for name in PARAMETER_NAMES})
+        trainer.best = (int(about["best_epoch"]), params_of(arrays, BEST, trainer))
+
+
+def params_of(arrays: dict[str, NDArray[Any]], prefix: str, trainer: Trainer) -> Parameters:
+    """Raises TrainingError where they are not those of this network."""
+    params = checked_params({name: arrays[prefix + name] for name in PARAMETER_NAMES})
+    if any(params[name].shape != trainer.network.params[name].shape for name in PARAMETER_NAMES):
+        raise TrainingError("the checkpoint's arrays do not fit the network")
+    return params
 
 
 def identity(trainer: Trainer) -> dict[str, object]:

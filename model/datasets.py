@@ -187,6 +187,8 @@ def _read_idx(file: BinaryIO | gzip.GzipFile, path: Path, dimensions: int) -> ND
         raise DatasetError(f"{path} is truncated: it ends within its header")
     shape = tuple(int(size) for size in np.frombuffer(header, ">u4"))
     promised = math.prod(shape)
+    if promised == 0:
+        raise DatasetError(f"{path} holds nothing: its header says {' × '.join(map(str, shape))}")
     data = _read_at_most(file, promised + 1)
     if len(data) < promised:
         raise DatasetError(f"{path} is truncated: its header promises {promised} bytes of data, it has {len(data)}")

@@ -64,7 +64,8 @@ def online_step(
         if gradient_norm_limit is not None and norm > gradient_norm_limit:
             learning_rate *= gradient_norm_limit / norm
         updated, remembered = updated_params(params, result.gradient, learning_rate, optimizer, squares)
-    if optimizer == "adagrad" and not norm < LARGEST_SQUARED_NORM:
+    too_large = remembered is not None and not all(np.isfinite(array).all() for array in remembered.values())
+    if optimizer == "adagrad" and (too_large or not norm < LARGEST_SQUARED_NORM):
         raise UnsafeStepError("the gradient is too large for AdaGrad to remember its square")
     if not (math.isfinite(norm) and math.isfinite(result.loss) and answers_stay_finite(updated)):
         raise UnsafeStepError("the step would leave weights that are not finite, or too large to compute with")

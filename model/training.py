@@ -164,7 +164,9 @@ class Trainer:
             "learning_rate": self.initial_rate,
             "epochs_done": len(self.history),
             "best_epoch": None if self.best is None else self.best[0],
-            "validation_accuracy": kept.validation_accuracy if kept else None,
+            "validation_accuracy": kept.validation_accuracy
+            if kept and math.isfinite(kept.validation_accuracy)
+            else None,
         }
         params = self.network.params if self.best is None else self.best[1]
         return Weights(params, self.network.activation, self.dataset.image_shape, training)

@@ -4,9 +4,10 @@ import io
 import json
 import math
 import os
+import re
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,6 +17,20 @@ from model.two_layer_net import ACTIVATIONS, Activation, TwoLayerNet
 from model.types import PARAMETER_NAMES, Parameters
 
 MOST_BYTES = 1 << 30
+"""What a file's arrays may unpack to, unless the caller knows better."""
+
+MOST_SETTINGS_CHARACTERS = 64 * 1024
+MOST_SETTINGS_LEVELS = 8
+"""Of lists and objects within each other. Both are checked before the text is parsed, and before it is written."""
+
+MOST_DIGITS = 1000
+"""Of a whole number in the settings: Python itself reads no more than 4,300."""
+
+LONGEST_SHOWN = 60
+
+SETTINGS_TOKENS = re.compile(r'"(?:[^"\\]++|\\.)*+"?|[][{}]', re.DOTALL)
+"""Strings, which may hold brackets, even ones without an end; and brackets."""
+
 SQUARES = "adagrad."
 """Before the names of the parameters: AdaGrad's sums of squared gradients."""
 
@@ -56,39 +71,37 @@ class Weights:
 
 
 def to_bytes(weights: Weights) -> bytes:
-    """The weights as an .npz; the same weights give the same bytes."""
-    settings = {
-        "activation": weights.activation,
-        "image_shape": weights.image_shape,
-        "pixel_range": [0, 1],
-        "training": weights.training,
-    }
+    """The weights as an .npz; the same weights give the same bytes. Raises WeightsError for settings that `from_bytes`
+    would refuse."""
     stream = io.BytesIO()
     arrays: dict[str, Any] = {name: weights.params[name] for name in PARAMETER_NAMES}
     if weights.squares is not None:
         arrays |= {SQUARES + name: weights.squares[name] for name in PARAMETER_NAMES}
-    np.savez(stream, settings=np.array(json.dumps(settings)), **arrays)
+    np.savez(stream, settings=np.array(_settings_text(weights)), **arrays)
     return stream.getvalue()
 
 
-def from_bytes(data: bytes) -> Weights:
-    """Raises WeightsError for what is no .npz, or whose arrays are missing, not finite or do not fit together."""
+def from_bytes(data: bytes, most_bytes: int = MOST_BYTES) -> Weights:
+    """What `to_bytes` can write again. most_bytes: what the arrays may unpack to.
+
+    Raises WeightsError for what is no .npz, or whose arrays are missing, not finite or do not fit together, and for
+    settings that are not what they should be.
+    """
     try:
-        arrays = read_npz(data, MOST_BYTES)
+        arrays = read_npz(data, most_bytes)
     except NpyError as error:
         raise WeightsError(str(error)) from error
     params = checked_params(arrays)
     settings = _settings(arrays)
-    activation = settings.get("activation", "relu")
-    if activation not in ACTIVATIONS:
-        raise WeightsError(f"the activation {activation!r} is not one of {', '.join(ACTIVATIONS)}")
-    return Weights(
+    weights = Weights(
         params=params,
-        activation=activation,
+        activation=_activation(settings.get("activation", "relu")),
         image_shape=_image_shape(settings.get("image_shape"), params["W1"].shape[0]),
-        training=settings.get("training") or {},
+        training=_training(settings.get("training", {})),
         squares=_squares(arrays, params),
     )
+    _settings_text(weights)  # it may be longer than what was read: 1e15 is written as 1000000000000000.0
+    return weights
 
 
 def save(path: str | Path, weights: Weights) -> None:
@@ -139,7 +152,7 @@ def checked_params(arrays: dict[str, NDArray[Any]]) -> Parameters:
                 f"{name} has shape {arrays[name].shape}: beside W1 {arrays['W1'].shape} "
                 f"and W2 {arrays['W2'].shape} it should be {expected}"
             )
-    with np.errstate(over="ignore"):
+    with np.errstate(all="ignore"):
         params: Parameters = {name: np.array(arrays[name], np.float32, order="C") for name in PARAMETER_NAMES}
     for name, array in params.items():
         if not np.isfinite(array).all():
@@ -158,31 +171,111 @@ def _squares(arrays: dict[str, NDArray[Any]], params: Parameters) -> Parameters 
                 f"{SQUARES}{name} is {'missing' if found is None else f'{found.dtype} {found.shape}'}: "
                 f"floats of shape {params[name].shape} are needed"
             )
-        squares[name] = np.array(found, np.float32, order="C")
+        with np.errstate(all="ignore"):
+            squares[name] = np.array(found, np.float32, order="C")
         if not (np.isfinite(squares[name]).all() and squares[name].min() >= 0):
             raise WeightsError(f"{SQUARES}{name} holds a number that is no sum of squares")
     return squares
 
 
-def _settings(arrays: dict[str, NDArray[Any]]) -> dict[str, Any]:
-    if "settings" not in arrays:
-        return {}
+def _settings_text(weights: Weights) -> str:
+    """Raises WeightsError."""
+    settings = {
+        "activation": weights.activation,
+        "image_shape": weights.image_shape,
+        "pixel_range": [0, 1],
+        "training": weights.training,
+    }
     try:
-        settings = json.loads(str(arrays["settings"][()]))
-    except ValueError as error:
-        raise WeightsError("the array settings is not JSON") from error
+        text = json.dumps(settings)
+    except (TypeError, ValueError, RecursionError) as error:
+        raise WeightsError(f"the settings can't be written as JSON: {error}") from error
+    read = _parsed(text)
+    _activation(read["activation"])
+    _training(read["training"])
+    return text
+
+
+def _settings(arrays: dict[str, NDArray[Any]]) -> dict[str, Any]:
+    """The JSON object in the array settings, without any other check of what is in it."""
+    array = arrays.get("settings")
+    if array is None:
+        return {}
+    if array.dtype.kind != "U" or array.shape != ():
+        raise WeightsError(f"settings is {array.dtype} {array.shape}: it should be one text, JSON, of shape ()")
+    characters = array.nbytes // 4
+    if characters > MOST_SETTINGS_CHARACTERS:
+        raise _too_long(characters)
+    codec = "utf-32-be" if array.dtype.str.startswith(">") else "utf-32-le"
+    try:
+        text = array.tobytes().decode(codec)  # numpy itself fails on what is no character
+    except UnicodeDecodeError as error:
+        raise WeightsError("settings holds what is no text: it should be one text of JSON") from error
+    return _parsed(text.rstrip("\0"))
+
+
+def _parsed(text: str) -> dict[str, Any]:
+    """The settings in a text. Its length and its levels are looked at first, for whatever is read is also written."""
+    if len(text) > MOST_SETTINGS_CHARACTERS:
+        raise _too_long(len(text))
+    level = 0
+    for token in SETTINGS_TOKENS.finditer(text):
+        level += {"[": 1, "{": 1, "]": -1, "}": -1}.get(token[0], 0)
+        if level > MOST_SETTINGS_LEVELS:
+            raise WeightsError(f"settings has more than {MOST_SETTINGS_LEVELS} levels of lists and objects: too many")
+    try:
+        settings = json.loads(text, parse_constant=_finite, parse_float=_finite, parse_int=_whole)
+        json.dumps(settings, ensure_ascii=False).encode()
+    except UnicodeEncodeError as error:
+        raise WeightsError("settings holds half of a surrogate pair: it should be text") from error
+    except json.JSONDecodeError as error:
+        raise WeightsError(f"settings is not JSON: {error}") from error
     if not isinstance(settings, dict):
-        raise WeightsError("the array settings is not a JSON object")
+        raise WeightsError(f"settings is {_shown(settings)}: it should be a JSON object")
     return settings
+
+
+def _too_long(characters: int) -> WeightsError:
+    return WeightsError(f"settings has {characters} characters: it should have {MOST_SETTINGS_CHARACTERS} at most")
+
+
+def _finite(number: str) -> float:
+    if not math.isfinite(value := float(number)):
+        raise WeightsError(f"settings holds {_shown(number)}: numbers should be finite")
+    return value
+
+
+def _whole(number: str) -> int:
+    if len(number) > MOST_DIGITS:
+        raise WeightsError(f"settings holds a number of {len(number)} digits: it should have {MOST_DIGITS} at most")
+    return int(number)
+
+
+def _activation(stated: object) -> Activation:
+    if not isinstance(stated, str) or stated not in ACTIVATIONS:
+        raise WeightsError(f"the activation {_shown(stated)} is not one of {', '.join(ACTIVATIONS)}")
+    return cast(Activation, stated)
+
+
+def _training(stated: object) -> dict[str, Any]:
+    if not isinstance(stated, dict):
+        raise WeightsError(f"training is {_shown(stated)}: it should be a JSON object")
+    return stated
 
 
 def _image_shape(stated: object, input_size: int) -> tuple[int, int] | None:
     if stated is None:
         side = math.isqrt(input_size)
         return (side, side) if side * side == input_size else None
-    if not (isinstance(stated, list) and len(stated) == 2 and all(isinstance(size, int) for size in stated)):
-        raise WeightsError(f"image_shape is {stated!r}: it should be two whole numbers, rows and columns")
+    if not (isinstance(stated, list) and len(stated) == 2 and all(type(size) is int for size in stated)):
+        raise WeightsError(f"image_shape is {_shown(stated)}: it should be two whole numbers, rows and columns")
     rows, columns = stated
     if rows < 1 or rows * columns != input_size:
-        raise WeightsError(f"image_shape is {rows} × {columns}, but W1 takes {input_size} pixels")
+        raise WeightsError(f"image_shape is {_shown(rows)} × {_shown(columns)}, but W1 takes {input_size} pixels")
     return rows, columns
+
+
+def _shown(value: object) -> str:
+    """For a message: the value, but for what would go on and on."""
+    text = ascii(value)
+    return text if len(text) <= LONGEST_SHOWN else f"{text[:LONGEST_SHOWN]}…"

@@ -11,14 +11,19 @@ from service.routes import health, learning, prediction, versions, weights
 from service.settings import Settings, load_settings
 from service.startup import open_log
 
+EXTENSION = "twolayernet"
+"""Where the application keeps its `Service`, for whoever has to close it."""
 
-def create_app(settings: Settings | None = None) -> Flask:
+
+def create_app(settings: Settings | None = None, say: bool = False) -> Flask:
     """The WSGI application, with the settings of the environment unless some are given.
+
+    say: what is served, in a line on standard error.
 
     Raises StartupError and StoreError, whose messages are one line each.
     """
     settings = settings or load_settings()
-    log = open_log(settings)
+    log = open_log(settings, say)
     replica = Replica(log)
     replica.newest()
     learner = Learner(log, replica, settings.gradient_norm_limit, settings.optimizer)
@@ -32,5 +37,6 @@ def create_app(settings: Settings | None = None) -> Flask:
     proxy.register(app, settings)
     for routes in (prediction, learning, versions, weights, health):
         app.register_blueprint(routes.blueprint(service))
-    service.close()  # a server may fork now
+    app.extensions[EXTENSION] = service
+    log.release()  # a server may fork now
     return app

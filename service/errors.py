@@ -17,6 +17,14 @@ class StoreCorruptError(StoreError):
     """What the store holds is not what was written."""
 
 
+class StoreBusyError(StoreError):
+    """Others hold the store, for longer than a request should wait."""
+
+
+class StoreReplacedError(StoreError):
+    """The store's file was removed, or is another one than the one that is served."""
+
+
 class UnknownVersionError(LookupError):
     """There is no such version, or it has been folded into a later one."""
 
@@ -27,6 +35,14 @@ class UnknownVersionError(LookupError):
 
 class KeyReusedError(Exception):
     """An Idempotency-Key came again with another body."""
+
+
+class WeightsChangedError(Exception):
+    """The newest version is not the one that a request named."""
+
+    def __init__(self, newest: int) -> None:
+        self.newest = newest
+        super().__init__(f"the newest version is {newest} by now, whose ETag is not the one in If-Match")
 
 
 class ServiceError(Exception):

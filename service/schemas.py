@@ -1,12 +1,15 @@
 """What a request may say and what an answer says, as pydantic models."""
 
+import re
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Discriminator, Field, Tag, model_validator
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Discriminator, Field, Tag, model_validator
 
 LARGEST_LEARNING_RATE = 10.0
 MOST_VERSIONS_LISTED = 1000
 MOST_EXAMPLES_GIVEN = 10_000
+LARGEST_VERSION = 2**63 - 1
+"""What a database can count to, and be asked for."""
 
 Pixel = Annotated[float, Field(strict=True, allow_inf_nan=False)]
 FlatImage = Annotated[list[Pixel], Field(fail_fast=True)]
@@ -31,6 +34,42 @@ Label = Annotated[int, Field(strict=True, ge=0)]
 OneHot = Annotated[list[Pixel], Field(fail_fast=True)]
 
 
+Version = Annotated[int, Field(strict=True, ge=1, le=LARGEST_VERSION)]
+
+
+def _whole_number(text: Any) -> int:
+    """Only as a person writes it: Python's int() also takes 1_000, +5, spaces and the digits of any script."""
+    if not (isinstance(text, str) and re.fullmatch(r"[0-9]{1,40}", text)):
+        raise ValueError("expected a whole number, in the digits 0 to 9 alone")
+    return int(text)
+
+
+def _decimal_number(text: Any) -> float:
+    """As `_whole_number`, with a decimal point and an exponent if need be."""
+    if not (isinstance(text, str) and re.fullmatch(r"([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]+)?", text)):
+        raise ValueError("expected a number, such as 0.02 or 2e-2")
+    return float(text)
+
+
+WholeNumber = Annotated[int, BeforeValidator(_whole_number)]
+"""In a query or a form, where everything is text."""
+
+DecimalNumber = Annotated[float, BeforeValidator(_decimal_number)]
+"""In a query or a form, where everything is text."""
+
+VersionText = Annotated[WholeNumber, Field(ge=1, le=LARGEST_VERSION)]
+LearningRateText = Annotated[DecimalNumber, Field(gt=0, le=LARGEST_LEARNING_RATE, allow_inf_nan=False)]
+
+
+def _white(pixel_max: float) -> float:
+    if pixel_max not in (1, 255):
+        raise ValueError("expected 1, or 255 where pixels are 0…255")
+    return pixel_max
+
+
+PixelMax = Annotated[float, Field(strict=True), AfterValidator(_white)]
+
+
 class Request(BaseModel):
     """A field that is not known is refused: it would be a misspelt one whose default is used without a word."""
 
@@ -40,9 +79,7 @@ class Request(BaseModel):
 class ImagesFields(Request):
     """What may stand beside the images."""
 
-    pixel_max: Annotated[float, Field(gt=0, le=1e9, strict=True, allow_inf_nan=False)] = Field(
-        1, description="What a white pixel is: 1, or 255 where pixels are bytes."
-    )
+    pixel_max: PixelMax = Field(1, description="What a white pixel is: 1, or 255 where pixels are bytes.")
 
 
 class LabelledFields(ImagesFields):
@@ -80,34 +117,43 @@ class TrainStepRequest(ImagesRequest, TrainStepFields):
     """Images, the class of each, and the rate to learn them with."""
 
 
+class LabelledForm(Request):
+    """What may stand beside the pictures of a form; labels: class numbers, such as 7,1."""
+
+    labels: str = ""
+    learning_rate: LearningRateText | None = None
+
+
 class RollbackRequest(Request):
-    model_version: Annotated[int, Field(strict=True, ge=1)]
+    model_version: Version
 
 
 class PredictQuery(Request):
-    model_version: Annotated[int, Field(ge=1)] | None = None
+    """Of predict and accuracy."""
+
+    model_version: VersionText | None = None
 
 
 class TrainStepQuery(Request):
     """learning_rate: for the bodies that have no place for it."""
 
-    learning_rate: Annotated[float, Field(gt=0, le=LARGEST_LEARNING_RATE, allow_inf_nan=False)] | None = None
+    learning_rate: LearningRateText | None = None
 
 
 class WeightsQuery(Request):
-    model_version: Annotated[int, Field(ge=1)] | None = None
+    model_version: VersionText | None = None
 
 
 class ExamplesQuery(Request):
     """after: a version, whose examples the client has; limit: images in one answer, though a step is never divided."""
 
-    after: Annotated[int, Field(ge=0)] = 0
-    limit: Annotated[int, Field(ge=1, le=MOST_EXAMPLES_GIVEN)] = MOST_EXAMPLES_GIVEN
+    after: Annotated[WholeNumber, Field(ge=0, le=LARGEST_VERSION)] = 0
+    limit: Annotated[WholeNumber, Field(ge=1, le=MOST_EXAMPLES_GIVEN)] = MOST_EXAMPLES_GIVEN
 
 
 class VersionsQuery(Request):
-    limit: Annotated[int, Field(ge=1, le=MOST_VERSIONS_LISTED)] = 100
-    before: Annotated[int, Field(ge=1)] | None = None
+    limit: Annotated[WholeNumber, Field(ge=1, le=MOST_VERSIONS_LISTED)] = 100
+    before: VersionText | None = None
 
 
 class PredictAnswer(BaseModel):

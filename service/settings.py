@@ -1,5 +1,7 @@
 """Every setting of the service: its default, its bounds and its environment variable, TWOLAYERNET_ and the name."""
 
+import os
+from difflib import get_close_matches
 from pathlib import Path
 from typing import Literal
 
@@ -10,6 +12,7 @@ from model.online import OnlineOptimizer
 from service.errors import StartupError
 
 PREFIX = "TWOLAYERNET_"
+SECRETS = ("api_key", "api_key_predict")
 
 
 def variable(name: str) -> str:
@@ -39,6 +42,9 @@ class Settings(BaseSettings):
         None, ge=1, description="How many of the newest versions are kept at least; none: all of them."
     )
     max_body_bytes: int = Field(16 * 2**20, ge=1024, description="The largest request body.")
+    max_unpacked_bytes: int = Field(
+        64 * 2**20, ge=1024, description="The largest arrays that a body may unpack to, a served network's included."
+    )
     prefix: str = Field(
         "",
         pattern=r"^(/[A-Za-z0-9._~-]+)*$",
@@ -55,8 +61,24 @@ class Settings(BaseSettings):
         return self
 
 
+NOT_OF_THE_SERVICE = {"TWOLAYERNET_MNIST_MIRROR"}
+
+
+def unknown_variables() -> list[tuple[str, str]]:
+    """The environment's variables that look like settings and are none, and for each the setting that it may mean."""
+    known = [variable(name) for name in Settings.model_fields]
+    return [
+        (name, next(iter(get_close_matches(name, known, 1, 0.8)), ""))
+        for name in sorted(os.environ)
+        if name.startswith(PREFIX) and name not in known and name not in NOT_OF_THE_SERVICE
+    ]
+
+
 def load_settings() -> Settings:
     """The settings of the environment. Raises StartupError, one line that names the variable."""
+    for name in SECRETS:
+        if variable(name) in os.environ and not os.environ[variable(name)].strip():
+            raise StartupError(f"{variable(name)} is empty: set a key, or leave it out for an open service")
     try:
         return Settings()
     except ValidationError as error:

@@ -1,32 +1,50 @@
 """Opening the store at the start: made from the weights file when it is new, checked when it is not."""
 
+import hashlib
+import sys
 import time
+from datetime import UTC, datetime
 
 from model import weights as weights_file
+from model.types import PARAMETER_NAMES
 from model.weights import Weights, WeightsError
-from service.errors import EmptyStoreError, StartupError
+from service.errors import EmptyStoreError, StartupError, StoreError
 from service.live.learner import append, check_answers_stay_finite
-from service.live.replica import Model, follow
-from service.settings import Settings
-from service.store.log import StepLog
+from service.live.replica import follow
+from service.settings import Settings, unknown_variables
+from service.store.log import StepLog, StoreIdentity
 from service.store.records import Version
 
 
-def open_log(settings: Settings) -> StepLog:
-    """The log, ready to be used, with one version at least. Raises StartupError and StoreError."""
-    log = StepLog(settings.store, settings.snapshot_every, settings.keep_versions)
+def open_log(settings: Settings, say: bool = False) -> StepLog:
+    """The log, ready to be used, with one version at least; say: also what is served, in a line on standard error.
+
+    Raises StartupError and StoreError.
+    """
+    log = StepLog.at(settings.store, settings.snapshot_every, settings.keep_versions)
     weights = read_weights(settings)
     try:
-        log.prepare(None if weights is None else shape_of(weights))
-        if log.head() == 0:
-            begin(log, weights)
-        elif weights is not None:
-            check_shape(log, weights, settings)
+        if weights is None and not log.path.exists():
+            raise EmptyStoreError
+        with log.opening():
+            log.check_whole()
+            identity = log.prepare(
+                None if weights is None else shape_of(weights), None if weights is None else digest_of(weights)
+            )
+            begun = log.head() == 0
+            if begun:
+                begin(log, weights)
+            elif weights is not None:
+                check_shape(log, identity, weights, settings)
+            if say:
+                announce(log, identity, begun, weights, settings)
     except EmptyStoreError:
         raise StartupError(
             f"the store {log.path} is empty and there are no weights to begin with: {settings.weights} does not exist "
             "(twolayernet train makes it)"
         ) from None
+    except StoreError as error:
+        raise type(error)(f"the store {log.path}: {error}") from error
     return log
 
 
@@ -43,23 +61,47 @@ def read_weights(settings: Settings) -> Weights | None:
 
 
 def begin(log: StepLog, weights: Weights | None) -> None:
-    """Write version 1, unless another process has just done it."""
+    """Write version 1."""
     with log.writing() as writer:
-        if writer.newest() == 0:
-            if weights is None:
-                raise EmptyStoreError
-            append(writer, Version(1, "load", time.time()), Model(1, weights))
+        if weights is None:
+            raise EmptyStoreError
+        append(writer, Version(1, "load", time.time()), weights)
 
 
-def check_shape(log: StepLog, weights: Weights, settings: Settings) -> None:
+def check_shape(log: StepLog, identity: StoreIdentity, weights: Weights, settings: Settings) -> None:
     """A weights file for a network of another shape means that the store or the file is not the one that was meant."""
     with log.reading() as reader:
-        accepted = {reader.network_shape(), shape_of(follow(reader, None).weights)}
+        accepted = {identity.network_shape, shape_of(follow(reader, None).weights)}
     if shape_of(weights) not in accepted:
         raise StartupError(
             f"the store {log.path} is for a {' or '.join(sorted(accepted))} network, but {settings.weights} holds a "
             f"{shape_of(weights)} one: name another store or other weights"
         )
+
+
+def announce(log: StepLog, identity: StoreIdentity, begun: bool, weights: Weights | None, settings: Settings) -> None:
+    """Say which store is served, and what was passed but is not used."""
+    made = datetime.fromtimestamp(identity.created_at, UTC).strftime("%Y-%m-%d %H:%M:%S UTC")
+    with log.reading() as reader:
+        count, head = reader.count(), reader.head()
+    if begun:
+        lines = [f"a new store {log.path} was begun with {settings.weights}"]
+    else:
+        lines = [f"serving version {head} of the store {log.path}, made {made}, with {count} versions"]
+        if weights is not None and identity.weights_digest not in (None, digest_of(weights)):
+            lines.append(
+                f"{settings.weights} is not what this store began with and is NOT served: "
+                "`twolayernet publish` puts it in"
+            )
+    for name, meant in unknown_variables():
+        lines.append(f"{name} is not a setting{f': is {meant} meant?' if meant else ''}")
+    for line in lines:
+        print(f"twolayernet: {line}", file=sys.stderr, flush=True)
+
+
+def digest_of(weights: Weights) -> bytes:
+    """Of the parameters alone."""
+    return hashlib.sha256(b"".join(weights.params[name].tobytes() for name in PARAMETER_NAMES)).digest()
 
 
 def shape_of(weights: Weights) -> str:

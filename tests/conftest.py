@@ -13,7 +13,7 @@ from model import TwoLayerNet
 from model import weights as weights_file
 from model.types import IntArray
 from model.weights import Weights
-from service.app import create_app
+from service.app import EXTENSION, create_app
 from service.settings import Settings
 
 ROWS, COLUMNS, CLASSES = 28, 28, 10
@@ -50,6 +50,10 @@ class Client:
     def __init__(self, app: Flask) -> None:
         self.app = app
         self._client = app.test_client()
+
+    def close(self) -> None:
+        """Let the store go."""
+        self.app.extensions[EXTENSION].close()
 
     def get(self, path: str, **options: Any) -> Any:
         return self._client.get(path, **options)

@@ -53,7 +53,7 @@ def example_arrays(data: bytes, source: str) -> dict[str, Any]:
 
 def split_of(arrays: dict[str, Any], source: str) -> Split:
     x, t = arrays["x"], arrays["t"]
-    if x.ndim != 2 or x.dtype.kind != "f" or t.shape != (len(x),) or t.dtype.kind not in "iu" or len(x) == 0:
+    if x.ndim != 2 or x.dtype.kind != "f" or t.shape != (len(x),) or t.dtype.kind not in "iu" or x.size == 0:
         raise DatasetError(
             f"{source}: x is {x.dtype} {x.shape} and t {t.dtype} {t.shape}: "
             "floats (n, features) and n class numbers are needed"

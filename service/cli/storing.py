@@ -1,28 +1,64 @@
 """The commands `backup` and `restore`."""
 
-from typing import BinaryIO
+import signal
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any, BinaryIO, NoReturn, TypeVar
 
 import click
 
 from service.cli.console import reported_errors
-from service.settings import load_settings
+from service.settings import load_settings, variable
+
+Command = TypeVar("Command", bound=Callable[..., Any])
+
+
+def store_option(command: Command) -> Command:
+    return click.option("--store", help=f"Database URL of the log. [{variable('store')}]")(command)
+
+
+def store_url(store: str | None) -> str:
+    """Raises StartupError."""
+    return load_settings().store if store is None else store
+
+
+@contextmanager
+def ended_by_signals() -> Iterator[None]:
+    """A signal that ends the command lets it clean up first."""
+
+    def end(received: int, _: object) -> NoReturn:
+        raise SystemExit(128 + received)
+
+    before = {number: signal.signal(number, end) for number in (signal.SIGTERM, signal.SIGHUP)}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 @click.command()
+@store_option
 @click.argument("file", type=click.File("wb"))
-def backup(file: BinaryIO) -> None:
+def backup(store: str | None, file: BinaryIO) -> None:
     """Write a copy of the store to FILE, - for standard output, while the service goes on."""
     from service.store.backup import back_up
 
-    with reported_errors():
-        back_up(load_settings().store, file)
+    with reported_errors(), ended_by_signals():
+        back_up(store_url(store), file)
 
 
 @click.command()
+@store_option
 @click.argument("file", type=click.File("rb"))
-def restore(file: BinaryIO) -> None:
-    """Replace the store by the copy in FILE, - for standard input. The service has to be stopped."""
+def restore(store: str | None, file: BinaryIO) -> None:
+    """Replace the store by the copy in FILE, - for standard input. The service has to be stopped.
+
+    The whole copy is checked first; the store is as it was until the copy is in its place.
+    """
+    from service.live.replica import newest_version
     from service.store import backup as store_backup
 
-    with reported_errors():
-        click.echo(f"restored: the newest version is {store_backup.restore(load_settings().store, file)}")
+    with reported_errors(), ended_by_signals():
+        newest = store_backup.restore(store_url(store), file, newest_version)
+        click.echo(f"restored: the newest version is {newest}")

@@ -1,6 +1,5 @@
 """Answers as JSON."""
 
-import hashlib
 from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime
 from typing import Any
@@ -64,12 +63,3 @@ def version_fields(version: Version) -> dict[str, Any]:
     if version.optimizer in (None, "sgd"):
         del fields["optimizer"]
     return {**fields, "created_at": created_at.replace("+00:00", "Z")}
-
-
-def digest(*parts: bytes) -> bytes:
-    """To tell whether a request is the same as an earlier one."""
-    hash_ = hashlib.sha256()
-    for part in parts:
-        hash_.update(len(part).to_bytes(8, "big"))
-        hash_.update(part)
-    return hash_.digest()

@@ -21,10 +21,10 @@ class IncomingRequest(flask.Request):
         """
         stated = self.environ.get("CONTENT_LENGTH", "")
         try:
-            if not stated.isdecimal():  # sent in chunks, or there is none
+            if not (stated.isascii() and stated.isdecimal() and len(stated) < 19):  # sent in chunks, or there is none
                 return self.get_data()
             expected = int(stated)
-            if expected > flask.current_app.config["MAX_CONTENT_LENGTH"]:
+            if self.max_content_length is not None and expected > self.max_content_length:
                 raise RequestEntityTooLarge
             body: bytes = self.environ["wsgi.input"].read(expected)
         except HTTPException:

@@ -3,13 +3,14 @@
 import logging
 from collections.abc import Mapping, Sequence
 from http import HTTPStatus
+from typing import Any, cast
 
 import orjson
-from flask import Flask, Response
+from flask import Flask, Response, request
 from werkzeug.exceptions import HTTPException
 
 from model.online import UnsafeStepError
-from service.errors import KeyReusedError, StoreError, UnknownVersionError
+from service.errors import KeyReusedError, StoreError, UnknownVersionError, WeightsChangedError
 
 MEDIA_TYPE = "application/problem+json"
 MOST_ERRORS = 20
@@ -55,12 +56,22 @@ class BadInput(Problem):
         super().__init__(422, f"{where}: {message}" if where else message, [(location, message)])
 
 
+def after_the_body(answer: Response) -> Response:
+    """An error that was found before the body was read: a client, or a proxy, that is still sending it would take an
+    answer now for a broken connection. What is over the limit is not read; then the connection ends, and says so."""
+    try:
+        cast(Any, request).body  # noqa: B018  read here, unless it was before
+    except Exception:  # whatever keeps it from being read was answered already, or is about to be
+        answer.headers["Connection"] = "close"
+    return answer
+
+
 def register(app: Flask) -> None:
     """Answer every error, the framework's included, with a problem document."""
 
     @app.errorhandler(Problem)
     def problem(error: Problem) -> Response:
-        return error.response()
+        return after_the_body(error.response())
 
     @app.errorhandler(UnknownVersionError)
     def unknown_version(error: UnknownVersionError) -> Response:
@@ -73,6 +84,10 @@ def register(app: Flask) -> None:
     @app.errorhandler(KeyReusedError)
     def key_reused(error: KeyReusedError) -> Response:
         return Problem(409, str(error), [(("Idempotency-Key",), str(error))]).response()
+
+    @app.errorhandler(WeightsChangedError)
+    def weights_changed(error: WeightsChangedError) -> Response:
+        return Problem(412, str(error), [(("If-Match",), str(error))]).response()
 
     @app.errorhandler(StoreError)
     def store_error(error: StoreError) -> Response:
@@ -87,7 +102,9 @@ def register(app: Flask) -> None:
         headers = {
             name: value for name, value in error.get_headers() if name.lower() not in ("content-type", "content-length")
         }
-        return Problem(status, error.description or HTTPStatus(status).phrase, headers=headers).response()
+        return after_the_body(
+            Problem(status, error.description or HTTPStatus(status).phrase, headers=headers).response()
+        )
 
     @app.errorhandler(Exception)
     def unexpected(error: Exception) -> Response:

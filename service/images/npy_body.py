@@ -12,6 +12,11 @@ from service.http.problems import BadInput, Location
 from service.images.batch import Images, Labelled, checked_float_pixels, checked_labels, wanted
 
 MOST_UNPACKED_BYTES = 64 * 2**20
+BESIDE = ("model_version", "rehearsed")
+"""Arrays that /examples gives with x and t, so that its answer can be posted as it is. Nothing else is passed over."""
+
+OF_THE_QUERY = ("learning_rate", "rehearse", "pixel_max")
+LONGEST_NAME = 60
 
 
 def read_images(request: IncomingRequest, weights: Weights) -> Images:
@@ -27,6 +32,10 @@ def read_labelled(request: IncomingRequest, weights: Weights) -> Labelled:
         arrays = read_npz(request.body, MOST_UNPACKED_BYTES)
     except NpyError as error:
         raise BadInput((), str(error)) from None
+    for name in arrays:
+        if name not in ("x", "t", *BESIDE):
+            hint = "its place is the query" if name in OF_THE_QUERY else "expected x, the images, and t, their labels"
+            raise BadInput((name[:LONGEST_NAME],), f"no array of this name is read: {hint}")
     for name in ("x", "t"):
         if name not in arrays:
             raise BadInput((name,), "the array is missing: expected x, the images, and t, their labels")
@@ -41,6 +50,9 @@ def pixels_of(array: NDArray[Any], weights: Weights, location: Location) -> NDAr
     flat = array.reshape(batch_shape(array.shape, weights, location))
     if flat.dtype == np.uint8:
         return flat
+    if flat.dtype.itemsize > 8:  # some of their bits mean no number, which only a conversion finds out
+        with np.errstate(all="ignore"):
+            flat = flat.astype(np.float64)
     return checked_float_pixels(flat, 1, lambda n, i: (*location, n, i))
 
 

@@ -1,4 +1,5 @@
-"""image/png and image/jpeg: one picture; multipart/form-data: one or more parts named image, and labels."""
+"""image/png and image/jpeg: one picture; multipart/form-data: one or more files named image, and fields
+labels and learning_rate."""
 
 import re
 from typing import Any
@@ -10,8 +11,10 @@ from werkzeug.exceptions import RequestEntityTooLarge
 from model.weights import Weights
 from service.http.incoming import IncomingRequest
 from service.http.problems import BadInput
+from service.http.queries import validated
 from service.images.batch import Images, Labelled, checked_labels
 from service.images.picture import MOST_PICTURE_PIXELS, picture_size, read_picture
+from service.schemas import LabelledForm, Request
 
 MOST_PARTS = 1000
 
@@ -21,20 +24,28 @@ def read_images(request: IncomingRequest, weights: Weights) -> Images:
 
 
 def read_multipart_images(request: IncomingRequest, weights: Weights) -> Images:
-    return Images(pictures_of(request, weights))
+    pictures = parts_of(request)
+    validated(request.form.to_dict(), Request)
+    return Images(pixels_of(pictures, weights))
 
 
 def read_multipart_labelled(request: IncomingRequest, weights: Weights) -> Labelled:
-    pixels = pictures_of(request, weights)
+    pictures = parts_of(request)
+    form = validated(request.form.to_dict(), LabelledForm)
+    if len(request.form.getlist("learning_rate")) > 1:
+        raise BadInput(("learning_rate",), "given more than once")
+    pixels = pixels_of(pictures, weights)
     words = [word for field in request.form.getlist("labels") for word in re.split(r"[,\s]+", field.strip()) if word]
     for i, word in enumerate(words):
         if not re.fullmatch(r"[0-9]{1,9}", word):
             raise BadInput(("labels", i), f"{word[:20]!r}: expected a class number")
     labels = np.array([int(word) for word in words], np.int64)
-    return Labelled(pixels, checked_labels(labels, len(pixels), weights.output_size, ("labels",)))
+    checked = checked_labels(labels, len(pixels), weights.output_size, ("labels",))
+    return Labelled(pixels, checked, form.learning_rate)
 
 
-def pictures_of(request: IncomingRequest, weights: Weights) -> NDArray[Any]:
+def parts_of(request: IncomingRequest) -> list[bytes]:
+    """The files named image; any other file is refused."""
     request.max_form_parts = MOST_PARTS
     try:
         parts = request.files.getlist("image")
@@ -44,7 +55,13 @@ def pictures_of(request: IncomingRequest, weights: Weights) -> NDArray[Any]:
         raise BadInput((), f"not multipart/form-data as it should be: {error}") from None
     if not parts:
         raise BadInput(("image",), "no part of this name: expected one or more pictures, as files")
-    pictures = [part.stream.read() for part in parts]
+    for name in request.files:
+        if name != "image":
+            raise BadInput((name,), "no file of this name is read: expected pictures, as files named image")
+    return [part.stream.read() for part in parts]
+
+
+def pixels_of(pictures: list[bytes], weights: Weights) -> NDArray[Any]:
     budget = MOST_PICTURE_PIXELS
     for i, picture in enumerate(pictures):
         budget -= picture_size(picture, ("image", i))

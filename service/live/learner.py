@@ -1,5 +1,6 @@
 """What makes new versions: the one place that appends to the log."""
 
+import hashlib
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -8,10 +9,10 @@ from model import weights as weights_file
 from model.datasets import pixels_to_input
 from model.online import OnlineOptimizer, answers_stay_finite, online_step
 from model.weights import Weights, WeightsError
-from service.errors import KeyReusedError
+from service.errors import KeyReusedError, WeightsChangedError
 from service.live.replica import Model, Replica, rebuild
 from service.store.log import StepLog, Writer
-from service.store.records import Examples, Version
+from service.store.records import Examples, StoredExamples, Version
 
 
 @dataclass(frozen=True)
@@ -31,21 +32,25 @@ class Learner:
         self._gradient_norm_limit = gradient_norm_limit
         self._optimizer: OnlineOptimizer = optimizer
 
+    def answered(self, key: IdempotencyKey) -> Version | None:
+        """The version that an earlier request with this key made. Raises KeyReusedError, StoreError."""
+        with self._log.reading() as reader:
+            return same_request(reader.of_key(key.key), key)
+
     def train_step(self, examples: Examples, learning_rate: float, key: IdempotencyKey | None = None) -> Version:
         """Take one gradient step from the newest version; when this returns it is durable and every worker's.
 
-        A repeat of a key gets the version that the first request made. Raises UnsafeStepError, KeyReusedError and
-        StoreError; then nothing has changed, but for a StoreError at the commit itself, where the key tells.
+        It is computed from the bytes that are stored, as every replay is. A repeat of a key gets the version that the
+        first request made. Raises UnsafeStepError, KeyReusedError and StoreError; then nothing has changed, but for a
+        StoreError at the commit itself, where the key tells.
         """
+        stored = StoredExamples.of(examples)
+        examples = stored.examples(len(examples.labels))
         x = pixels_to_input(examples.pixels)
-        with self._log.writing() as writer:
-            if key is not None and (done := writer.of_key(key.key)) is not None:
-                if done.request_digest != key.digest:
-                    raise KeyReusedError(f"the Idempotency-Key {key.key!r} was used for another request")
-                return done
-            model = self._replica.follow(writer)
+
+        def step(model: Model) -> tuple[Version, Weights]:
             weights = model.weights
-            step = online_step(
+            taken = online_step(
                 weights.params,
                 weights.activation,
                 x,
@@ -60,50 +65,94 @@ class Learner:
                 kind="train-step",
                 created_at=time.time(),
                 count=len(x),
-                loss=step.loss,
-                accuracy=step.accuracy,
-                learning_rate=step.learning_rate,
+                loss=taken.loss,
+                accuracy=taken.accuracy,
+                learning_rate=taken.learning_rate,
                 optimizer=self._optimizer,
-                gradient_norm=step.gradient_norm,
-                clip_norm=self._gradient_norm_limit if step.learning_rate < learning_rate else None,
-                idempotency_key=None if key is None else key.key,
-                request_digest=None if key is None else key.digest,
+                gradient_norm=taken.gradient_norm,
+                clip_norm=self._gradient_norm_limit if taken.learning_rate < learning_rate else None,
             )
-            changed = Model(version.model_version, replace(weights, params=step.params, squares=step.squares))
-            append(writer, version, changed, examples)
-        self._replica.advance(changed)
-        return version
+            return version, replace(weights, params=taken.params, squares=taken.squares, training={})
 
-    def rollback(self, model_version: int) -> Version:
-        """Append a version with the weights of an earlier one. Raises UnknownVersionError, StoreError."""
-        return self._append(lambda writer: rebuild(writer, model_version).weights, source_version=model_version)
+        return self._append(lambda _, model: step(model), stored, key)
 
-    def load(self, weights: Weights) -> Version:
-        """Append a version with weights from outside. Raises WeightsError, StoreError."""
+    def rollback(self, model_version: int, key: IdempotencyKey | None = None) -> Version:
+        """Append a version with the weights of an earlier one.
+
+        Raises UnknownVersionError, KeyReusedError, StoreError.
+        """
+
+        def back(writer: Writer, model: Model) -> tuple[Version, Weights]:
+            version = Version(model.version + 1, "rollback", time.time(), source_version=model_version)
+            return version, rebuild(writer, model_version).weights
+
+        return self._append(back, key=key)
+
+    def load(self, weights: Weights, key: IdempotencyKey | None = None, if_match: str | None = None) -> Version:
+        """Append a version with weights from outside.
+
+        if_match: the `etag` that the newest version's weights have to have. Raises WeightsError, WeightsChangedError,
+        KeyReusedError, StoreError.
+        """
         check_answers_stay_finite(weights)
-        served = self._replica.newest().weights
-        for side, size, expected in (
-            ("input", weights.input_size, served.input_size),
-            ("output", weights.output_size, served.output_size),
-        ):
-            if size != expected:
-                raise WeightsError(f"the {side} size is {size}: the model that is served has {expected}")
-        if weights.image_shape is None:
-            weights = replace(weights, image_shape=served.image_shape)
-        return self._append(lambda _: weights)
 
-    def _append(self, weights: Callable[[Writer], Weights], source_version: int | None = None) -> Version:
+        def put(_: Writer, model: Model) -> tuple[Version, Weights]:
+            served = model.weights
+            if if_match is not None and if_match != etag(served):
+                raise WeightsChangedError(model.version)
+            check_sizes(weights, served)
+            shaped = weights if weights.image_shape is not None else replace(weights, image_shape=served.image_shape)
+            return Version(model.version + 1, "load", time.time()), shaped
+
+        return self._append(put, key=key)
+
+    def _append(
+        self,
+        change: Callable[[Writer, Model], tuple[Version, Weights]],
+        stored: StoredExamples | None = None,
+        key: IdempotencyKey | None = None,
+    ) -> Version:
+        """Append what `change` makes of the newest version, unless the key says that it has been done."""
         with self._log.writing() as writer:
-            changed = Model(writer.newest() + 1, weights(writer))
-            version = Version(
-                model_version=changed.version,
-                kind="load" if source_version is None else "rollback",
-                created_at=time.time(),
-                source_version=source_version,
-            )
-            append(writer, version, changed)
+            if key is not None and (done := same_request(writer.of_key(key.key), key)) is not None:
+                return done
+            version, weights = change(writer, self._replica.follow(writer))
+            if key is not None:
+                version = replace(version, idempotency_key=key.key, request_digest=key.digest)
+            changed = append(writer, version, weights, stored)
         self._replica.advance(changed)
         return version
+
+
+def append(writer: Writer, version: Version, weights: Weights, stored: StoredExamples | None = None) -> Model:
+    """Write a version, with a snapshot where one is due. What was stored is read back by the code that will read it
+    later, and that is what is served: nothing else about the weights can make a difference.
+
+    Raises WeightsError for weights that could not be read back, StoreError.
+    """
+    snapshot = None
+    if writer.needs_snapshot(version, stored):
+        snapshot = weights_file.to_bytes(weights)
+        weights = weights_file.from_bytes(snapshot)
+    record = writer.append(version, stored, snapshot)
+    return Model(version.model_version, weights, record.link.digest)
+
+
+def same_request(done: Version | None, key: IdempotencyKey) -> Version | None:
+    """Raises KeyReusedError where the key was another request's."""
+    if done is not None and done.request_digest != key.digest:
+        raise KeyReusedError(f"the Idempotency-Key {key.key!r} was used for another request")
+    return done
+
+
+def check_sizes(weights: Weights, served: Weights) -> None:
+    """Raises WeightsError for weights that take or give something else than what is served."""
+    for side, size, expected in (
+        ("input", weights.input_size, served.input_size),
+        ("output", weights.output_size, served.output_size),
+    ):
+        if size != expected:
+            raise WeightsError(f"the {side} size is {size}: the model that is served has {expected}")
 
 
 def check_answers_stay_finite(weights: Weights) -> None:
@@ -112,6 +161,10 @@ def check_answers_stay_finite(weights: Weights) -> None:
         raise WeightsError("the weights are too large to compute with in float32")
 
 
-def append(writer: Writer, version: Version, model: Model, examples: Examples | None = None) -> None:
-    snapshot = weights_file.to_bytes(model.weights) if writer.needs_snapshot(version) else None
-    writer.append(version, examples, snapshot)
+def etag(weights: Weights) -> str:
+    """Names the bytes that GET /weights gives."""
+    return etag_of(weights_file.to_bytes(weights))
+
+
+def etag_of(data: bytes) -> str:
+    return hashlib.sha256(data).hexdigest()[:32]

@@ -13,21 +13,25 @@ from model.datasets import pixels_to_input
 from model.online import replay_step
 from model.two_layer_net import TwoLayerNet
 from model.weights import Weights, WeightsError
-from service.errors import StoreCorruptError
+from service.errors import StoreBusyError, StoreCorruptError, StoreReplacedError
 from service.store.log import Reader, StepLog
-from service.store.records import Step
+from service.store.records import Entry, Step
 
 OLD_MODELS_KEPT = 4
 FAR_BEHIND = 32
 """Versions. From here on it pays to look for a snapshot first."""
 
+REBUILD_WAIT_SECONDS = 1.0
+"""How long a request for an old version waits while another one is rebuilt: one at a time, for their memory's sake."""
+
 
 @dataclass(frozen=True)
 class Model:
-    """One version of the model."""
+    """One version of the model. digest: of its record in the log, and with it of all that led there."""
 
     version: int
     weights: Weights
+    digest: bytes
 
     @property
     def network(self) -> TwoLayerNet:
@@ -41,20 +45,21 @@ class Replica:
         self._log = log
         self._newest: Model | None = None
         self._catching_up = threading.Lock()
+        self._rebuilding = threading.Lock()
         self._old = lru_cache(maxsize=OLD_MODELS_KEPT)(self._rebuild)
 
     def newest(self) -> Model:
-        """The newest version of the log at this moment, or a newer one. Raises StoreError."""
-        head = self._log.head()
+        """The newest version of the log at this moment, or a newer one; the newest that is known where the store was
+        taken away: nobody can have written another one there. Raises StoreError."""
         model = self._newest
-        if model is not None and model.version >= head:
-            return model
-        with self._catching_up:
-            model = self._newest
-            if model is None or model.version < head:
-                with self._log.reading() as reader:
-                    model = follow(reader, model)
-                self._newest = model
+        try:
+            if model is not None and model.version == self._log.head():
+                return model
+            with self._catching_up, self._log.reading() as reader:
+                self._newest = model = follow(reader, self._newest)
+        except StoreReplacedError:
+            if model is None:
+                raise
         return model
 
     def follow(self, reader: Reader) -> Model:
@@ -72,16 +77,37 @@ class Replica:
         newest = self.newest()
         if newest.version == version:
             return newest
-        return self._old(version)
-
-    def _rebuild(self, version: int) -> Model:
         with self._log.reading() as reader:
-            return rebuild(reader, version)
+            digest = reader.version(version).link.digest
+        return self._old(version, digest)
+
+    def _rebuild(self, version: int, _digest: bytes) -> Model:
+        if not self._rebuilding.acquire(timeout=REBUILD_WAIT_SECONDS):
+            raise StoreBusyError("other old versions are being rebuilt: try again")
+        try:
+            with self._log.reading() as reader:
+                return rebuild(reader, version)
+        finally:
+            self._rebuilding.release()
 
 
 def follow(reader: Reader, model: Model | None) -> Model:
-    """The newest version, from a model that may be behind it."""
-    return replayed(reader, model, reader.newest())
+    """The newest version, from a model that may be behind it; anew from the log where it does not lead there."""
+    newest = reader.newest()
+    if newest is None:
+        raise StoreCorruptError("the log holds no weights to begin with")
+    until = newest.version.model_version
+    if model is not None and model.version == until and model.digest == newest.link.digest:
+        return model
+    if model is not None and model.version >= until:
+        model = None
+    return replayed(reader, model, until)
+
+
+def newest_version(log: StepLog) -> int:
+    """The newest version of a log, when its weights could be come to. Raises StoreError."""
+    with log.reading() as reader:
+        return follow(reader, None).version
 
 
 def rebuild(reader: Reader, version: int) -> Model:
@@ -91,33 +117,49 @@ def rebuild(reader: Reader, version: int) -> Model:
 
 
 def replayed(reader: Reader, model: Model | None, until: int) -> Model:
-    """From a model that may be behind, by a snapshot where there is one and else step by step."""
-    if model is not None and model.version >= until:
-        return model
-    if model is None or until - model.version >= FAR_BEHIND:
-        snapshot = reader.latest_snapshot(after=0 if model is None else model.version, until=until)
-        if snapshot is not None:
-            model = Model(snapshot[0], stored_weights(*snapshot))
+    """From a model that may be behind, by a snapshot where there is one and else step by step.
+
+    Where what lies between has been folded into a snapshot, or does not follow from the model, it begins anew.
+    """
+    if model is not None and until - model.version < FAR_BEHIND:
+        found = stepped(reader, model, until)
+        if found is not None:
+            return found
+        model = None
+    snapshot = reader.latest_snapshot(after=0 if model is None else model.version, until=until)
+    if snapshot is not None:
+        model = applied(None, snapshot)
     if model is None:
         raise StoreCorruptError("the log holds no weights to begin with")
-    version, weights = model.version, model.weights
-    for entry in reader.entries(after=version, until=until):
-        if entry.model_version != version + 1:
-            break
-        version = entry.model_version
-        if entry.snapshot is not None:
-            weights = stored_weights(version, entry.snapshot)
-        elif entry.step is not None:
-            weights = learnt(weights, entry.step)
-        else:
-            raise StoreCorruptError(f"version {version} has no weights in the log")
-    if version != until:
-        raise StoreCorruptError(f"version {version + 1} is missing from the log")
-    return Model(version, weights)
+    found = stepped(reader, model, until)
+    if found is None and snapshot is None:
+        return replayed(reader, None, until)
+    if found is None:
+        raise StoreCorruptError(f"the versions that lead from {model.version} to {until} are not all in the log")
+    return found
+
+
+def stepped(reader: Reader, model: Model, until: int) -> Model | None:
+    """Entry by entry; None where the next one is not there, or does not follow from the model."""
+    for entry in reader.entries(after=model.version, until=until):
+        if entry.record.version.model_version != model.version + 1 or entry.record.link.previous != model.digest:
+            return None
+        model = applied(model, entry)
+    return model if model.version == until else None
+
+
+def applied(model: Model | None, entry: Entry) -> Model:
+    """The model that an entry leads to. model: the one before it, not needed where there is a snapshot."""
+    number, digest = entry.record.version.model_version, entry.record.link.digest
+    if entry.snapshot is not None:
+        return Model(number, stored_weights(number, entry.snapshot), digest)
+    if entry.step is None or model is None:
+        raise StoreCorruptError(f"version {number} has no weights in the log")
+    return Model(number, learnt(model.weights, entry.step), digest)
 
 
 def learnt(weights: Weights, step: Step) -> Weights:
-    """The weights after a step that was taken before."""
+    """The weights after a step that was taken before. How the ones before it were trained is not said of them."""
     params, squares = replay_step(
         weights.params,
         weights.activation,
@@ -127,11 +169,11 @@ def learnt(weights: Weights, step: Step) -> Weights:
         optimizer=step.optimizer,
         squares=weights.squares,
     )
-    return replace(weights, params=params, squares=squares)
+    return replace(weights, params=params, squares=squares, training={})
 
 
 def stored_weights(version: int, data: bytes) -> Weights:
-    """The weights in a snapshot; the .npz format has a checksum of its own. Raises StoreCorruptError."""
+    """The weights in a snapshot. Raises StoreCorruptError."""
     try:
         return weights_file.from_bytes(data)
     except WeightsError as error:

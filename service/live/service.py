@@ -18,5 +18,5 @@ class Service:
     learner: Learner
 
     def close(self) -> None:
-        """Close the connections that are not in use; the next request opens others."""
+        """Let the store go, when nothing more is asked."""
         self.log.close()

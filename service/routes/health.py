@@ -2,7 +2,10 @@
 
 from flask import Blueprint, Response, jsonify
 
+from service.http.incoming import request
+from service.http.queries import read_query
 from service.live.service import Service
+from service.schemas import Request
 
 
 def blueprint(service: Service) -> Blueprint:
@@ -11,11 +14,13 @@ def blueprint(service: Service) -> Blueprint:
     @routes.get("/healthz")
     def healthz() -> Response:
         """The process lives."""
+        read_query(request, Request)
         return jsonify(status="ok")
 
     @routes.get("/readyz")
     def readyz() -> Response:
         """It can serve: the store answers and this worker has the newest version. 503 with why, otherwise."""
+        read_query(request, Request)
         return jsonify(status="ready", model_version=service.replica.newest().version)
 
     return routes

@@ -7,17 +7,15 @@ import numpy as np
 from flask import Blueprint, Response
 
 from model.datasets import pixels_to_input
-from service.http.answers import digest, npz_answer, train_step_answer, version_answer
+from service.http.answers import npz_answer, train_step_answer, version_answer
 from service.http.incoming import request
 from service.http.problems import BadInput
 from service.http.queries import read_json, read_query
 from service.images import read_labelled
-from service.live.learner import IdempotencyKey
 from service.live.service import Service
-from service.schemas import ExamplesQuery, RollbackRequest, TrainStepQuery
+from service.routes.keys import idempotency_key
+from service.schemas import ExamplesQuery, Request, RollbackRequest, TrainStepQuery
 from service.store.records import Examples, Step
-
-LONGEST_KEY = 255
 
 
 def blueprint(service: Service) -> Blueprint:
@@ -26,16 +24,23 @@ def blueprint(service: Service) -> Blueprint:
     @routes.post("/train-step")
     def train_step() -> Response:
         query = read_query(request, TrainStepQuery)
+        key = idempotency_key()
+        if key is not None and (done := service.learner.answered(key)) is not None:
+            return train_step_answer(done)
         labelled = read_labelled(request, service.replica.newest().weights)
         if query.learning_rate is not None and labelled.learning_rate is not None:
             raise BadInput(("learning_rate",), "given twice, in the body and in the query")
         learning_rate = query.learning_rate or labelled.learning_rate or service.settings.learning_rate
         examples = Examples(labelled.pixels, labelled.labels)
-        return train_step_answer(service.learner.train_step(examples, learning_rate, idempotency_key()))
+        return train_step_answer(service.learner.train_step(examples, learning_rate, key))
 
     @routes.post("/rollback")
     def rollback() -> Response:
-        return version_answer(service.learner.rollback(read_json(request, RollbackRequest).model_version))
+        read_query(request, Request)
+        key = idempotency_key()
+        if key is not None and (done := service.learner.answered(key)) is not None:
+            return version_answer(done)
+        return version_answer(service.learner.rollback(read_json(request, RollbackRequest).model_version, key))
 
     @routes.get("/examples")
     def examples() -> Response:
@@ -43,7 +48,8 @@ def blueprint(service: Service) -> Blueprint:
         features = service.replica.newest().weights.input_size
         with service.log.reading() as reader:
             steps = reader.examples(query.after, query.limit)
-        return npz_answer(examples_npz(steps, features), "examples.npz")
+            oldest = reader.oldest()
+        return npz_answer(examples_npz(steps, features), "examples.npz", **{"X-Oldest-Model-Version": str(oldest)})
 
     return routes
 
@@ -58,16 +64,3 @@ def examples_npz(steps: Sequence[Step], features: int) -> bytes:
         model_version=np.repeat([s.model_version for s in steps], [len(s.examples.labels) for s in steps]).astype("i8"),
     )
     return stream.getvalue()
-
-
-def idempotency_key() -> IdempotencyKey | None:
-    """The request's Idempotency-Key. Raises BadInput for an empty one and for one that is too long."""
-    key = request.headers.get("Idempotency-Key")
-    if key is None:
-        return None
-    key = key.strip()
-    if not 0 < len(key) <= LONGEST_KEY:
-        raise BadInput(("Idempotency-Key",), f"expected 1 to {LONGEST_KEY} characters")
-    boundary = request.mimetype_params.get("boundary", "")  # another one for each try, in many clients
-    body = request.body.replace(boundary.encode(), b"") if boundary else request.body
-    return IdempotencyKey(key, digest(request.mimetype.encode(), request.query_string, body))

@@ -8,8 +8,10 @@ from model.layers import SoftmaxWithLoss
 from model.two_layer_net import accuracy_of
 from service.http.answers import json_answer
 from service.http.incoming import request
+from service.http.problems import BadInput
 from service.http.queries import read_query
 from service.images import read_images, read_labelled
+from service.live.replica import Model
 from service.live.service import Service
 from service.schemas import AccuracyAnswer, PredictAnswer, PredictQuery
 
@@ -17,11 +19,14 @@ from service.schemas import AccuracyAnswer, PredictAnswer, PredictQuery
 def blueprint(service: Service) -> Blueprint:
     routes = Blueprint("prediction", __name__)
 
+    def asked_for() -> Model:
+        """The version that the query names, or the newest."""
+        version = read_query(request, PredictQuery).model_version
+        return service.replica.newest() if version is None else service.replica.at(version)
+
     @routes.post("/predict")
     def predict() -> Response:
-        query = read_query(request, PredictQuery)
-        version = query.model_version
-        model = service.replica.newest() if version is None else service.replica.at(version)
+        model = asked_for()
         images = read_images(request, model.weights)
         probabilities = softmax(model.network.predict(pixels_to_input(images.pixels)))
         return json_answer(
@@ -33,8 +38,10 @@ def blueprint(service: Service) -> Blueprint:
 
     @routes.post("/accuracy")
     def accuracy() -> Response:
-        model = service.replica.newest()
+        model = asked_for()
         labelled = read_labelled(request, model.weights)
+        if labelled.learning_rate is not None:
+            raise BadInput(("learning_rate",), "only a train-step has one")
         logits = model.network.predict(pixels_to_input(labelled.pixels))
         return json_answer(
             AccuracyAnswer,

@@ -1,21 +1,25 @@
 """GET and PUT /weights."""
 
-import hashlib
-
 from flask import Blueprint, Response
 
 from model import weights as weights_file
 from model.weights import WeightsError
 from service.http.answers import npz_answer, version_answer
 from service.http.incoming import request
-from service.http.problems import BadInput
+from service.http.problems import BadInput, Problem
 from service.http.queries import read_query
+from service.live.learner import etag_of
 from service.live.service import Service
-from service.schemas import WeightsQuery
+from service.routes.keys import idempotency_key
+from service.schemas import Request, WeightsQuery
+
+PACKING_BYTES = 2**20
+"""More than what an .npz adds to the arrays in it."""
 
 
 def blueprint(service: Service) -> Blueprint:
     routes = Blueprint("weights", __name__)
+    most_bytes = service.settings.max_unpacked_bytes
 
     @routes.get("/weights")
     def get_weights() -> Response:
@@ -23,16 +27,35 @@ def blueprint(service: Service) -> Blueprint:
         model = service.replica.newest() if version is None else service.replica.at(version)
         data = weights_file.to_bytes(model.weights)
         answer = npz_answer(data, f"weights-{model.version}.npz", **{"X-Model-Version": str(model.version)})
-        answer.set_etag(hashlib.sha256(data).hexdigest()[:32])
+        answer.set_etag(etag_of(data))
         answer.make_conditional(request)
+        if answer.status_code == 412:
+            raise Problem(412, f"the ETag of version {model.version} is not the one in If-Match")
         return answer
 
     @routes.put("/weights")
     def put_weights() -> Response:
-        """Whatever the content type says, for clients that upload a file without one."""
+        """Whatever the content type says, for clients that upload a file without one. A file that GET gave fits."""
+        read_query(request, Request)
+        request.max_content_length = max(service.settings.max_body_bytes, most_bytes + PACKING_BYTES)
+        key = idempotency_key()
+        if key is not None and (done := service.learner.answered(key)) is not None:
+            return version_answer(done)
         try:
-            return version_answer(service.learner.load(weights_file.from_bytes(request.body)))
+            weights = weights_file.from_bytes(request.body, most_bytes)
+            return version_answer(service.learner.load(weights, key, if_match()))
         except WeightsError as error:
             raise BadInput((), str(error)) from None
 
     return routes
+
+
+def if_match() -> str | None:
+    """The ETag that the newest version has to have, None where any will do. Raises BadInput for several."""
+    if "If-Match" not in request.headers or request.if_match.star_tag:
+        return None
+    tags = request.if_match.as_set()
+    if len(tags) != 1:
+        raise BadInput(("If-Match",), "expected one strong ETag, as GET /weights gives it, or *")
+    (tag,) = tags
+    return str(tag)

@@ -7,7 +7,9 @@ from service.errors import StartupError
 from service.settings import Settings
 from service.startup import open_log
 
-GRACEFUL_SECONDS = 30
+HEAD_SECONDS = 30
+GRACEFUL_SECONDS = 15
+"""Longer than any request takes. Now and then a worker of Granian has answered all and does not end by itself."""
 
 
 APPLICATION = "service.wsgi:app"
@@ -49,7 +51,7 @@ def run_granian(settings: Settings, app: str = APPLICATION) -> None:
         blocking_threads=settings.threads,
         http=HTTPModes.http1,
         websockets=False,
-        http1_settings=HTTP1Settings(header_read_timeout=GRACEFUL_SECONDS * 1000),
+        http1_settings=HTTP1Settings(header_read_timeout=HEAD_SECONDS * 1000),
         respawn_failed_workers=True,
         workers_kill_timeout=GRACEFUL_SECONDS,
         log_level=LogLevels.warning,

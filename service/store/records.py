@@ -1,10 +1,15 @@
-"""What the log records, and its bytes: a version, the examples of a step, and what leads from a version to the next."""
+"""What the log records, and its bytes: a version, the examples of a step, and what leads from a version to the next.
 
-import zlib
-from dataclasses import dataclass
+Each record carries a digest of all that it says and of the digest of the record before: a bit that has changed is
+found, and so is a history that is not the one that went before.
+"""
+
+import hashlib
+from dataclasses import astuple, dataclass
 from typing import Any, Literal
 
 import numpy as np
+import orjson
 from numpy.typing import NDArray
 
 from model.online import OnlineOptimizer
@@ -13,6 +18,9 @@ from service.errors import StoreCorruptError
 
 Kind = Literal["load", "train-step", "rollback"]
 
+NOTHING_BEFORE = bytes(32)
+"""The digest before the first record."""
+
 
 @dataclass(frozen=True)
 class Version:
@@ -20,7 +28,7 @@ class Version:
 
     created_at: seconds since the epoch; loss, accuracy: of the batch before the step; learning_rate: what the
     gradient was multiplied with, after clipping; clip_norm: the limit, where it cut in; source_version: what a
-    rollback went back to.
+    rollback went back to; request_digest: of the request that had the idempotency_key.
     """
 
     model_version: int
@@ -40,10 +48,92 @@ class Version:
 
 @dataclass(frozen=True)
 class Examples:
-    """Labelled images as they came: pixels, (n, features), uint8 0…255 or float32 0…1; labels, (n,) class numbers."""
+    """Labelled images: pixels, (n, features), uint8 0…255 or float32 0…1; labels, (n,) class numbers."""
 
     pixels: NDArray[Any]
     labels: IntArray
+
+
+@dataclass(frozen=True)
+class StoredExamples:
+    """Examples as bytes: pixels in rows, little-endian; labels a byte each, or four where a class is above 255."""
+
+    pixel_type: str
+    labels: bytes
+    pixels: bytes
+
+    @classmethod
+    def of(cls, examples: Examples) -> "StoredExamples":
+        pixels, labels = examples.pixels, examples.labels
+        pixel_type = "|u1" if pixels.dtype == np.uint8 else "<f4"
+        return cls(
+            pixel_type,
+            labels.astype("<u1" if labels.max(initial=0) < 256 else "<u4").tobytes(),
+            pixels.astype(pixel_type, copy=False).tobytes(),
+        )
+
+    def examples(self, count: int) -> Examples:
+        """What a step is computed from, the first time and every other time: nothing but these bytes matters, not how
+        an array was laid out when it came."""
+        labels = np.frombuffer(self.labels, "<u1" if len(self.labels) == count else "<u4")
+        return Examples(np.frombuffer(self.pixels, self.pixel_type).reshape(count, -1), labels.astype(np.intp))
+
+    def digest(self) -> bytes:
+        parts = (self.pixel_type.encode(), len(self.labels).to_bytes(8, "big"), self.labels, self.pixels)
+        return hashlib.sha256(b"".join(parts)).digest()
+
+
+@dataclass(frozen=True)
+class Link:
+    """How a record hangs in the chain.
+
+    unsnapped_bytes: of the pixels since the newest snapshot, this record's included; content_digest: of the examples;
+    snapshot_digest: of the snapshot that was taken with it; previous: the digest of the record before; digest: of all
+    of this record.
+    """
+
+    unsnapped_bytes: int
+    content_digest: bytes | None
+    snapshot_digest: bytes | None
+    previous: bytes
+    digest: bytes
+
+    @classmethod
+    def of(
+        cls,
+        version: Version,
+        unsnapped_bytes: int,
+        content_digest: bytes | None,
+        snapshot_digest: bytes | None,
+        previous: bytes,
+    ) -> "Link":
+        fields = (*astuple(version), unsnapped_bytes, content_digest, snapshot_digest, previous)
+        said = orjson.dumps([value.hex() if isinstance(value, bytes) else value for value in fields])
+        return cls(unsnapped_bytes, content_digest, snapshot_digest, previous, hashlib.sha256(said).digest())
+
+
+@dataclass(frozen=True)
+class Record:
+    """A version and how it hangs in the chain, read back and found to be what was written."""
+
+    version: Version
+    link: Link
+
+    @classmethod
+    def of_row(cls, row: tuple[Any, ...]) -> "Record":
+        """From the values of RECORD_FIELDS. Raises StoreCorruptError."""
+        count = len(Version.__dataclass_fields__)
+        version, link = Version(*row[:count]), Link(*row[count:])
+        try:
+            expected = Link.of(version, *row[count:-1])
+        except TypeError:
+            expected = None
+        if expected != link:
+            raise StoreCorruptError(f"version {version.model_version} is corrupt: its digest does not fit")
+        return cls(version, link)
+
+
+RECORD_FIELDS = (*Version.__dataclass_fields__, *Link.__dataclass_fields__)
 
 
 @dataclass(frozen=True)
@@ -55,42 +145,36 @@ class Step:
     optimizer: OnlineOptimizer
     examples: Examples
 
+    @classmethod
+    def of(cls, record: Record, stored: StoredExamples) -> "Step":
+        """Raises StoreCorruptError for examples that are not those of the record."""
+        version = record.version
+        if not stored_is(stored, record):
+            raise StoreCorruptError(
+                f"version {version.model_version} is corrupt: its examples are not what was written"
+            )
+        assert version.learning_rate is not None
+        assert version.optimizer is not None
+        assert version.count is not None
+        return cls(version.model_version, version.learning_rate, version.optimizer, stored.examples(version.count))
+
+
+def stored_is(stored: StoredExamples, record: Record) -> bool:
+    """Whether the examples in a row are those that its record speaks of."""
+    try:
+        return stored.digest() == record.link.content_digest
+    except (AttributeError, TypeError):  # the row holds something else in their place
+        return False
+
 
 @dataclass(frozen=True)
 class Entry:
     """What leads to a version from the one before it: a snapshot of the weights (a weights file), or a step."""
 
-    model_version: int
+    record: Record
     snapshot: bytes | None
     step: Step | None
 
 
-def stored_pixels(pixels: NDArray[Any]) -> bytes:
-    return pixels.tobytes()
-
-
-def stored_labels(labels: IntArray) -> bytes:
-    """A byte each, or four where there are classes above 255."""
-    return labels.astype("<u1" if labels.max(initial=0) < 256 else "<u4").tobytes()
-
-
-def checksum(pixels: bytes, labels: bytes, learning_rate: float | None, optimizer: str | None) -> int:
-    return zlib.crc32(f"{learning_rate!r} {optimizer}".encode(), zlib.crc32(labels, zlib.crc32(pixels)))
-
-
-def stored_step(  # noqa: PLR0917  a row, spread out
-    model_version: int,
-    rate: float,
-    optimizer: OnlineOptimizer,
-    count: int,
-    written: int,
-    pixel_type: str,
-    labels: bytes,
-    pixels: bytes,
-) -> Step:
-    """The step in a row of STEP_COLUMNS. Raises StoreCorruptError when it is not what was written."""
-    if checksum(pixels, labels, rate, optimizer) != written:
-        raise StoreCorruptError(f"version {model_version} is corrupt: its checksum does not fit")
-    numbers = np.frombuffer(labels, "<u1" if len(labels) == count else "<u4")
-    images = np.frombuffer(pixels, pixel_type).reshape(count, -1)
-    return Step(model_version, rate, optimizer, Examples(images, numbers.astype(np.intp)))
+def snapshot_digest(snapshot: bytes) -> bytes:
+    return hashlib.sha256(snapshot).digest()

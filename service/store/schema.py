@@ -1,25 +1,29 @@
-"""The tables of the log, and how an older release's are brought to this one's.
+"""The tables of the log.
 
 Rows are only ever appended; retention removes them from the old end, up to a snapshot.
 """
 
 import sqlalchemy as sa
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 
 metadata = sa.MetaData()
+Big = sa.BigInteger().with_variant(sa.Integer, "sqlite")
 
 store_table = sa.Table(
     "store",
     metadata,
     sa.Column("schema_version", sa.Integer, nullable=False),
     sa.Column("network_shape", sa.String, nullable=False),
+    sa.Column("store_id", sa.String),  # another one for each store that was made or restored
+    sa.Column("created_at", sa.Float),
+    sa.Column("weights_digest", sa.LargeBinary),  # of the weights that it began with
 )
 
 versions_table = sa.Table(
     "versions",
     metadata,
-    sa.Column("model_version", sa.BigInteger().with_variant(sa.Integer, "sqlite"), primary_key=True),
+    sa.Column("model_version", Big, primary_key=True),
     sa.Column("kind", sa.String, nullable=False),
     sa.Column("created_at", sa.Float, nullable=False),
     sa.Column("count", sa.Integer),
@@ -32,7 +36,11 @@ versions_table = sa.Table(
     sa.Column("source_version", sa.BigInteger),
     sa.Column("idempotency_key", sa.String),
     sa.Column("request_digest", sa.LargeBinary),
-    sa.Column("checksum", sa.BigInteger),
+    sa.Column("unsnapped_bytes", sa.BigInteger),
+    sa.Column("content_digest", sa.LargeBinary),
+    sa.Column("snapshot_digest", sa.LargeBinary),
+    sa.Column("previous", sa.LargeBinary),
+    sa.Column("digest", sa.LargeBinary),
     sa.Column("pixel_type", sa.String),
     sa.Column("labels", sa.LargeBinary),
     sa.Column("pixels", sa.LargeBinary),  # last: SQLite reads what stands before it without touching it
@@ -48,9 +56,6 @@ sa.Index(
 snapshots_table = sa.Table(
     "snapshots",
     metadata,
-    sa.Column("model_version", sa.BigInteger().with_variant(sa.Integer, "sqlite"), primary_key=True),
+    sa.Column("model_version", Big, primary_key=True),
     sa.Column("weights", sa.LargeBinary, nullable=False),
 )
-
-MIGRATIONS: dict[int, list[str]] = {}
-"""For each schema version, the statements that lead from it to the next."""

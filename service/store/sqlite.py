@@ -1,16 +1,22 @@
 """The log's database as an SQLite file.
 
-In WAL mode with synchronous=FULL a commit has been fsynced when it returns. Writers queue on a lock file, which the
-kernel grants about in order and takes back from a process that dies; SQLite's own busy handler would sleep and let
-others pass.
+In WAL mode with synchronous=FULL a commit has been fsynced when it returns. Beside the file `s.db` lie SQLite's own
+`s.db-wal` and `s.db-shm`, and two of ours: `s.db-lock`, on which writers queue (`turn.py`), and `s.db-open`, which
+every service that uses the store holds, so that nobody restores another one under it.
+
+The file can be taken away or overwritten by somebody who does not ask. It is known by its inode, by the identity in its
+table `store`, and by a number in its header, written anew by a service that finds itself alone with it and noted in the
+lock file as well: a write-ahead log that was left beside another file is told by that.
 """
 
 import fcntl
 import os
+import secrets
 import sqlite3
+import threading
 import weakref
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import closing, contextmanager, nullcontext, suppress
 from pathlib import Path
 from typing import Any
 
@@ -20,15 +26,18 @@ from sqlalchemy.engine import make_url
 from sqlalchemy.exc import ArgumentError
 from sqlalchemy.sql.ddl import CreateIndex, CreateTable
 
-from service.errors import StartupError, StoreCorruptError, StoreError
-from service.store.schema import metadata, versions_table
+from service.errors import StartupError, StoreBusyError, StoreCorruptError, StoreError, StoreReplacedError
+from service.store.schema import versions_table
+from service.store.turn import WriteTurn
 
-BUSY_TIMEOUT_MS = 5000
+BUSY_TIMEOUT_SECONDS = 3
 CHECKED_AT_START_BYTES = 256 * 2**20
 """A larger database is not read from end to end at every start; what is served is checked as it is read."""
 
 DIALECT = sqlite_dialect(paramstyle="named")
 Parameters = dict[str, Any]
+
+REPLACED = "the store's file {path} was removed or replaced while it was served: nothing more is learnt until a restart"
 
 
 class Session:
@@ -62,31 +71,44 @@ class Session:
     def table_names(self) -> set[str]:
         return {row[0] for row in self._connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'")}
 
-    def create_tables(self) -> None:
-        for table in metadata.sorted_tables:
-            self._connection.execute(str(CreateTable(table).compile(dialect=DIALECT)))
-            for index in table.indexes:
-                self._connection.execute(str(CreateIndex(index).compile(dialect=DIALECT)))
+    def create_table(self, table: sa.Table) -> None:
+        self.run(str(CreateTable(table).compile(dialect=DIALECT)))
+        for index in table.indexes:
+            self.run(str(CreateIndex(index).compile(dialect=DIALECT)))
 
-    def run(self, text: str) -> None:
-        self._connection.execute(text)
+    def run(self, text: str) -> sqlite3.Cursor:
+        return self._connection.execute(text)
+
+
+class Connection(sqlite3.Connection):
+    """frozen: what the file looked like, where it is read as one that nobody changes."""
+
+    inode: tuple[int, int]
+    frozen: tuple[int, ...] | None = None
 
 
 HEAD = str(sa.select(sa.func.max(versions_table.c.model_version)).compile(dialect=DIALECT))
 
 
 class SqliteDatabase:
-    """The file that a URL names. Safe to use from any number of threads and processes.
+    """The file at a path. Safe to use from any number of threads and processes.
 
     Connections that nobody uses are kept for whoever comes next, so that there are as many as were ever used at once.
     """
 
-    def __init__(self, url: str) -> None:
-        """Raises StartupError for a URL that can't be used. Nothing is opened yet."""
-        self.path = database_path(url)
-        self._idle: list[sqlite3.Connection] = []
-        self._of_the_parent: list[sqlite3.Connection] = []
+    def __init__(self, path: Path) -> None:
+        """Nothing is opened yet."""
+        self.path = path
+        self._turn = WriteTurn(beside(path, "lock"))
+        self._opener: int | None = None
+        """The thread that has the turn for all of a start."""
+        self._inode: tuple[int, int] | None = None
+        self._idle: list[Connection] = []
+        self._of_the_parent: list[Connection] = []
+        self._held: list[int] = []
+        """The open file `s.db-open`, locked, from `hold` on."""
         weakref.finalize(self, close_all, self._idle)
+        weakref.finalize(self, close_files, self._held)
         forget = weakref.WeakMethod(self._forget_connections)
         os.register_at_fork(after_in_child=lambda: (method := forget()) and method())
 
@@ -95,12 +117,35 @@ class SqliteDatabase:
         self._of_the_parent += self._idle
         self._idle.clear()
 
-    @contextmanager
-    def _connected(self) -> Iterator[sqlite3.Connection]:
+    def release(self) -> None:
+        """Close the connections that are not in use: before a fork. The next call opens another."""
+        close_all(self._idle)
+
+    def close(self) -> None:
+        """Let the store go: somebody may restore another one in its place."""
+        self.release()
+        close_files(self._held)
+
+    def _take(self) -> Connection:
+        """A connection to the file that is served, as it is now. Raises StoreError, sqlite3.Error."""
         try:
             connection = self._idle.pop()
+            if connection.frozen is None or connection.frozen == looks(self.path):
+                return connection
+            connection.close()
         except IndexError:
-            connection = connect(self.path)
+            pass
+        connection = connect(self.path)
+        if self._inode is None:
+            self._inode = connection.inode
+        elif self._inode != connection.inode:
+            connection.close()
+            raise StoreReplacedError(REPLACED.format(path=self.path))
+        return connection
+
+    @contextmanager
+    def _connected(self) -> Iterator[Connection]:
+        connection = self._take()
         try:
             yield connection
         except BaseException:
@@ -110,26 +155,19 @@ class SqliteDatabase:
             raise
         self._idle.append(connection)
 
-    def close(self) -> None:
-        """Close the connections that are not in use: before a fork. The next call opens another."""
-        close_all(self._idle)
-
     def head(self) -> int:
         """The newest version, 0 when there is none. Raises StoreError.
 
         Asked by every predict: 4 µs.
         """
         try:
-            connection = self._idle.pop()
-        except IndexError:
-            with store_errors():
-                connection = connect(self.path)
-        try:
-            newest = connection.execute(HEAD).fetchone()[0]
+            connection = self._take()
+            try:
+                newest = connection.execute(HEAD).fetchone()[0]
+            finally:
+                self._idle.append(connection)
         except sqlite3.Error as error:
             raise store_error(error) from error
-        finally:
-            self._idle.append(connection)
         return newest or 0
 
     @contextmanager
@@ -144,33 +182,75 @@ class SqliteDatabase:
     def writing(self) -> Iterator[Session]:
         """The one writer of this moment; what was written is on the disk when the block has ended, or not at all.
 
-        Raises StoreError.
+        Raises StoreError: StoreBusyError when it can't be had in time, StoreReplacedError for a file that is not the
+        one that is served.
         """
-        with self._lock_file(), store_errors(), self._connected() as connection:
+        turn = nullcontext(0) if self._opener == threading.get_ident() else self._turn.taken()
+        with turn, store_errors(), self._connected() as connection:
             connection.execute("BEGIN IMMEDIATE")
+            if connection.inode != inode_of(self.path):
+                raise StoreReplacedError(REPLACED.format(path=self.path))
             yield Session(connection)
             connection.execute("COMMIT")
 
     @contextmanager
-    def _lock_file(self) -> Iterator[None]:
-        """Opened anew each time: a lock is held by an open file, which a fork would share."""
-        try:
-            lock = os.open(f"{self.path}-lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
-        except OSError as error:
-            raise StoreError(f"the store's lock file can't be opened: {error.strerror}") from error
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX)
-            yield
-        finally:
-            os.close(lock)
+    def opening(self) -> Iterator[None]:
+        """Around what a start does: alone with those that start on the same store at the same moment.
 
-    def check_whole(self) -> None:
-        """Raises StartupError where there can be no store, StoreCorruptError for a damaged one."""
-        if not self.path.exists():
-            if not self.path.parent.is_dir():
-                raise StartupError(f"the store {self.path} can't be made: its folder does not exist")
+        The file is made where there is none. From here on the store is held. Raises StartupError, StoreError.
+        """
+        if not self.path.parent.is_dir():
+            raise StartupError(f"the store {self.path} can't be made: its folder does not exist")
+        if not os.access(self.path.parent, os.W_OK) and self.path.exists():
+            yield  # on a read-only disk
             return
-        if self.path.stat().st_size <= CHECKED_AT_START_BYTES:
+        with self._turn.taken() as lock:
+            alone = self._hold()
+            check_left_overs(self.path, noted_number(lock))
+            if not self.path.exists():
+                make_database(self.path)
+            self._opener = threading.get_ident()
+            try:
+                yield
+            finally:
+                self._opener = None
+            if alone:
+                self._number_anew(lock)
+
+    def _hold(self) -> bool:
+        """Hold the store, whether or not others do; True where nobody else does."""
+        if self._held:
+            return False
+        file = open_beside(self.path, "open")
+        try:
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                alone = True
+            except BlockingIOError:
+                alone = False
+            fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        except BlockingIOError:
+            os.close(file)
+            raise StoreBusyError("another store is being restored in its place: try again") from None
+        self._held.append(file)
+        return alone
+
+    def _number_anew(self, lock: int) -> None:
+        """Write another number into the database's header, and note it in the lock file.
+
+        Where the number does not get into the file itself, because somebody reads it just now, nothing is noted.
+        """
+        number = secrets.randbelow(2**31 - 1) + 1
+        with store_errors(), self._connected() as connection:
+            connection.execute(f"PRAGMA user_version = {number}")
+            connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
+        if number_of(self.path) == number:
+            os.pwrite(lock, f"{number:<20}".encode(), 0)
+            os.fsync(lock)
+
+    def check_whole(self, up_to_bytes: float = CHECKED_AT_START_BYTES) -> None:
+        """Raises StoreCorruptError for a damaged database."""
+        if self.path.stat().st_size <= up_to_bytes:
             with store_errors(), self._connected() as connection:
                 answer = connection.execute("PRAGMA quick_check(1)").fetchone()[0]
             if answer != "ok":
@@ -178,40 +258,165 @@ class SqliteDatabase:
 
 
 def database_path(url: str) -> Path:
-    """The file behind a SQLite URL. Raises StartupError."""
+    """The file behind a SQLite URL, symbolic links followed: a store has one lock, whatever name it goes by.
+
+    Raises StartupError.
+    """
     try:
         parsed = make_url(url)
     except ArgumentError:
         raise StartupError("the store is not a database URL, such as sqlite:///path/to/file.db") from None
     if parsed.get_backend_name() != "sqlite":
         raise StartupError(f"the store's database {parsed.get_backend_name()} is not supported: sqlite is")
+    if parsed.drivername != "sqlite":
+        raise StartupError(f"the store's URL names the driver {parsed.drivername}: sqlite:///path/to/file.db is meant")
+    if parsed.query:
+        raise StartupError(f"the store's URL has the option {next(iter(parsed.query))!r}: none is understood")
     if not parsed.database or parsed.database == ":memory:":
         raise StartupError("the store needs a file: workers can't share a database in memory")
-    return Path(parsed.database)
+    return Path(os.path.realpath(parsed.database))
 
 
-def connect(path: Path) -> sqlite3.Connection:
-    """A connection to a database that can be written to, or, on a read-only file system, to one that stays as it is."""
-    connection = sqlite3.connect(path, timeout=BUSY_TIMEOUT_MS / 1000, check_same_thread=False, isolation_level=None)
+def beside(path: Path, name: str) -> Path:
+    return path.with_name(f"{path.name}-{name}")
+
+
+def open_beside(path: Path, name: str) -> int:
+    """An open file beside the store. Raises StoreError."""
     try:
-        connection.execute("PRAGMA journal_mode=WAL")
-    except sqlite3.DatabaseError as error:
-        connection.close()
-        write_ahead_log = Path(f"{path}-wal")
-        left_over = write_ahead_log.exists() and write_ahead_log.stat().st_size > 0
-        cannot_write = isinstance(error, sqlite3.OperationalError) and not os.access(path.parent, os.W_OK)
-        if left_over or not path.exists() or not cannot_write:
+        return os.open(beside(path, name), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+    except OSError as error:
+        raise StoreError(f"the file {beside(path, name)} can't be opened: {error.strerror}") from error
+
+
+def connect(path: Path) -> Connection:
+    """A connection to a database that is there. Raises StoreReplacedError where it is not, sqlite3.Error.
+
+    Where the disk can't be written to, it is read together with whoever writes it elsewhere; as a file that stays as
+    it is only if that can't be done and there is no write-ahead log to be missed.
+    """
+    try:
+        return opened(path, "mode=rw")
+    except sqlite3.OperationalError:
+        if not path.exists():
+            raise StoreReplacedError(REPLACED.format(path=path)) from None
+        if os.access(path.parent, os.W_OK):
             raise
-        address = f"{path.absolute().as_uri()}?immutable=1"
-        return sqlite3.connect(address, uri=True, check_same_thread=False, isolation_level=None)
-    # In WAL mode synchronous=NORMAL would lose acknowledged commits at a power cut.
-    connection.execute("PRAGMA synchronous=FULL")
+    try:
+        return opened(path, "mode=ro")
+    except sqlite3.OperationalError:
+        if has_content(beside(path, "wal")):
+            raise
+    appearance = looks(path)
+    connection = opened(path, "mode=ro&immutable=1")
+    connection.frozen = appearance
     return connection
 
 
-def close_all(connections: list[sqlite3.Connection]) -> None:
+def opened(path: Path, options: str) -> Connection:
+    before = inode_of(path)
+    connection: Connection = sqlite3.connect(
+        f"{path.as_uri()}?{options}",
+        uri=True,
+        timeout=BUSY_TIMEOUT_SECONDS,
+        check_same_thread=False,
+        isolation_level=None,
+        factory=Connection,
+    )
+    try:
+        if options == "mode=rw":
+            connection.execute("PRAGMA journal_mode=WAL")
+            # In WAL mode synchronous=NORMAL would lose acknowledged commits at a power cut.
+            connection.execute("PRAGMA synchronous=FULL")
+        connection.execute("SELECT count(*) FROM sqlite_master").fetchone()
+        if before is None or before != inode_of(path):
+            raise StoreReplacedError(REPLACED.format(path=path))
+    except BaseException:
+        connection.close()
+        raise
+    connection.inode = before
+    return connection
+
+
+def make_database(path: Path) -> None:
+    """An empty one, in WAL mode. Raises StoreError."""
+    with store_errors(), closing(sqlite3.connect(path, isolation_level=None)) as connection:
+        connection.execute("PRAGMA journal_mode=WAL")
+
+
+def check_left_overs(path: Path, noted: int | None) -> None:
+    """Raises StartupError for a write-ahead log, or a store, that was left behind by something that went wrong.
+
+    noted: the number in the header of the database that was served last.
+    """
+    log = beside(path, "wal")
+    if not path.exists():
+        if beside(path, "before").exists():
+            raise StartupError(
+                f"a restore of {path} was interrupted: the store before it is {beside(path, 'before')}; "
+                "rename it back, or restore again"
+            )
+        if has_content(log):
+            raise StartupError(
+                f"the store {path} is gone, but its write-ahead log {log} is there: put the file back that belongs to "
+                "it, or remove the log to begin a new store"
+            )
+    elif has_content(log) and noted is not None and number_of(path) != noted:
+        raise StartupError(
+            f"the store {path} was replaced by another file, and the write-ahead log {log} of the one before lies "
+            f"beside it: remove {log} and {beside(path, 'shm')} to serve this file (twolayernet restore does it all)"
+        )
+
+
+def number_of(path: Path) -> int:
+    """The number in a database's header, as it stands in the file. 0 for what is no database.
+
+    Read by SQLite: to open and close the file otherwise would take away the locks that this process has on it.
+    """
+    try:
+        with closing(sqlite3.connect(f"{path.as_uri()}?mode=ro&immutable=1", uri=True)) as connection:
+            return int(connection.execute("PRAGMA user_version").fetchone()[0])
+    except sqlite3.Error:
+        return 0
+
+
+def noted_number(lock: int) -> int | None:
+    noted = os.pread(lock, 20, 0).strip()
+    return int(noted) if noted.isdigit() else None
+
+
+def looks(path: Path) -> tuple[int, ...]:
+    """What changes when a file is written to or gets a write-ahead log."""
+    try:
+        found = path.stat()
+    except OSError:
+        return ()
+    return found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns, has_content(beside(path, "wal"))
+
+
+def inode_of(path: Path) -> tuple[int, int] | None:
+    try:
+        found = path.stat()
+    except OSError:
+        return None
+    return found.st_dev, found.st_ino
+
+
+def has_content(path: Path) -> bool:
+    try:
+        return path.stat().st_size > 0
+    except OSError:
+        return False
+
+
+def close_all(connections: list[Connection]) -> None:
     while connections:
         connections.pop().close()
+
+
+def close_files(files: list[int]) -> None:
+    while files:
+        os.close(files.pop())
 
 
 @contextmanager
@@ -225,6 +430,8 @@ def store_errors() -> Iterator[None]:
 def store_error(error: sqlite3.Error) -> StoreError:
     """What the database said, as one of ours."""
     name = getattr(error, "sqlite_errorname", "")
-    if name.startswith(("SQLITE_CORRUPT", "SQLITE_NOTADB")):
+    if name.startswith(("SQLITE_CORRUPT", "SQLITE_NOTADB")) or "Could not decode" in str(error):  # no such text written
         return StoreCorruptError(f"the database is corrupt: {error}")
+    if name.startswith(("SQLITE_BUSY", "SQLITE_LOCKED")):
+        return StoreBusyError(f"the database can't be used now: {error}")
     return StoreError(f"the database can't be used now: {error}")

@@ -51,7 +51,7 @@ def change(path: Path, data: bytes) -> None:
         (idx(np.zeros((8, 3, 2), np.uint8))[:-1], "truncated: its header promises 48 bytes of data, it has 47"),
         (idx(np.zeros((8, 3, 2), np.uint8)) + b"x", "goes on after the 48 bytes"),
         (idx(np.zeros((7, 3, 2), np.uint8)), "holds 7 images, but .* 8 labels"),
-        (gzip.compress(idx(np.zeros((8, 3, 2), np.uint8)))[:-12], "train-images-idx3-ubyte"),
+        (gzip.compress(idx(np.zeros((8, 3, 2), np.uint8)), mtime=0)[:-12], "train-images-idx3-ubyte"),
         (b"\x00\x00\x08\x03" + b"\xff" * 12, "truncated: its header promises"),
     ],
 )

@@ -1,8 +1,10 @@
 import io
+import json
 import pickle
 import zipfile
 from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -48,11 +50,80 @@ def test_a_plain_file_of_four_arrays_loads_as_float32() -> None:
         ({"settings": np.array('{"image_shape": [5, 5]}')}, "image_shape is 5 × 5, but W1 takes 6"),
         ({"settings": np.array('{"activation": "tanh"}')}, "activation 'tanh'"),
         ({"settings": np.array("[")}, "not JSON"),
+        ({"settings": np.array("[]")}, r"settings is \[\]: it should be a JSON object"),
+        ({"settings": np.array("5")}, "settings is 5: it should be a JSON object"),
+        ({"settings": np.array('{"activation": ["relu"]}')}, r"activation \['relu'\] is not one of relu, sigmoid"),
+        ({"settings": np.array('{"activation": null}')}, "activation None"),
+        ({"settings": np.array('{"image_shape": [true, 6]}')}, r"image_shape is \[True, 6\]: it should be two whole"),
+        ({"settings": np.array('{"image_shape": [6.0, 1]}')}, "should be two whole numbers"),
+        ({"settings": np.array('{"image_shape": [-2, -3]}')}, "image_shape is -2 × -3"),
+        ({"settings": np.array('{"image_shape": [' + "9" * 900 + ", 1]}")}, "…, but W1|… × 1, but W1"),
+        ({"settings": np.array('{"training": [1]}')}, r"training is \[1\]: it should be a JSON object"),
+        ({"settings": np.array('{"training": null}')}, "training is None: it should be a JSON object"),
+        ({"settings": np.array('{"training": {"a": NaN}}')}, "holds 'NaN': numbers should be finite"),
+        ({"settings": np.array('{"training": {"a": -Infinity}}')}, "numbers should be finite"),
+        ({"settings": np.array('{"training": {"a": 1e999}}')}, "holds '1e999': numbers should be finite"),
+        ({"settings": np.array('{"training": {"a": ' + "9" * 4000 + "}}")}, "a number of 4000 digits"),
+        ({"settings": np.array('{"training": {"a": ' + "9" * 5000 + "}}")}, "a number of 5000 digits"),
+        ({"settings": np.array('{"training": {"a": "\\ud800"}}')}, "half of a surrogate pair"),
+        ({"settings": np.array('{"training": {"\ud800": 1}}')}, "no text"),
+        ({"settings": np.frombuffer(b"\xff\xff\xff\x7f", "<U1").reshape(())}, "no text"),
+        ({"settings": np.array(b"{}")}, r"settings is \|S2 \(\): it should be one text"),
+        ({"settings": np.array(["{}"])}, r"settings is <U2 \(1,\): it should be one text"),
+        ({"settings": np.array(5)}, r"settings is int64 \(\): it should be one text"),
+        ({"settings": np.array("{}", "<U70000")}, "70000 characters: it should have 65536 at most"),
+        ({f"adagrad.{name}": np.full(array.shape, 1e300) for name, array in PARAMS.items()}, "no sum of squares"),
     ],
 )
 def test_what_does_not_fit_together_is_named(changed: dict[str, np.ndarray], message: str) -> None:
     with pytest.raises(WeightsError, match=message):
         weights_file.from_bytes(npz(**{**PARAMS, **changed}))
+
+
+def nested(levels: int) -> str:
+    """Settings with so many objects in each other, all in all."""
+    return '{"training": ' + '{"a": ' * (levels - 1) + "1" + "}" * levels
+
+
+def test_settings_go_only_so_deep_in_what_is_read_and_in_what_is_written() -> None:
+    deep = weights_file.from_bytes(npz(**PARAMS, settings=np.array(nested(8))))
+    assert weights_file.from_bytes(weights_file.to_bytes(deep)).training == deep.training
+    for levels in (9, 975, 5000):
+        with pytest.raises(WeightsError, match="more than 8 levels"):
+            weights_file.from_bytes(npz(**PARAMS, settings=np.array(nested(levels))))
+    for training in (json.loads(nested(8)), deep_training(975), deep_training(100_000)):
+        with pytest.raises(WeightsError, match=r"more than 8 levels|can't be written"):
+            weights_file.to_bytes(Weights(PARAMS, training=training))
+
+
+def deep_training(levels: int) -> dict[str, Any]:
+    training: dict[str, Any] = {}
+    for _ in range(levels):
+        training = {"a": training}
+    return training
+
+
+def test_brackets_in_a_string_are_no_levels() -> None:
+    training = {"a": "[[[[[[[[[[[[", 'b"[[[[[[{{{{': "\\", "c": '\\"{{{{{{{{{{'}
+    assert weights_file.from_bytes(weights_file.to_bytes(Weights(PARAMS, training=training))).training == training
+
+
+@pytest.mark.parametrize("training", [{"a": float("nan")}, {"a": float("inf")}, {"a": 10**2000}, {"a": "\ud800"}])
+def test_what_could_not_be_read_is_not_written(training: dict[str, Any]) -> None:
+    with pytest.raises(WeightsError):
+        weights_file.to_bytes(Weights(PARAMS, training=training))
+
+
+@pytest.mark.parametrize("text", ['"' + "é" * 20_000 + '"', "[" + "1e15," * 8000 + "1]"], ids=["escapes", "floats"])
+def test_settings_that_would_be_too_long_when_written_again_are_refused(text: str) -> None:
+    with pytest.raises(WeightsError, match="65536 at most"):
+        weights_file.from_bytes(npz(**PARAMS, settings=np.array(f'{{"training": {{"a": {text}}}}}')))
+
+
+def test_settings_that_are_made_to_be_slow_are_not() -> None:
+    for text in ('"' + '\\"' * 32_000, '"' * 65_000, "[" * 65_000, '{"a":' * 13_000, '"' + "a" * 65_000):
+        with pytest.raises(WeightsError):
+            weights_file.from_bytes(npz(**PARAMS, settings=np.array(text)))
 
 
 def test_a_missing_array_is_named() -> None:
@@ -85,14 +156,13 @@ def test_a_shape_that_is_only_claimed_is_not_allocated() -> None:
         weights_file.from_bytes(stream.getvalue())
 
 
-def test_a_compression_bomb_is_not_unpacked(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(weights_file, "MOST_BYTES", 1_000_000)
+def test_a_compression_bomb_is_not_unpacked() -> None:
     stream = io.BytesIO()
     with zipfile.ZipFile(stream, "w", zipfile.ZIP_DEFLATED) as archive:
         archive.writestr("W1.npy", bytes(1_000_001))
     assert len(stream.getvalue()) < 2000
     with pytest.raises(WeightsError, match="unpacks to 1000001 bytes, more than the limit"):
-        weights_file.from_bytes(stream.getvalue())
+        weights_file.from_bytes(stream.getvalue(), most_bytes=1_000_000)
 
 
 def test_any_damage_is_refused_with_a_message() -> None:

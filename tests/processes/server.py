@@ -43,7 +43,8 @@ class Server:
 
     @property
     def log(self) -> str:
-        return (self.folder / "server.log").read_text()
+        path = self.folder / "server.log"
+        return path.read_text() if path.exists() else ""
 
     def launch(self, command: list[str] | None = None) -> subprocess.Popen[bytes]:
         """Start, in a process group of its own, without waiting for anything."""

@@ -71,6 +71,8 @@ def test_labelled_arrays_teach(client: Client, labels: np.ndarray) -> None:
 
 
 def test_examples_that_came_out_can_be_put_in(client: Client) -> None:
+    beside = {"model_version": T, "rehearsed": T > 4}
+    assert client.post("/accuracy", data=npz(x=X, t=T, **beside), content_type=NPZ).status_code == 200
     client.post("/train-step", json=as_json(X, T))
     examples = client.get("/examples").data
     assert client.post("/train-step", data=examples, content_type=NPZ).json["model_version"] == 3
@@ -133,6 +135,11 @@ def test_an_array_that_can_t_be_used_is_answered_with_why(client: Client, kind: 
         (npz(x=X, t=np.array([{}] * 5, object)), [], "only plain numbers"),
         (npz(x=X, t=T)[:-50], [], "not a .npz file"),
         (npy(X), [], "not a .npz file"),
+        (npz(x=X, t=T, learning_rate=0.5), ["learning_rate"], "its place is the query"),
+        (npz(x=X, t=T, rehearse=1), ["rehearse"], "its place is the query"),
+        (npz(x=X, t=T, pixel_max=255), ["pixel_max"], "its place is the query"),
+        (npz(x=X, t=T, labels=T), ["labels"], "no array of this name is read: expected x"),
+        (npz(x=X, t=T, **{"y" * 500: T}), ["y" * 60], "no array of this name is read"),
         (bomb(), [], "more than the limit"),
     ],
 )
@@ -190,7 +197,7 @@ bodies = st.fixed_dictionaries(
         "images": st.lists(image_of(pixel), max_size=3) | st.lists(image_of(strange), max_size=2) | strange,
         "image": image_of(pixel) | strange,
         "labels": st.lists(st.integers(0, 2) | strange, max_size=3) | st.just([[0, 1, 0]]) | strange,
-        "pixel_max": st.sampled_from([1, 255, 255.0, 1.5]) | strange,
+        "pixel_max": st.sampled_from([1, 255, 255.0, 1.5, True]) | strange,
         "learning_rate": pixel,
         "other": strange,
     },

@@ -5,6 +5,7 @@ import pytest
 
 from service.app import create_app
 from service.errors import StartupError, StoreError
+from service.live.replica import newest_version
 from service.settings import Settings
 from service.store.backup import back_up, restore
 from tests.conftest import Client, as_json, behind_the_back, random_batch
@@ -46,12 +47,16 @@ def test_a_restored_store_is_the_one_that_was_copied(settings: Settings) -> None
     answer = client.post("/predict", json=as_json(X)).json
     copy = copied(settings)
     learn(client, 3)
-    assert restore(settings.store, io.BytesIO(copy)) == 6
+    with pytest.raises(StartupError, match="a service uses the store"):
+        restore(settings.store, io.BytesIO(copy), newest_version)
+    assert client.post("/predict", json=as_json(X)).json["model_version"] == 9
+    client.close()
+    assert restore(settings.store, io.BytesIO(copy), newest_version) == 6
     again = Client(create_app(settings))
     assert again.post("/predict", json=as_json(X)).json == answer
     learn(again, 1)
     elsewhere = settings.model_copy(update={"store": f"{settings.store}.new"})
-    assert restore(elsewhere.store, io.BytesIO(copy)) == 6
+    assert restore(elsewhere.store, io.BytesIO(copy), newest_version) == 6
     assert Client(create_app(elsewhere)).post("/predict", json=as_json(X)).json == answer
 
 
@@ -65,9 +70,9 @@ def test_a_copy_that_can_t_be_used_changes_nothing(settings: Settings, damage: s
             other.execute("CREATE TABLE accounts (name TEXT)")
         copy = settings.weights.with_name("other.db").read_bytes()
     bad = {"empty": b"", "text": b"x" * 5000, "cut": copy[: len(copy) // 2], "another database": copy}[damage]
-    with pytest.raises((StartupError, StoreError)):
-        restore(settings.store, io.BytesIO(bad))
-    assert client.post("/predict", json=as_json(X)).json["model_version"] == 31
+    client.close()
+    with pytest.raises((StartupError, StoreError), match="the backup can't be used"):
+        restore(settings.store, io.BytesIO(bad), newest_version)
     assert Client(create_app(settings)).post("/predict", json=as_json(X)).json["model_version"] == 31
 
 

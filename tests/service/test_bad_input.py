@@ -1,5 +1,6 @@
 """Bad input gets a 4xx that says where and what was expected, and changes nothing."""
 
+import io
 import json
 import math
 from typing import Any
@@ -10,6 +11,7 @@ from flask import Flask
 from hypothesis import HealthCheck, given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
+from PIL import Image
 from werkzeug.test import TestResponse
 
 from tests.conftest import Client, as_json, random_batch
@@ -77,7 +79,11 @@ BAD_BODIES = [
     pytest.param(with_pixel(1.5), ["images", 1, 5], "pixel_max", id="0…255 sent as 0…1"),
     pytest.param({**with_pixel(300), "pixel_max": 255}, ["images", 1, 5], "300: expected 0…255", id="300 of 255"),
     pytest.param({"image": [[2.0] * 28] * 28, "labels": [1]}, ["image", 0, 0], "pixel_max", id="bytes in rows"),
-    pytest.param({**GOOD, "pixel_max": 0}, ["pixel_max"], "greater than 0", id="pixel_max 0"),
+    pytest.param({**GOOD, "pixel_max": 0}, ["pixel_max"], "expected 1, or 255", id="pixel_max 0"),
+    pytest.param({**GOOD, "pixel_max": 1.5}, ["pixel_max"], "expected 1, or 255", id="pixel_max 1.5"),
+    pytest.param({**GOOD, "pixel_max": 256}, ["pixel_max"], "expected 1, or 255", id="pixel_max 256"),
+    pytest.param({**GOOD, "pixel_max": True}, ["pixel_max"], "number", id="pixel_max true"),
+    pytest.param({**GOOD, "pixel_max": math.nan}, ["pixel_max"], "expected 1, or 255", id="pixel_max NaN"),
     pytest.param({**GOOD, "pixel_max": "255"}, ["pixel_max"], "number", id="pixel_max text"),
     pytest.param({**GOOD, "pixelmax": 255}, ["pixelmax"], "not permitted", id="misspelt"),
     pytest.param({**GOOD, "images": 5}, ["images"], "array", id="images a number"),
@@ -122,6 +128,54 @@ def test_another_content_type_is_415_and_names_those_that_are_understood(
 ) -> None:
     problem = is_problem(client.post(path, data=json.dumps(GOOD), content_type=content_type), 415)
     assert "application/json" in problem["detail"]
+
+
+def test_what_only_a_train_step_has_is_not_passed_over_elsewhere(client: Client) -> None:
+    problem = is_problem(client.post("/accuracy", json={**GOOD, "learning_rate": 0.1}), 422)
+    assert problem["errors"] == [{"loc": ["learning_rate"], "msg": "only a train-step has one"}]
+
+
+def test_accuracy_is_of_the_version_that_is_asked_for(client: Client) -> None:
+    first = client.post("/accuracy", json=GOOD).json
+    assert client.post("/train-step", json={**GOOD, "learning_rate": 0.5}).json["model_version"] == 2
+    newest = client.post("/accuracy", json=GOOD).json
+    assert (newest["model_version"], newest["loss"] == first["loss"]) == (2, False)
+    assert client.post("/accuracy?model_version=1", json=GOOD).json == first
+    assert client.post("/accuracy?model_version=2", json=GOOD).json == newest
+    is_problem(client.post("/accuracy?model_version=3", json=GOOD), 404)
+
+
+def form(fields: dict[str, Any]) -> dict[str, Any]:
+    picture = io.BytesIO()
+    Image.fromarray(X[0].reshape(28, 28)).save(picture, "PNG")
+    return {"image": (io.BytesIO(picture.getvalue()), "seven.png"), **fields}
+
+
+@pytest.mark.parametrize(
+    ("path", "fields", "location", "message"),
+    [
+        ("/train-step", {"labels": "7", "learning-rate": "0.5"}, ["learning-rate"], "not permitted"),
+        ("/train-step", {"labels": "7", "learning_rate": "fast"}, ["learning_rate"], "expected a number"),
+        ("/train-step", {"labels": "7", "learning_rate": "11"}, ["learning_rate"], "less than or equal to 10"),
+        ("/train-step", {"labels": "7", "learning_rate": ["0.1", "0.2"]}, ["learning_rate"], "more than once"),
+        ("/train-step?learning_rate=1", {"labels": "7", "learning_rate": "0.1"}, ["learning_rate"], "given twice"),
+        ("/train-step", {"labels": "7", "other": (io.BytesIO(b"7"), "a.txt")}, ["other"], "no file of this name"),
+        ("/accuracy", {"labels": "7", "learning_rate": "0.1"}, ["learning_rate"], "only a train-step"),
+        ("/accuracy", {"labels": "7", "pixel_max": "255"}, ["pixel_max"], "not permitted"),
+        ("/predict", {"labels": "7"}, ["labels"], "not permitted"),
+    ],
+)
+def test_a_field_of_a_form_is_not_passed_over(
+    client: Client, path: str, fields: dict[str, Any], location: list[str], message: str
+) -> None:
+    problem = is_problem(client.post(path, data=form(fields)), 422)
+    assert problem["errors"][0]["loc"] == location
+    assert message in problem["detail"]
+
+
+def test_a_form_has_a_place_for_the_learning_rate(client: Client) -> None:
+    answer = client.post("/train-step", data=form({"labels": "7", "learning_rate": "5e-1"}))
+    assert answer.json["learning_rate"] == 0.5
 
 
 def test_a_body_over_the_limit_is_413(client: Client) -> None:

@@ -1,0 +1,48 @@
+"""Idempotency-Key: what tells a repeat of a request from another one."""
+
+import hashlib
+from collections.abc import Iterator
+
+from service.http.incoming import request
+from service.http.problems import BadInput
+from service.live.learner import IdempotencyKey
+
+LONGEST_KEY = 255
+
+
+def idempotency_key() -> IdempotencyKey | None:
+    """The request's Idempotency-Key. Raises BadInput for an empty one and for one that is too long."""
+    key = request.headers.get("Idempotency-Key")
+    if key is None:
+        return None
+    key = key.strip()
+    if not 0 < len(key) <= LONGEST_KEY:
+        raise BadInput(("Idempotency-Key",), f"expected 1 to {LONGEST_KEY} characters")
+    parts = [request.method.encode(), request.path.encode(), request.query_string, request.mimetype.encode()]
+    return IdempotencyKey(key, digest(*parts, *body_parts()))
+
+
+def body_parts() -> Iterator[bytes]:
+    """The body, or what it consists of where it is divided by a boundary, which many clients make anew for each try."""
+    if request.mimetype != "multipart/form-data":
+        yield request.body
+        return
+    try:
+        fields, files = request.form.items(multi=True), request.files.items(multi=True)
+    except ValueError:  # no multipart at all; whoever reads it says so
+        yield request.body
+        return
+    for name, value in fields:
+        yield from (b"field", name.encode(), value.encode())
+    for name, file in files:
+        yield from (b"file", name.encode(), (file.content_type or "").encode(), file.stream.read())
+        file.stream.seek(0)
+
+
+def digest(*parts: bytes) -> bytes:
+    """Another one for any other parts, wherever they are divided."""
+    hash_ = hashlib.sha256()
+    for part in parts:
+        hash_.update(len(part).to_bytes(8, "big"))
+        hash_.update(part)
+    return hash_.digest()
