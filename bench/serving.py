@@ -65,14 +65,19 @@ def main() -> None:
     seconds = float(sys.argv[1]) if len(sys.argv) > 1 else 4.0
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        network = TwoLayerNet(784, 50, 10, "he", seed=0, dtype=np.float32)
-        weights_file.save(folder / "weights.npz", Weights(network.params, image_shape=(28, 28)))
+        network_file(folder)
         versions = ", ".join(f"{name} {importlib.metadata.version(name)}" for name in PACKAGES)
         print(f"Python {sys.version.split()[0]}, {versions}")
         for server in ("gunicorn", "granian"):
             _compare(server, folder, seconds)
         print()
         _limits(folder)
+
+
+def network_file(folder: Path) -> None:
+    """An untrained network, as weights.npz."""
+    network = TwoLayerNet(784, 50, 10, "he", seed=0, dtype=np.float32)
+    weights_file.save(folder / "weights.npz", Weights(network.params, image_shape=(28, 28)))
 
 
 def _compare(server: str, folder: Path, seconds: float) -> None:
@@ -93,10 +98,12 @@ def _compare(server: str, folder: Path, seconds: float) -> None:
 
 
 @contextmanager
-def serving(folder: Path, server: str = "gunicorn", app: str = "service.wsgi:app") -> Iterator[tuple[int, int]]:
+def serving(
+    folder: Path, server: str = "gunicorn", app: str = "service.wsgi:app", **environment: str
+) -> Iterator[tuple[int, int]]:
     """One worker with our settings, for our application or another one: its process and port."""
     port = free_port()
-    settings = {"TWOLAYERNET_WORKERS": "1", "TWOLAYERNET_PORT": str(port), "TWOLAYERNET_SERVER": server}
+    settings = {"TWOLAYERNET_WORKERS": "1", "TWOLAYERNET_PORT": str(port), "TWOLAYERNET_SERVER": server, **environment}
     command = [sys.executable, "-c", f"from bench.serving import start; start({app!r})"]
     with running(command, folder, port, **settings) as process:
         yield process.pid, port

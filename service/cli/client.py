@@ -1,6 +1,8 @@
 """What the command line asks of a running service."""
 
 import os
+from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -18,13 +20,22 @@ SECONDS = 60
 MOST_EXAMPLES_BYTES = 1 << 31
 
 
-def fetch_examples(url: str) -> Split:
-    """All the labelled images that a service has learnt from. Raises ServiceError, DatasetError."""
+def fetch_examples(url: str, warn: Callable[[str], None]) -> Split:
+    """All the labelled images that a service has learnt from and still has; warn: told if that is not all.
+
+    Raises ServiceError, DatasetError.
+    """
     address = url if url.rstrip("/").endswith("/examples") else f"{url.rstrip('/')}/examples"
     parts: list[Split] = []
     after = 0
     while True:
-        arrays = example_arrays(ask("GET", address, params={"after": after}).content, address)
+        answer = ask("GET", address, params={"after": after})
+        oldest = int(answer.headers.get("X-Oldest-Model-Version", 1))
+        if oldest > after + 1:
+            warn(
+                f"the log of {url} begins at version {oldest}: what was learnt from version {after + 1} on is not there"
+            )
+        arrays = example_arrays(answer.content, address)
         if not len(arrays["t"]):
             break
         parts.append(split_of(arrays, address))
@@ -63,21 +74,32 @@ def split_of(arrays: dict[str, Any], source: str) -> Split:
     return Split(as_bytes(x), t.astype(np.uint8))
 
 
-def fetch_weights(url: str) -> tuple[int, Weights]:
-    """The version that is served and its weights. Raises ServiceError, WeightsError."""
+@dataclass(frozen=True)
+class Served:
+    """What a service serves: the version, its weights, and the name of just these bytes."""
+
+    version: int
+    weights: Weights
+    etag: str
+
+
+def fetch_weights(url: str) -> Served:
+    """Raises ServiceError, WeightsError."""
     answer = ask("GET", f"{url.rstrip('/')}/weights")
-    return int(answer.headers["X-Model-Version"]), weights_file.from_bytes(answer.content)
+    weights = weights_file.from_bytes(answer.content)
+    return Served(int(answer.headers["X-Model-Version"]), weights, answer.headers["ETag"])
 
 
-def put_weights(url: str, weights: Weights) -> int:
-    """The version that the weights became. Raises ServiceError."""
-    answer = ask("PUT", f"{url.rstrip('/')}/weights", data=weights_file.to_bytes(weights))
+def put_weights(url: str, weights: Weights, instead_of: Served) -> int:
+    """The version that the weights became. Raises ServiceError, where something else is served by now, too."""
+    headers = {"If-Match": instead_of.etag}
+    answer = ask("PUT", f"{url.rstrip('/')}/weights", data=weights_file.to_bytes(weights), headers=headers)
     return int(answer.json()["model_version"])
 
 
 def ask(method: str, url: str, **options: Any) -> requests.Response:
     key = os.environ.get(f"{PREFIX}API_KEY")
-    headers = {"Authorization": f"Bearer {key}"} if key else {}
+    headers = {**options.pop("headers", {}), **({"Authorization": f"Bearer {key}"} if key else {})}
     try:
         answer = requests.request(method, url, headers=headers, timeout=SECONDS, **options)
     except requests.RequestException as error:

@@ -67,13 +67,13 @@ def publish(file: Path, url: str, data: str) -> None:
     with reported_errors():
         weights = loaded_weights(file)
         dataset = load_dataset(data)
-        version, served = fetch_weights(url)
-        accuracy, served_accuracy = (accuracy_of(candidate, dataset) for candidate in (weights, served))
-        figures = f"{file} {accuracy:.2%}, version {version} {served_accuracy:.2%} on {len(dataset.test)} images"
+        served = fetch_weights(url)
+        accuracy, served_accuracy = (accuracy_of(candidate, dataset) for candidate in (weights, served.weights))
+        figures = f"{file} {accuracy:.2%}, version {served.version} {served_accuracy:.2%} on {len(dataset.test)} images"
         if accuracy < served_accuracy:
             click.echo(f"not published: {figures}", err=True)
             sys.exit(NOT_PUBLISHED)
-        click.echo(f"published as version {put_weights(url, weights)}: {figures}")
+        click.echo(f"published as version {put_weights(url, weights, served)}: {figures}")
 
 
 def accuracy_of(weights: Weights, dataset: Dataset) -> float:

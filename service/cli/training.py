@@ -183,7 +183,11 @@ def training_data(data: str, examples: str | None) -> Dataset:
         return load_dataset(data)
     from service.cli.client import fetch_examples, read_examples
 
-    added = fetch_examples(examples) if "://" in examples else read_examples(examples)
+    added = (
+        fetch_examples(examples, lambda line: click.echo(line, err=True))
+        if "://" in examples
+        else read_examples(examples)
+    )
     if data == "none":
         return alone(added)
     dataset = load_dataset(data)

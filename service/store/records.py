@@ -5,7 +5,7 @@ found, and so is a history that is not the one that went before.
 """
 
 import hashlib
-from dataclasses import astuple, dataclass
+from dataclasses import dataclass
 from typing import Any, Literal
 
 import numpy as np
@@ -107,7 +107,7 @@ class Link:
         snapshot_digest: bytes | None,
         previous: bytes,
     ) -> "Link":
-        fields = (*astuple(version), unsnapped_bytes, content_digest, snapshot_digest, previous)
+        fields = (*vars(version).values(), unsnapped_bytes, content_digest, snapshot_digest, previous)
         said = orjson.dumps([value.hex() if isinstance(value, bytes) else value for value in fields])
         return cls(unsnapped_bytes, content_digest, snapshot_digest, previous, hashlib.sha256(said).digest())
 
