@@ -32,6 +32,7 @@ def create_app(settings: Settings | None = None, say: bool = False) -> Flask:
     app = Flask(__name__, static_folder=None)
     app.request_class = IncomingRequest
     app.config["MAX_CONTENT_LENGTH"] = settings.max_body_bytes
+    app.config["MAX_UNPACKED_BYTES"] = settings.max_unpacked_bytes
     problems.register(app)
     access.register(app, settings)
     proxy.register(app, settings)

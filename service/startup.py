@@ -87,7 +87,9 @@ def announce(log: StepLog, identity: StoreIdentity, begun: bool, weights: Weight
     if begun:
         lines = [f"a new store {log.path} was begun with {settings.weights}"]
     else:
-        lines = [f"serving version {head} of the store {log.path}, made {made}, with {count} versions"]
+        lines = [
+            f"serving version {head} of the store {log.path}, made {made}, with {count} version{'s' * (count > 1)}"
+        ]
         if weights is not None and identity.weights_digest not in (None, digest_of(weights)):
             lines.append(
                 f"{settings.weights} is not what this store began with and is NOT served: "

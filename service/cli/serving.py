@@ -53,7 +53,7 @@ def settings_options(command: Command) -> Command:
 def serve(**options: Any) -> None:
     """Serve the model. Every setting is an option here and an environment variable; the option wins.
 
-    Exit codes: 2 for a mistake, 4 when the store or the weights can't be used.
+    Exit codes: 2 for a mistake, 4 when the store, the weights or the address can't be used.
     """
     from service.server.run import run
 

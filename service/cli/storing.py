@@ -1,5 +1,6 @@
 """The commands `backup` and `restore`."""
 
+import os
 import signal
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -7,7 +8,7 @@ from typing import Any, BinaryIO, NoReturn, TypeVar
 
 import click
 
-from service.cli.console import reported_errors
+from service.cli.console import fail, reported_errors
 from service.settings import load_settings, variable
 
 Command = TypeVar("Command", bound=Callable[..., Any])
@@ -43,9 +44,13 @@ def ended_by_signals() -> Iterator[None]:
 def backup(store: str | None, file: BinaryIO) -> None:
     """Write a copy of the store to FILE, - for standard output, while the service goes on."""
     from service.store.backup import back_up
+    from service.store.sqlite import database_path
 
     with reported_errors(), ended_by_signals():
-        back_up(store_url(store), file)
+        url = store_url(store)
+        if os.path.realpath(file.name) == str(database_path(url)):
+            fail(f"{file.name} is the store itself: name another file")
+        back_up(url, file)
 
 
 @click.command()

@@ -7,7 +7,7 @@ from typing import Any, cast
 
 import orjson
 from flask import Flask, Response, request
-from werkzeug.exceptions import HTTPException
+from werkzeug.exceptions import HTTPException, RequestEntityTooLarge
 
 from model.online import UnsafeStepError
 from service.errors import KeyReusedError, StoreError, UnknownVersionError, WeightsChangedError
@@ -99,6 +99,8 @@ def register(app: Flask) -> None:
         status = error.code or 500
         if status < 400:
             return Response(error.get_body(), status, error.get_headers())
+        if isinstance(error, RequestEntityTooLarge):
+            error.description = f"the body is larger than the limit of {request.max_content_length} bytes"
         headers = {
             name: value for name, value in error.get_headers() if name.lower() not in ("content-type", "content-length")
         }

@@ -3,6 +3,7 @@
 from typing import Any
 
 import numpy as np
+from flask import current_app
 from numpy.typing import NDArray
 
 from model.npy import NpyError, read_npy, read_npz
@@ -11,7 +12,6 @@ from service.http.incoming import IncomingRequest
 from service.http.problems import BadInput, Location
 from service.images.batch import Images, Labelled, checked_float_pixels, checked_labels, wanted
 
-MOST_UNPACKED_BYTES = 64 * 2**20
 BESIDE = ("model_version", "rehearsed")
 """Arrays that /examples gives with x and t, so that its answer can be posted as it is. Nothing else is passed over."""
 
@@ -29,7 +29,7 @@ def read_images(request: IncomingRequest, weights: Weights) -> Images:
 
 def read_labelled(request: IncomingRequest, weights: Weights) -> Labelled:
     try:
-        arrays = read_npz(request.body, MOST_UNPACKED_BYTES)
+        arrays = read_npz(request.body, current_app.config["MAX_UNPACKED_BYTES"])
     except NpyError as error:
         raise BadInput((), str(error)) from None
     for name in arrays:

@@ -88,17 +88,17 @@ class Learner:
 
         return self._append(back, key=key)
 
-    def load(self, weights: Weights, key: IdempotencyKey | None = None, if_match: str | None = None) -> Version:
+    def load(self, weights: Weights, key: IdempotencyKey | None = None, if_match: set[str] | None = None) -> Version:
         """Append a version with weights from outside.
 
-        if_match: the `etag` that the newest version's weights have to have. Raises WeightsError, WeightsChangedError,
+        if_match: of which the newest version's `etag` has to be one. Raises WeightsError, WeightsChangedError,
         KeyReusedError, StoreError.
         """
         check_answers_stay_finite(weights)
 
         def put(_: Writer, model: Model) -> tuple[Version, Weights]:
             served = model.weights
-            if if_match is not None and if_match != etag(served):
+            if if_match is not None and etag(served) not in if_match:
                 raise WeightsChangedError(model.version)
             check_sizes(weights, served)
             shaped = weights if weights.image_shape is not None else replace(weights, image_shape=served.image_shape)

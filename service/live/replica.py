@@ -13,7 +13,7 @@ from model.datasets import pixels_to_input
 from model.online import replay_step
 from model.two_layer_net import TwoLayerNet
 from model.weights import Weights, WeightsError
-from service.errors import StoreBusyError, StoreCorruptError, StoreReplacedError
+from service.errors import StoreBusyError, StoreCorruptError, StoreError
 from service.store.log import Reader, StepLog
 from service.store.records import Entry, Step
 
@@ -56,9 +56,10 @@ class Replica:
             if model is not None and model.version == self._log.head():
                 return model
             with self._catching_up, self._log.reading() as reader:
+                self._log.check_identity(reader)
                 self._newest = model = follow(reader, self._newest)
-        except StoreReplacedError:
-            if model is None:
+        except StoreError:
+            if model is None or not self._log.is_replaced():
                 raise
         return model
 

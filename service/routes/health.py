@@ -21,6 +21,7 @@ def blueprint(service: Service) -> Blueprint:
     def readyz() -> Response:
         """It can serve: the store answers and this worker has the newest version. 503 with why, otherwise."""
         read_query(request, Request)
-        return jsonify(status="ready", model_version=service.replica.newest().version)
+        replaced = {"store": "removed or replaced: nothing more is learnt"} if service.log.is_replaced() else {}
+        return jsonify(status="ready", model_version=service.replica.newest().version, **replaced)
 
     return routes

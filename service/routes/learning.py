@@ -14,7 +14,7 @@ from service.http.queries import read_json, read_query
 from service.images import read_labelled
 from service.live.service import Service
 from service.routes.keys import idempotency_key
-from service.schemas import ExamplesQuery, Request, RollbackRequest, TrainStepQuery
+from service.schemas import MOST_EXAMPLES_GIVEN, ExamplesQuery, Request, RollbackRequest, TrainStepQuery
 from service.store.records import Examples, Step
 
 
@@ -31,6 +31,9 @@ def blueprint(service: Service) -> Blueprint:
         if query.learning_rate is not None and labelled.learning_rate is not None:
             raise BadInput(("learning_rate",), "given twice, in the body and in the query")
         learning_rate = query.learning_rate or labelled.learning_rate or service.settings.learning_rate
+        count = len(labelled.labels)
+        if count > MOST_EXAMPLES_GIVEN:
+            raise BadInput(("labels",), f"{count} images: at most {MOST_EXAMPLES_GIVEN} are learnt in one step")
         examples = Examples(labelled.pixels, labelled.labels)
         return train_step_answer(service.learner.train_step(examples, learning_rate, key))
 

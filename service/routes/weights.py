@@ -28,8 +28,9 @@ def blueprint(service: Service) -> Blueprint:
         data = weights_file.to_bytes(model.weights)
         answer = npz_answer(data, f"weights-{model.version}.npz", **{"X-Model-Version": str(model.version)})
         answer.set_etag(etag_of(data))
-        answer.make_conditional(request)
-        if answer.status_code == 412:
+        if "If-Match" not in request.headers:
+            answer.make_conditional(request)
+        elif (tags := if_match()) is not None and answer.get_etag()[0] not in tags:
             raise Problem(412, f"the ETag of version {model.version} is not the one in If-Match")
         return answer
 
@@ -43,6 +44,9 @@ def blueprint(service: Service) -> Blueprint:
             return version_answer(done)
         try:
             weights = weights_file.from_bytes(request.body, most_bytes)
+            size = sum(array.nbytes for array in weights.params.values())
+            if size > most_bytes:
+                raise WeightsError(f"in float32 the weights have {size} bytes, more than the limit of {most_bytes}")
             return version_answer(service.learner.load(weights, key, if_match()))
         except WeightsError as error:
             raise BadInput((), str(error)) from None
@@ -50,12 +54,8 @@ def blueprint(service: Service) -> Blueprint:
     return routes
 
 
-def if_match() -> str | None:
-    """The ETag that the newest version has to have, None where any will do. Raises BadInput for several."""
+def if_match() -> set[str] | None:
+    """The ETags one of which the newest version has to have, None where any will do. A weak one matches nothing."""
     if "If-Match" not in request.headers or request.if_match.star_tag:
         return None
-    tags = request.if_match.as_set()
-    if len(tags) != 1:
-        raise BadInput(("If-Match",), "expected one strong ETag, as GET /weights gives it, or *")
-    (tag,) = tags
-    return str(tag)
+    return set(request.if_match.as_set())

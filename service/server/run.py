@@ -1,9 +1,11 @@
 """Serving with the HTTP server that the settings name, until it is told to stop."""
 
 import os
+import socket
 import sys
 
 from service.errors import StartupError
+from service.server.address import url_host
 from service.settings import Settings
 from service.startup import open_log
 
@@ -17,12 +19,26 @@ APPLICATION = "service.wsgi:app"
 
 def run(settings: Settings) -> None:
     """Raises StartupError and StoreError."""
+    check_address(settings)
     if settings.server == "granian":
         open_log(settings, say=True).release()  # each worker loads the application: say here, once, what is wrong
         os.environ["_TWOLAYERNET_SAID"] = "1"
         run_granian(settings)
     else:
         run_gunicorn()
+
+
+def check_address(settings: Settings) -> None:
+    """Before anything is begun: a server would say it at length, and late. Raises StartupError."""
+    try:
+        socket.create_server((settings.host, settings.port), family=family_of(settings.host)).close()
+    except (OSError, OverflowError) as error:
+        address = f"{url_host(settings.host)}:{settings.port}"
+        raise StartupError(f"can't listen on {address}: {error} (--host and --port name another address)") from None
+
+
+def family_of(host: str) -> socket.AddressFamily:
+    return socket.AF_INET6 if ":" in host else socket.AF_INET
 
 
 def run_gunicorn(app: str = APPLICATION) -> None:

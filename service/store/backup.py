@@ -7,32 +7,52 @@ import shutil
 import sqlite3
 import tempfile
 from collections.abc import Callable, Iterator
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 from typing import BinaryIO
 
 from service.errors import StartupError, StoreCorruptError, StoreError
 from service.store.log import StepLog
-from service.store.sqlite import beside, connect, database_path, open_beside
+from service.store.sqlite import (
+    beside,
+    check_left_overs,
+    connect,
+    database_path,
+    has_content,
+    note_numbers,
+    noted_numbers,
+    open_beside,
+)
 
 SQLITE_MAGIC = b"SQLite format 3\0"
 PIECE = 1 << 20
+ANOTHER_FILE = 2**31
+"""A number that no header has."""
 
 
 def back_up(url: str, target: BinaryIO) -> None:
     """Write one consistent copy of the store, as an SQLite file. Writers go on meanwhile.
 
-    Raises StartupError where there is no store, sqlite3.Error, OSError.
+    The copy is checked before it is given out. Raises StartupError where there is no store, StoreError for a damaged
+    one, sqlite3.Error, OSError.
     """
     path = database_path(url)
     if not path.exists():
         raise StartupError(f"there is no store at {path}")
     with folder_beside(path) as folder:
         copy = folder / "copy.db"
+        look_for_left_overs(path)
         with closing(connect(path)) as store, closing(sqlite3.connect(copy)) as into:
             store.backup(into)
             into.execute("PRAGMA user_version = 0")
             into.execute("PRAGMA journal_mode=DELETE")  # one file, without a log beside it
+        log = StepLog(copy)
+        log.check_whole(math.inf)
+        with log.reading() as reader:
+            reader.check()
+        log.close()
+        with closing(sqlite3.connect(copy)) as into:
+            into.execute("PRAGMA journal_mode=DELETE")
         with open(copy, "rb") as file:
             shutil.copyfileobj(file, target, PIECE)
         target.flush()
@@ -93,20 +113,56 @@ def checked(copy: Path, check: Callable[[StepLog], int]) -> int:
 
 
 def put_in_place(copy: Path, path: Path) -> None:
-    """The store, with its write-ahead log, gets another name, under which it is whole; then the copy gets its name."""
-    before = beside(path, "before")
+    """One rename, so that there is a store at every moment; the one before stays, under another name, until then.
+
+    Its write-ahead log is brought into it first. Where it is too damaged for that, the log stays as well, and a start
+    in between finds a log beside another file, and says so.
+    """
+    before, log = beside(path, "before"), beside(path, "wal")
     if path.exists():
         copy.chmod(path.stat().st_mode & 0o777)
-        log = beside(path, "wal")
-        if log.exists():
-            log.replace(beside(before, "wal"))
-        path.replace(before)
-    beside(path, "shm").unlink(missing_ok=True)
-    beside(path, "wal").unlink(missing_ok=True)
+        with suppress(sqlite3.Error, StoreError), closing(connect(path)) as store:
+            store.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+        keep(path, before)
+        if has_content(log):
+            keep(log, beside(before, "wal"))
+            note(path, ANOTHER_FILE)
     copy.replace(path)
     flush_folder(path.parent)
-    for name in (beside(before, "wal"), before):
+    for name in (log, beside(path, "shm"), beside(before, "wal"), before):
         name.unlink(missing_ok=True)
+    note(path)
+
+
+def keep(path: Path, name: Path) -> None:
+    """The file under another name, too."""
+    name.unlink(missing_ok=True)
+    try:
+        name.hardlink_to(path)
+    except OSError:  # not on every file system
+        shutil.copy2(path, name)
+
+
+def note(path: Path, *numbers: int) -> None:
+    """In the lock file: the numbers that the store's header may have, none where any will do."""
+    lock = open_beside(path, "lock")
+    try:
+        note_numbers(lock, *numbers)
+    finally:
+        os.close(lock)
+
+
+def look_for_left_overs(path: Path) -> None:
+    """Raises StartupError for a write-ahead log that is another file's; it would be written into this one."""
+    if not os.access(path.parent, os.W_OK):
+        return
+    with in_use_or_not(path) as alone:
+        if alone:
+            lock = open_beside(path, "lock")
+            try:
+                check_left_overs(path, noted_numbers(lock))
+            finally:
+                os.close(lock)
 
 
 def flush_folder(folder: Path) -> None:
@@ -119,16 +175,27 @@ def flush_folder(folder: Path) -> None:
 
 
 @contextmanager
-def unused(path: Path) -> Iterator[None]:
-    """While no service uses the store, nor can one begin to. Raises StartupError."""
+def in_use_or_not(path: Path) -> Iterator[bool]:
+    """Whether no service uses the store; if so, none can begin to meanwhile."""
     file = open_beside(path, "open")
     try:
-        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        yield
-    except BlockingIOError:
-        raise StartupError(f"a service uses the store {path}: stop it first") from None
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            alone = True
+        except BlockingIOError:
+            alone = False
+        yield alone
     finally:
         os.close(file)
+
+
+@contextmanager
+def unused(path: Path) -> Iterator[None]:
+    """While no service uses the store, nor can one begin to. Raises StartupError."""
+    with in_use_or_not(path) as alone:
+        if not alone:
+            raise StartupError(f"a service uses the store {path}: stop it first")
+        yield
 
 
 @contextmanager

@@ -124,6 +124,7 @@ class StepLog:
         self.close = self._database.close
         self.opening = self._database.opening
         self.check_whole = self._database.check_whole
+        self.is_replaced = self._database.is_replaced
 
     @classmethod
     def at(cls, url: str, snapshot_every: int = 500, keep_versions: int | None = None) -> "StepLog":
@@ -144,9 +145,13 @@ class StepLog:
         """
         with self._database.writing() as session:
             writer = Writer(session, self.snapshot_every, self.keep_versions)
-            if self._store_id is not None and writer.identity().store_id != self._store_id:
-                raise StoreReplacedError(REPLACED.format(path=self.path))
+            self.check_identity(writer)
             yield writer
+
+    def check_identity(self, reader: "Reader") -> None:
+        """Raises StoreReplacedError for another store than the one that was prepared, in the same file."""
+        if self._store_id is not None and reader.identity().store_id != self._store_id:
+            raise StoreReplacedError(REPLACED.format(path=self.path))
 
     def prepare(self, network_shape: str | None, weights_digest: bytes | None = None) -> StoreIdentity:
         """Create the tables or bring them to this release's schema; from here on it is this store and no other.

@@ -103,6 +103,10 @@ class SqliteDatabase:
         self._opener: int | None = None
         """The thread that has the turn for all of a start."""
         self._inode: tuple[int, int] | None = None
+        self._numbers: set[int] = set()
+        """What the header of the file may say."""
+        self._written = 0
+        """When the file had last been written to, in nanoseconds, when its header was looked at."""
         self._idle: list[Connection] = []
         self._of_the_parent: list[Connection] = []
         self._held: list[int] = []
@@ -188,8 +192,7 @@ class SqliteDatabase:
         turn = nullcontext(0) if self._opener == threading.get_ident() else self._turn.taken()
         with turn, store_errors(), self._connected() as connection:
             connection.execute("BEGIN IMMEDIATE")
-            if connection.inode != inode_of(self.path):
-                raise StoreReplacedError(REPLACED.format(path=self.path))
+            self._check_not_replaced()
             yield Session(connection)
             connection.execute("COMMIT")
 
@@ -202,13 +205,16 @@ class SqliteDatabase:
         if not self.path.parent.is_dir():
             raise StartupError(f"the store {self.path} can't be made: its folder does not exist")
         if not os.access(self.path.parent, os.W_OK) and self.path.exists():
-            yield  # on a read-only disk
+            self._hold_as_a_reader()
+            yield
             return
         with self._turn.taken() as lock:
             alone = self._hold()
-            check_left_overs(self.path, noted_number(lock))
+            if alone:  # else the write-ahead log is that of those who serve it
+                check_left_overs(self.path, noted_numbers(lock))
             if not self.path.exists():
                 make_database(self.path)
+                os.ftruncate(lock, 0)
             self._opener = threading.get_ident()
             try:
                 yield
@@ -216,6 +222,7 @@ class SqliteDatabase:
                 self._opener = None
             if alone:
                 self._number_anew(lock)
+            self._numbers = noted_numbers(lock)
 
     def _hold(self) -> bool:
         """Hold the store, whether or not others do; True where nobody else does."""
@@ -235,18 +242,44 @@ class SqliteDatabase:
         self._held.append(file)
         return alone
 
+    def _hold_as_a_reader(self) -> None:
+        """On a read-only disk, which others may write to elsewhere: they must not restore another store there."""
+        with suppress(OSError):
+            file = os.open(beside(self.path, "open"), os.O_RDONLY | os.O_CLOEXEC)
+            self._held.append(file)
+            fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+
     def _number_anew(self, lock: int) -> None:
         """Write another number into the database's header, and note it in the lock file.
 
-        Where the number does not get into the file itself, because somebody reads it just now, nothing is noted.
+        When it gets from the write-ahead log into the file itself is for SQLite to say, since somebody may be reading:
+        until then both numbers are the store's.
         """
-        number = secrets.randbelow(2**31 - 1) + 1
+        before, number = number_of(self.path), secrets.randbelow(2**31 - 1) + 1
+        note_numbers(lock, before, number)
         with store_errors(), self._connected() as connection:
             connection.execute(f"PRAGMA user_version = {number}")
             connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
         if number_of(self.path) == number:
-            os.pwrite(lock, f"{number:<20}".encode(), 0)
-            os.fsync(lock)
+            note_numbers(lock, number)
+
+    def is_replaced(self) -> bool:
+        """Whether the path leads to another file than the one that is served, to none, or to one that was written
+        over: its header has another number then, unless it is a copy of this very store that was made by hand."""
+        if self._inode is None:
+            return False
+        return inode_of(self.path) != self._inode or bool(self._numbers and number_of(self.path) not in self._numbers)
+
+    def _check_not_replaced(self) -> None:
+        """Raises StoreReplacedError. The header is looked at when the file was written to since the last time."""
+        try:
+            written = self.path.stat().st_mtime_ns
+        except OSError:
+            written = 0
+        if written != self._written or inode_of(self.path) != self._inode:
+            if self.is_replaced():
+                raise StoreReplacedError(REPLACED.format(path=self.path))
+            self._written = written
 
     def check_whole(self, up_to_bytes: float = CHECKED_AT_START_BYTES) -> None:
         """Raises StoreCorruptError for a damaged database."""
@@ -254,7 +287,9 @@ class SqliteDatabase:
             with store_errors(), self._connected() as connection:
                 answer = connection.execute("PRAGMA quick_check(1)").fetchone()[0]
             if answer != "ok":
-                raise StoreCorruptError(f"the database is corrupt: {str(answer).splitlines()[-1]}")
+                log = beside(self.path, "wal")
+                hint = f" (if the log {log} is another file's, move it aside)" if has_content(log) else ""
+                raise StoreCorruptError(f"the database is corrupt: {str(answer).splitlines()[-1]}{hint}")
 
 
 def database_path(url: str) -> Path:
@@ -344,27 +379,24 @@ def make_database(path: Path) -> None:
         connection.execute("PRAGMA journal_mode=WAL")
 
 
-def check_left_overs(path: Path, noted: int | None) -> None:
-    """Raises StartupError for a write-ahead log, or a store, that was left behind by something that went wrong.
+def check_left_overs(path: Path, noted: set[int]) -> None:
+    """Raises StartupError for a write-ahead log that was left behind without its store. Only while nobody serves it.
 
-    noted: the number in the header of the database that was served last.
+    noted: the numbers that the header of the database that was served last may have.
     """
     log = beside(path, "wal")
+    if not has_content(log):
+        return
     if not path.exists():
-        if beside(path, "before").exists():
-            raise StartupError(
-                f"a restore of {path} was interrupted: the store before it is {beside(path, 'before')}; "
-                "rename it back, or restore again"
-            )
-        if has_content(log):
-            raise StartupError(
-                f"the store {path} is gone, but its write-ahead log {log} is there: put the file back that belongs to "
-                "it, or remove the log to begin a new store"
-            )
-    elif has_content(log) and noted is not None and number_of(path) != noted:
+        raise StartupError(
+            f"the store {path} is gone, but its write-ahead log {log} is there: put the file back that belongs to it, "
+            "or move the log aside to begin a new store"
+        )
+    if noted and number_of(path) not in noted:
         raise StartupError(
             f"the store {path} was replaced by another file, and the write-ahead log {log} of the one before lies "
-            f"beside it: remove {log} and {beside(path, 'shm')} to serve this file (twolayernet restore does it all)"
+            f"beside it: put the one before back, or move {log} and {beside(path, 'shm')} aside to serve this file "
+            "(twolayernet restore does it all)"
         )
 
 
@@ -380,9 +412,14 @@ def number_of(path: Path) -> int:
         return 0
 
 
-def noted_number(lock: int) -> int | None:
-    noted = os.pread(lock, 20, 0).strip()
-    return int(noted) if noted.isdigit() else None
+def noted_numbers(lock: int) -> set[int]:
+    """What `note_numbers` wrote; nothing in a new lock file."""
+    return {int(word) for word in os.pread(lock, 64, 0).split() if word.isdigit()}
+
+
+def note_numbers(lock: int, *numbers: int) -> None:
+    os.pwrite(lock, " ".join(map(str, numbers)).ljust(32).encode(), 0)
+    os.fsync(lock)
 
 
 def looks(path: Path) -> tuple[int, ...]:

@@ -11,6 +11,7 @@ import fcntl
 import os
 import threading
 import time
+import weakref
 from collections.abc import Iterator
 from concurrent.futures import Future
 from concurrent.futures import TimeoutError as NotInTime
@@ -36,9 +37,11 @@ class WriteTurn:
         """path: of the lock file, made when it is first needed."""
         self._path = path
         self._reset()
+        reset = weakref.WeakMethod(self._reset)
+        os.register_at_fork(after_in_child=lambda: (method := reset()) and method())
 
     def _reset(self) -> None:
-        self._pid = os.getpid()
+        """Nobody waits in a new process, whatever was going on in its parent."""
         self._queue = threading.Lock()
         self._since: float | None = None
         """When the thread that is at the front of the queue got there."""
@@ -48,8 +51,6 @@ class WriteTurn:
     @contextmanager
     def taken(self) -> Iterator[int]:
         """The turn, and the open lock file. Raises StoreBusyError, and StoreError where there can be no lock file."""
-        if self._pid != os.getpid():
-            self._reset()
         deadline = time.monotonic() + WAIT_SECONDS
         self._get_to_the_front(deadline)
         try:

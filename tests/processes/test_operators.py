@@ -76,6 +76,18 @@ def test_a_store_that_is_replaced_by_another_one_while_it_is_served(make_server:
     nothing_more_is_acknowledged(server, 6)
 
 
+def test_a_store_that_is_copied_over_while_it_is_served(make_server: MakeServer, tmp_path_factory: Any) -> None:
+    """By another store, so that the file stays the same one."""
+    another = Server(tmp_path_factory.mktemp("another"), 1)
+    shutil.copy(make_server().folder / "weights.npz", another.folder)
+    another.start()
+    another.stop()
+    server = make_server(workers=1).start()
+    learn(server, 3)
+    shutil.copyfile(another.folder / "store.db", server.folder / "store.db")
+    nothing_more_is_acknowledged(server, 4)
+
+
 def test_a_write_ahead_log_left_beside_another_file_is_noticed(make_server: MakeServer) -> None:
     server = make_server(workers=1).start()
     learn(server, 3)
@@ -94,6 +106,7 @@ def test_a_write_ahead_log_left_beside_another_file_is_noticed(make_server: Make
     assert server.predict(X)["model_version"] == 4
 
 
+@pytest.mark.long
 def test_a_copy_from_before_a_restart_beside_a_newer_log_is_noticed_too(make_server: MakeServer) -> None:
     """A file that was copied by hand while nothing was served, so that it looks like the store itself."""
     server = make_server(workers=1).start()
@@ -105,6 +118,90 @@ def test_a_copy_from_before_a_restart_beside_a_newer_log_is_noticed_too(make_ser
     server.kill()
     shutil.copy(server.folder / "by-hand.db", server.folder / "store.db")
     assert "was replaced by another file" in refused(server)
+
+
+@pytest.mark.long
+def test_a_number_that_somebody_s_reading_keeps_out_of_the_file_makes_no_healthy_store_refused(
+    make_server: MakeServer,
+) -> None:
+    server = make_server(workers=1).start()
+    learn(server)
+    server.stop()
+    with behind_the_back(server.folder / "store.db") as reader:
+        reader.execute("BEGIN")
+        reader.execute("SELECT count(*) FROM versions").fetchone()
+        server.start()
+        reader.execute("COMMIT")
+    for seed in range(70):
+        server.post("/train-step", as_json(*random_batch(100, seed)))
+    other = make_server(workers=1).start()
+    assert other.predict(X)["model_version"] == 72
+    other.stop()
+    server.kill()
+    server.start()
+    assert server.predict(X)["model_version"] == 72
+
+
+@pytest.mark.long
+def test_a_lock_file_left_beside_no_store_does_not_matter(make_server: MakeServer) -> None:
+    server = make_server(workers=1).start()
+    server.stop()
+    for name in ("store.db", "store.db-wal", "store.db-shm"):
+        (server.folder / name).unlink(missing_ok=True)
+    server.start()
+    learn(server, 2)
+    server.kill()
+    server.start()
+    assert server.predict(X)["model_version"] == 3
+
+
+@pytest.mark.parametrize("renames", [0, pytest.param(1, marks=pytest.mark.long)])
+def test_a_restore_that_is_killed_between_its_renames_loses_nothing(make_server: MakeServer, renames: int) -> None:
+    """Either the store before is served, with all that was acknowledged, or the restored one."""
+    server = make_server(workers=1).start()
+    learn(server, 2)
+    backup = twolayernet(server, "backup", "-").stdout
+    learn(server, 8)
+    server.kill()
+    program = (
+        "import os, signal, sys; from pathlib import Path; from service.cli import main; done = Path.replace; n = [0]\n"
+        "def replace(self, target):\n"
+        f"    if n[0] == {renames}: os.kill(os.getpid(), signal.SIGKILL)\n"
+        "    n[0] += 1; return done(self, target)\n"
+        f"Path.replace = replace; unlink = Path.unlink\n"
+        f"Path.unlink = lambda self, **o: os.kill(os.getpid(), signal.SIGKILL) if n[0] else unlink(self, **o)\n"
+        "main(['restore', '-'])"
+    )
+    command = [sys.executable, "-c", program]
+    killed = subprocess.run(command, env=server.environment, cwd=server.folder, input=backup, check=False, timeout=60)
+    assert killed.returncode == -signal.SIGKILL
+    server.start()
+    assert server.predict(X)["model_version"] == (11 if renames == 0 else 3)
+    learn(server)
+    server.kill()
+    server.start()
+    server.stop()
+    result = twolayernet(server, "restore", "-", input=backup)
+    assert result.returncode == 0, result.stderr
+    assert not list(server.folder.glob("store.db-before*"))
+
+
+@pytest.mark.long
+def test_a_backup_beside_another_file_s_log_is_refused(make_server: MakeServer) -> None:
+    server = make_server(workers=1).start()
+    learn(server, 2)
+    server.stop()
+    old = (server.folder / "store.db").read_bytes()
+    server.start()
+    learn(server, 2)
+    server.kill()
+    (server.folder / "store.db").write_bytes(old)
+    log = (server.folder / "store.db-wal").read_bytes()
+    result = twolayernet(server, "backup", "-")
+    assert result.returncode == 2
+    assert b"was replaced by another file" in result.stderr
+    assert not result.stdout
+    assert (server.folder / "store.db-wal").read_bytes() == log
 
 
 def test_a_store_that_is_gone_but_for_its_log_is_not_begun_anew(make_server: MakeServer) -> None:
@@ -190,6 +287,7 @@ def test_restore_checks_all_of_a_copy_before_it_changes_anything(make_server: Ma
     assert server.predict(X)["model_version"] == 5
 
 
+@pytest.mark.long
 def test_restore_onto_a_damaged_store_and_from_a_copy_with_another_page_size(make_server: MakeServer) -> None:
     server = make_server(workers=1).start()
     learn(server, 4)
@@ -270,6 +368,7 @@ def test_few_versions_kept_are_enough_for_every_worker(make_server: MakeServer) 
     assert server.get("/examples").headers["X-Oldest-Model-Version"] == str(kept[0])
 
 
+@pytest.mark.long
 def test_a_version_that_was_cached_and_then_folded_is_gone(make_server: MakeServer) -> None:
     server = make_server(workers=1, TWOLAYERNET_KEEP_VERSIONS="10", TWOLAYERNET_SNAPSHOT_EVERY="100000").start()
     learn(server, 5)
@@ -379,6 +478,7 @@ def wait_until_ready(server: Server) -> None:
     raise AssertionError(server.log)
 
 
+@pytest.mark.long
 def test_a_store_by_another_name_is_the_same_store(make_server: MakeServer) -> None:
     server = make_server(workers=1).start()
     (server.folder / "alias").mkdir()

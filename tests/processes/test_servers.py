@@ -26,7 +26,7 @@ LESSON = json.dumps(as_json(X, T)).encode()
 STEP = HEAD.replace(b"/predict", b"/train-step") + b"Content-Length: %d\r\n\r\n" % len(LESSON) + LESSON
 
 
-@pytest.fixture(params=["gunicorn", "granian"])
+@pytest.fixture(params=["gunicorn", pytest.param("granian", marks=pytest.mark.long)])
 def http_server(request: pytest.FixtureRequest) -> str:
     return str(request.param)
 
@@ -134,6 +134,32 @@ def test_a_body_that_ends_early_changes_nothing(server: Server, path: str) -> No
         f"the body has {len(body)} bytes, but its Content-Length says {len(body) + 1}" in json.loads(problem)["detail"]
     )
     assert server.predict(X)["model_version"] == 1
+
+
+@pytest.mark.parametrize("http_server", ["gunicorn", "granian"])
+def test_either_server_teaches_and_answers(server: Server) -> None:
+    assert server.post("/train-step", as_json(X, T)).json()["model_version"] == 2
+    assert server.predict(X)["model_version"] == 2
+    assert server.stop() == 0
+
+
+def test_a_body_in_chunks_over_the_limit_is_413_and_changes_nothing(make_server: MakeServer) -> None:
+    server = make_server(workers=1, TWOLAYERNET_MAX_BODY_BYTES=str(2 * len(LESSON))).start()
+    padded = LESSON + b" " * len(LESSON) + b"GARBAGE" * 100
+    with connected(server) as client:
+        client.sendall(HEAD.replace(b"/predict", b"/train-step") + b"Transfer-Encoding: chunked\r\n\r\n")
+        client.sendall(b"%x\r\n%s\r\n0\r\n\r\n" % (len(padded), padded))
+        status, _, problem = answer_of(client)
+    assert (status, str(2 * len(LESSON)) in json.loads(problem)["detail"]) == (413, True)
+    assert server.predict(X)["model_version"] == 1
+
+
+def test_an_address_that_is_in_use_is_one_clear_line(server: Server, make_server: MakeServer) -> None:
+    other = make_server(TWOLAYERNET_PORT=str(server.port), TWOLAYERNET_STORE="sqlite:///other.db")
+    assert other.launch().wait(timeout=20) == 4
+    [line] = [line for line in other.log.splitlines() if "in use" in line]
+    assert f"can't listen on 127.0.0.1:{server.port}" in line
+    assert not (other.folder / "other.db").exists()
 
 
 @pytest.mark.parametrize("signal_", [signal.SIGTERM, signal.SIGHUP], ids=["SIGTERM", "SIGHUP"])

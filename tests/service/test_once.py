@@ -97,7 +97,13 @@ def test_weights_are_put_only_onto_the_version_that_was_looked_at(client: Client
     tag = client.get("/weights").headers["ETag"]
     assert client.put("/weights", data=weights_of_seed(1), headers={"If-Match": tag}).json["model_version"] == 3
     assert client.put("/weights", data=weights_of_seed(2), headers={"If-Match": "*"}).json["model_version"] == 4
-    is_problem(client.put("/weights", data=weights_of_seed(2), headers={"If-Match": '"a", "b"'}), 422)
+    is_problem(client.put("/weights", data=weights_of_seed(2), headers={"If-Match": '"a", "b"'}), 412)
+    tag = client.get("/weights").headers["ETag"]
+    is_problem(client.put("/weights", data=weights_of_seed(2), headers={"If-Match": f"W/{tag}"}), 412)
+    either = {"If-Match": f'"another", {tag}'}
+    assert client.get("/weights", headers=either).status_code == 200
+    assert client.get("/weights", headers={"If-Match": "*"}).status_code == 200
+    assert client.put("/weights", data=weights_of_seed(2), headers=either).json["model_version"] == 5
 
 
 def test_a_file_that_was_given_out_can_be_put_in(client: Client) -> None:
