@@ -113,13 +113,17 @@ class SqliteDatabase:
         """The open file `s.db-open`, locked, from `hold` on."""
         weakref.finalize(self, close_all, self._idle)
         weakref.finalize(self, close_files, self._held)
-        forget = weakref.WeakMethod(self._forget_connections)
-        os.register_at_fork(after_in_child=lambda: (method := forget()) and method())
+        begin = weakref.WeakMethod(self._begin_in_a_worker)
+        os.register_at_fork(after_in_child=lambda: (method := begin()) and method())
 
-    def _forget_connections(self) -> None:
-        """A SQLite connection must not be used across a fork, nor closed there."""
+    def _begin_in_a_worker(self) -> None:
+        """A SQLite connection must not be used across a fork, nor closed there. One of its own, from the beginning,
+        lets a worker see all that was acknowledged even if the file is taken away before it is first asked."""
         self._of_the_parent += self._idle
         self._idle.clear()
+        if self._inode is not None:
+            with suppress(StoreError, sqlite3.Error):  # then it is said to whoever asks first
+                self._idle.append(self._take())
 
     def release(self) -> None:
         """Close the connections that are not in use: before a fork. The next call opens another."""
