@@ -260,6 +260,8 @@ class SqliteDatabase:
         until then both numbers are the store's.
         """
         before, number = number_of(self.path), secrets.randbelow(2**31 - 1) + 1
+        if before is None:
+            return
         note_numbers(lock, before, number)
         with store_errors(), self._connected() as connection:
             connection.execute(f"PRAGMA user_version = {number}")
@@ -272,7 +274,7 @@ class SqliteDatabase:
         over: its header has another number then, unless it is a copy of this very store that was made by hand."""
         if self._inode is None:
             return False
-        return inode_of(self.path) != self._inode or bool(self._numbers and number_of(self.path) not in self._numbers)
+        return inode_of(self.path) != self._inode or is_another(self.path, self._numbers)
 
     def _check_not_replaced(self) -> None:
         """Raises StoreReplacedError. The header is looked at when the file was written to since the last time."""
@@ -396,7 +398,7 @@ def check_left_overs(path: Path, noted: set[int]) -> None:
             f"the store {path} is gone, but its write-ahead log {log} is there: put the file back that belongs to it, "
             "or move the log aside to begin a new store"
         )
-    if noted and number_of(path) not in noted:
+    if is_another(path, noted):
         raise StartupError(
             f"the store {path} was replaced by another file, and the write-ahead log {log} of the one before lies "
             f"beside it: put the one before back, or move {log} and {beside(path, 'shm')} aside to serve this file "
@@ -404,8 +406,9 @@ def check_left_overs(path: Path, noted: set[int]) -> None:
         )
 
 
-def number_of(path: Path) -> int:
-    """The number in a database's header, as it stands in the file. 0 for what is no database.
+def number_of(path: Path) -> int | None:
+    """The number in a database's header, as it stands in the file; None where it can't be told: while a checkpoint
+    writes the file, or after one was broken off, its header speaks of pages that are not there yet.
 
     Read by SQLite: to open and close the file otherwise would take away the locks that this process has on it.
     """
@@ -413,7 +416,12 @@ def number_of(path: Path) -> int:
         with closing(sqlite3.connect(f"{path.as_uri()}?mode=ro&immutable=1", uri=True)) as connection:
             return int(connection.execute("PRAGMA user_version").fetchone()[0])
     except sqlite3.Error:
-        return 0
+        return None
+
+
+def is_another(path: Path, numbers: set[int]) -> bool:
+    """Whether a database's header certainly has none of the numbers, where there are any."""
+    return bool(numbers) and number_of(path) not in (None, *numbers)
 
 
 def noted_numbers(lock: int) -> set[int]:
