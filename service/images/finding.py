@@ -38,6 +38,9 @@ NOISE_FACTOR = 3.5
 LEAST_SIGNAL_TO_NOISE = 4.2
 """A digit's mean ink in standard deviations of the grain; groups found in nothing but noise lie below."""
 
+PEAK_RANK = 16
+"""The strongest ink is that of so many pixels at least: a digit of 8 px has them, dust hardly."""
+
 MOST_PARTS = 40
 """Connected parts that are looked at one by one, the largest first: noise has thousands."""
 
@@ -55,6 +58,9 @@ THICKEST_STROKE = 0.42
 
 SMALL = 56
 """A digit of fewer pixels than this in the working picture is looked at again, closer, if there is more to see."""
+
+TINY = 16
+"""Of fewer pixels than this nothing can be said before the closer look."""
 
 NOTHING = "nothing stands out from the picture's background: expected a digit"
 SEVERAL = "2 digits: crop the picture to one"
@@ -97,7 +103,11 @@ class Group:
 
     @property
     def size(self) -> int:
-        return max(self.box[2] - self.box[0], self.box[3] - self.box[1])
+        return longer_side(self.box)
+
+
+def longer_side(box: Box) -> int:
+    return max(box[2] - box[0], box[3] - box[1])
 
 
 @functools.cache
@@ -162,7 +172,7 @@ def digit_in(grey: Bytes) -> Group:
         raise NotFound(SEVERAL)
     if scale > 1.3 and (hidden or group.size < SMALL):
         closer = closer_look(grey, group, scale)
-        if closer is None and hidden:
+        if closer is None and (hidden or group.size < TINY):
             raise NotFound(NOTHING)
         group = closer or group
         if group.several:
@@ -224,30 +234,18 @@ def found(work: Bytes, noise: float) -> Group | None:
     smooth = cv2.GaussianBlur(cv2.medianBlur(work, 3), (0, 0), 0.7)
     smooth = 255 - without_rim(255 - without_rim(smooth))
     slopes = slopes_of(smooth)
-    best: dict[bool, tuple[float, Group]] = {}
+    best: tuple[float, Group | None] = 0.0, None
     for dark in (True, False):
-        for group in groups_in(smooth, slopes, dark):
-            value = likeness(group)
-            if value <= 0 or float(group.ink[group.mask].mean()) < LEAST_SIGNAL_TO_NOISE * noise:
-                continue
-            if dark not in best or value > best[dark][0]:
-                best[dark] = value, group
-    if len(best) < 2:
-        return next(iter(best.values()))[1] if best else None
-    dark_group, light_group = best[True][1], best[False][1]
-    if within(light_group.box, dark_group.extent) != within(dark_group.box, light_group.extent):
-        return dark_group if within(light_group.box, dark_group.extent) else light_group
-    return max(best.values(), key=lambda pair: pair[0])[1]
-
-
-def within(inner: Box, outer: Box, slack: int = 4) -> bool:
-    """The spaces between strokes look like strokes of the other polarity; they lie inside of the digit's own box."""
-    return (
-        inner[0] >= outer[0] - slack
-        and inner[1] >= outer[1] - slack
-        and inner[2] <= outer[2] + slack
-        and inner[3] <= outer[3] + slack
-    )
+        likely = [
+            (value, group)
+            for group in groups_in(smooth, slopes, dark)
+            if (value := likeness(group)) > 0 and group.ink[group.mask].mean() >= LEAST_SIGNAL_TO_NOISE * noise
+        ]
+        # ink is found at most thresholds, the spaces between the ink and a frame at the low ones only
+        total = sum(value for value, _ in likely)
+        if total > best[0]:
+            best = total, max(likely, key=lambda pair: pair[0])[1]
+    return best[1]
 
 
 def without_rim(picture: Bytes) -> Bytes:
@@ -265,7 +263,7 @@ def without_rim(picture: Bytes) -> Bytes:
     if not rim:
         return picture
     region = np.isin(labels, rim).astype(np.uint8)
-    if region.mean() > 0.4 or soft(picture, region, paper - darkest):
+    if region.mean() > 0.25 or soft(picture, region, paper - darkest):
         return picture
     covered = cv2.dilate(region, np.ones((5, 5), np.uint8)) > 0
     cleared = picture.copy()
@@ -275,7 +273,9 @@ def without_rim(picture: Bytes) -> Bytes:
 
 def soft(picture: Bytes, region: Bytes, contrast: float) -> bool:
     """Whether the region ends gradually, as light does, not as things do."""
-    return mean_slope(slopes_of(picture), region) < 0.06 * contrast / 255
+    cv2 = opencv()
+    edge = cv2.morphologyEx(region, cv2.MORPH_GRADIENT, np.ones((3, 3), np.uint8)) > 0
+    return float(np.median(slopes_of(picture)[edge])) < 0.06 * contrast / 255
 
 
 def slopes_of(picture: Bytes) -> Grey:
@@ -316,9 +316,9 @@ def ink_of(picture: Bytes, dark: bool) -> Grey:
 
 def groups_in(picture: Bytes, slopes: Grey, dark: bool) -> Iterator[Group]:
     ink = ink_of(picture, dark)
-    if ink.size <= 40:
+    if ink.size <= PEAK_RANK:
         return
-    peak = float(np.partition(ink.ravel(), -40)[-40])
+    peak = float(np.partition(ink.ravel(), -PEAK_RANK)[-PEAK_RANK])
     if peak < LEAST_CONTRAST:
         return
     grain = 1.4826 * float(np.median(ink[ink < 0.3 * peak])) + 1e-4 if (ink < 0.3 * peak).any() else 1.0
@@ -444,11 +444,14 @@ def union(a: Box, b: Box) -> Box:
 
 
 def side_by_side(a: Box, b: Box) -> bool:
-    """Two of a height, one after the other, together wider than tall: no digit is written so."""
+    """Two of a height, one after the other, together wider than tall, or both as narrow as a 1: no digit is so."""
     left, top, right, bottom = union(a, b)
-    tall = 0.6 * (bottom - top)
-    both = a[3] - a[1] > tall and b[3] - b[1] > tall
-    return gaps(a, b)[0] > 0 and both and right - left > 1.05 * (bottom - top)
+    heights, widths = (a[3] - a[1], b[3] - b[1]), (a[2] - a[0], b[2] - b[0])
+    tall = min(heights) / (bottom - top)
+    if gaps(a, b)[0] == 0 or tall < 0.6:
+        return False
+    narrow = all(width < 0.35 * height for width, height in zip(widths, heights, strict=True))
+    return right - left > 1.05 * (bottom - top) or (tall > 0.75 and narrow)
 
 
 def stroke_width(mask: Mask) -> float:
@@ -470,13 +473,14 @@ def separability(values: Grey, mask: Mask) -> float:
 def likeness(group: Group) -> float:
     """To a digit; 0 for what isn't one."""
     relative = group.stroke / max(1, group.size)
-    if group.size < 4 or relative > THICKEST_STROKE or group.share < 0.45:
+    if group.size < 4 or (relative > THICKEST_STROKE and group.size >= TINY) or group.share < 0.45:
         return 0.0
     if (group.share < 0.6 and group.parts > 10) or (group.separability < 0.6 and group.parts > 8):
         return 0.0
-    if relative > 0.12 and group.sharpness * group.stroke < 1.3:  # soft blots
-        return 0.0
-    return group.sharpness * math.sqrt(group.share) / group.count**0.25 * group.size * group.peak
+    if (relative > 0.12 or group.count > 2) and group.size >= TINY and group.sharpness * group.stroke < 1.3:
+        return 0.0  # blots that end gradually
+    size = longer_side(group.extent if group.several else group.box)
+    return group.sharpness * group.share / group.count**0.25 * size * group.peak
 
 
 def strokes_of(group: Group) -> Grey:
