@@ -59,6 +59,9 @@ THICKEST_STROKE = 0.42
 SMALL = 56
 """A digit of fewer pixels than this in the working picture is looked at again, closer, if there is more to see."""
 
+SPACES = 0.6
+"""The spaces inside of a digit look like strokes of the other polarity: so much less is given for them."""
+
 TINY = 16
 """Of fewer pixels than this nothing can be said before the closer look."""
 
@@ -163,6 +166,8 @@ def digit_in(grey: Bytes) -> Group:
     scale = grey.shape[0] / work.shape[0]
     noise = grain_of(grey) if scale < 1 else grain_of(work)
     group = found(work, noise)
+    if group is None:
+        group = found(work, noise, flat=True)  # a stroke so thick that a closing takes it for paper
     hidden = group is None and scale > 1.3
     if hidden:
         group = found_small(grey, scale)
@@ -228,24 +233,34 @@ def grain_of(grey: Bytes) -> float:
     return float(np.median(differences)) / 0.6745 / 6 / 255
 
 
-def found(work: Bytes, noise: float) -> Group | None:
+def found(work: Bytes, noise: float, flat: bool = False) -> Group | None:
     """The group of strokes that looks most like a digit: dark on light, or light on dark."""
     cv2 = opencv()
     smooth = cv2.GaussianBlur(cv2.medianBlur(work, 3), (0, 0), 0.7)
-    smooth = 255 - without_rim(255 - without_rim(smooth))
+    if not flat:
+        smooth = 255 - without_rim(255 - without_rim(smooth))
     slopes = slopes_of(smooth)
-    best: tuple[float, Group | None] = 0.0, None
-    for dark in (True, False):
-        likely = [
+    likely = {
+        dark: [
             (value, group)
-            for group in groups_in(smooth, slopes, dark)
-            if (value := likeness(group)) > 0 and group.ink[group.mask].mean() >= LEAST_SIGNAL_TO_NOISE * noise
+            for group in groups_in(smooth, slopes, dark, flat)
+            if (not flat or (group.share > 0.9 and group.count == 1 and group.parts <= 4))
+            and (value := likeness(group)) > 0
+            and group.ink[group.mask].mean() >= LEAST_SIGNAL_TO_NOISE * noise
         ]
-        # ink is found at most thresholds, the spaces between the ink and a frame at the low ones only
-        total = sum(value for value, _ in likely)
-        if total > best[0]:
-            best = total, max(likely, key=lambda pair: pair[0])[1]
-    return best[1]
+        for dark in (True, False)
+    }
+    # ink is found at most thresholds, the spaces between the ink and a frame at the low ones only
+    total = {dark: sum(value for value, _ in found_so) for dark, found_so in likely.items()}
+    for dark in (True, False):
+        if likely[dark] and likely[not dark] and inside(likely[dark][-1][1].box, likely[not dark][-1][1].box):
+            total[dark] *= SPACES
+    dark = total[True] >= total[False]
+    return max(likely[dark], key=lambda pair: pair[0])[1] if likely[dark] else None
+
+
+def inside(inner: Box, outer: Box) -> bool:
+    return inner[0] > outer[0] and inner[1] > outer[1] and inner[2] < outer[2] and inner[3] < outer[3]
 
 
 def without_rim(picture: Bytes) -> Bytes:
@@ -303,19 +318,21 @@ def paper_of(picture: Bytes) -> Bytes:
     return np.asarray(cv2.resize(closed[pad:-pad, pad:-pad], (columns, rows), interpolation=cv2.INTER_LINEAR))
 
 
-def ink_of(picture: Bytes, dark: bool) -> Grey:
+def ink_of(picture: Bytes, dark: bool, flat: bool) -> Grey:
     """0…1: how much each pixel stands out. Dark ink takes a part of the light, whatever the light."""
     seen = picture if dark else 255 - picture
-    paper = paper_of(seen).astype(np.float32) / 255
+    paper = np.full(seen.shape, np.percentile(seen, 98)) if flat else paper_of(seen)
+    paper = paper.astype(np.float32) / 255
     ink = paper - seen.astype(np.float32) / 255
-    if dark:
+    if dark and not flat:
         ink /= np.maximum(paper, 0.35)
-    ink -= max(0.0, float(np.median(ink)))
+    if not flat:
+        ink -= max(0.0, float(np.median(ink)))
     return np.asarray(np.clip(ink, 0, 1), np.float32)
 
 
-def groups_in(picture: Bytes, slopes: Grey, dark: bool) -> Iterator[Group]:
-    ink = ink_of(picture, dark)
+def groups_in(picture: Bytes, slopes: Grey, dark: bool, flat: bool = False) -> Iterator[Group]:
+    ink = ink_of(picture, dark, flat)
     if ink.size <= PEAK_RANK:
         return
     peak = float(np.partition(ink.ravel(), -PEAK_RANK)[-PEAK_RANK])
@@ -477,10 +494,12 @@ def likeness(group: Group) -> float:
         return 0.0
     if (group.share < 0.6 and group.parts > 10) or (group.separability < 0.6 and group.parts > 8):
         return 0.0
-    if (relative > 0.12 or group.count > 2) and group.size >= TINY and group.sharpness * group.stroke < 1.3:
+    softest = 1.3 if group.count > 2 else 0.9 if relative > 0.12 else 0.0
+    if group.size >= TINY and group.sharpness * group.stroke < softest:
         return 0.0  # blots that end gradually
     size = longer_side(group.extent if group.several else group.box)
-    return group.sharpness * group.share / group.count**0.25 * size * group.peak
+    share = min(1.0, 2 * group.share) if group.several else group.share
+    return group.sharpness * share / group.count**0.25 * size * group.peak
 
 
 def strokes_of(group: Group) -> Grey:
