@@ -25,9 +25,13 @@ WORKING_AREA = 50_000
 WORKING_SIDE = 160
 """A smaller picture is enlarged to this: below it strokes are too thin for a mask of whole pixels."""
 
-THRESHOLDS = (0.5, 0.22, 0.35, 0.65, 0.8)
-"""Of the strongest ink: low ones hold faint strokes together, high ones leave out the lines of the paper. The first
-decides whether the digit is dark on light."""
+THRESHOLDS = (0.22, 0.4, 0.6, 0.8)
+"""Of the strongest ink: low ones hold faint strokes together, high ones leave out the lines of the paper."""
+
+FLAT_THRESHOLDS = (0.5,)
+
+SAMPLE = 10_000
+"""Pixels that a median or a percentile is taken of, at least."""
 
 LEAST_CONTRAST = 0.06
 """Of the whole range of brightness: what is fainter is not told from the paper's own texture."""
@@ -64,6 +68,9 @@ SPACES = 0.6
 
 TINY = 16
 """Of fewer pixels than this nothing can be said before the closer look."""
+
+BOTH = (True, False)
+"""Dark on light, and light on dark."""
 
 NOTHING = "nothing stands out from the picture's background: expected a digit"
 SEVERAL = "2 digits: crop the picture to one"
@@ -111,6 +118,12 @@ class Group:
 
 def longer_side(box: Box) -> int:
     return max(box[2] - box[0], box[3] - box[1])
+
+
+def sample(values: NDArray[Any]) -> NDArray[Any]:
+    """Some of the values, evenly spread; an odd step, so that stripes don't hide between."""
+    flat = values.ravel()
+    return flat[:: max(1, len(flat) // SAMPLE) | 1]
 
 
 @functools.cache
@@ -190,9 +203,9 @@ def found_small(grey: Bytes, scale: float) -> Group | None:
     cv2 = opencv()
     kernel = np.ones((int(scale) + 2,) * 2, np.uint8)
     noise = 1.5 * grain_of(grey)
-    for widen in (cv2.erode, cv2.dilate):
-        group = found(working(widen(grey, kernel)), noise)
-        if group is not None:
+    for widen, dark in ((cv2.erode, True), (cv2.dilate, False)):
+        group = found(working(widen(grey, kernel)), noise, polarities=(dark,))
+        if group is not None and group.size < SMALL:
             return group
     return None
 
@@ -230,10 +243,10 @@ def grain_of(grey: Bytes) -> float:
     kernel = np.array([[1, -2, 1], [-2, 4, -2], [1, -2, 1]], np.float32)
     some = grey if step == 1 else grey[: 3 * (grey.shape[0] // (3 * step))]
     differences = np.abs(cv2.filter2D(some, cv2.CV_32F, kernel)[1:-1, 1:-1])
-    return float(np.median(differences)) / 0.6745 / 6 / 255
+    return float(np.median(sample(differences))) / 0.6745 / 6 / 255
 
 
-def found(work: Bytes, noise: float, flat: bool = False) -> Group | None:
+def found(work: Bytes, noise: float, flat: bool = False, polarities: tuple[bool, ...] = BOTH) -> Group | None:
     """The group of strokes that looks most like a digit: dark on light, or light on dark."""
     cv2 = opencv()
     smooth = cv2.GaussianBlur(cv2.medianBlur(work, 3), (0, 0), 0.7)
@@ -248,15 +261,16 @@ def found(work: Bytes, noise: float, flat: bool = False) -> Group | None:
             and (value := likeness(group)) > 0
             and group.ink[group.mask].mean() >= LEAST_SIGNAL_TO_NOISE * noise
         ]
-        for dark in (True, False)
+        for dark in polarities
     }
     # ink is found at most thresholds, the spaces between the ink and a frame at the low ones only
-    total = {dark: sum(value for value, _ in found_so) for dark, found_so in likely.items()}
-    for dark in (True, False):
-        if likely[dark] and likely[not dark] and inside(likely[dark][-1][1].box, likely[not dark][-1][1].box):
-            total[dark] *= SPACES
-    dark = total[True] >= total[False]
-    return max(likely[dark], key=lambda pair: pair[0])[1] if likely[dark] else None
+    total = {dark: sum(value for value, _ in groups) for dark, groups in likely.items()}
+    if all(likely.get(dark) for dark in BOTH):
+        for dark in BOTH:
+            if inside(likely[dark][-1][1].box, likely[not dark][-1][1].box):
+                total[dark] *= SPACES
+    groups = likely[max(total, key=lambda dark: total[dark])]
+    return max(groups, key=lambda pair: pair[0])[1] if groups else None
 
 
 def inside(inner: Box, outer: Box) -> bool:
@@ -266,7 +280,8 @@ def inside(inner: Box, outer: Box) -> bool:
 def without_rim(picture: Bytes) -> Bytes:
     """With what is dark and belongs to the picture's rim taken for paper: a desk, a frame, the corners of a scan."""
     cv2 = opencv()
-    paper, darkest = float(np.median(picture)), float(np.percentile(picture, 1))
+    some = sample(picture)
+    paper, darkest = float(np.median(some)), float(np.percentile(some, 1))
     if paper - darkest < 0.15 * 255:
         return picture
     dark = (picture < darkest + 0.4 * (paper - darkest)).astype(np.uint8)
@@ -313,7 +328,7 @@ def paper_of(picture: Bytes) -> Bytes:
     kernel = max(9, int(PAPER_SHARE * min(picture.shape)) | 1)
     half = cv2.resize(picture, (max(1, columns // 2), max(1, rows // 2)), interpolation=cv2.INTER_AREA)
     pad = kernel // 2 + 1
-    padded = cv2.copyMakeBorder(half, pad, pad, pad, pad, cv2.BORDER_CONSTANT, value=float(np.percentile(half, 80)))
+    padded = cv2.copyMakeBorder(half, pad, pad, pad, pad, cv2.BORDER_CONSTANT, value=float(np.percentile(sample(half), 80)))
     closed = cv2.morphologyEx(padded, cv2.MORPH_CLOSE, np.ones((kernel // 2 | 1,) * 2, np.uint8))
     return np.asarray(cv2.resize(closed[pad:-pad, pad:-pad], (columns, rows), interpolation=cv2.INTER_LINEAR))
 
@@ -321,13 +336,13 @@ def paper_of(picture: Bytes) -> Bytes:
 def ink_of(picture: Bytes, dark: bool, flat: bool) -> Grey:
     """0…1: how much each pixel stands out. Dark ink takes a part of the light, whatever the light."""
     seen = picture if dark else 255 - picture
-    paper = np.full(seen.shape, np.percentile(seen, 98)) if flat else paper_of(seen)
+    paper = np.full(seen.shape, np.percentile(sample(seen), 98)) if flat else paper_of(seen)
     paper = paper.astype(np.float32) / 255
     ink = paper - seen.astype(np.float32) / 255
     if dark and not flat:
         ink /= np.maximum(paper, 0.35)
     if not flat:
-        ink -= max(0.0, float(np.median(ink)))
+        ink -= max(0.0, float(np.median(sample(ink))))
     return np.asarray(np.clip(ink, 0, 1), np.float32)
 
 
@@ -338,10 +353,12 @@ def groups_in(picture: Bytes, slopes: Grey, dark: bool, flat: bool = False) -> I
     peak = float(np.partition(ink.ravel(), -PEAK_RANK)[-PEAK_RANK])
     if peak < LEAST_CONTRAST:
         return
-    grain = 1.4826 * float(np.median(ink[ink < 0.3 * peak])) + 1e-4 if (ink < 0.3 * peak).any() else 1.0
+    some = sample(ink)
+    faint = some[some < 0.3 * peak]
+    grain = 1.4826 * float(np.median(faint)) + 1e-4 if len(faint) else 1.0
     several = True
     tried = 0.0
-    for share in sorted(THRESHOLDS):
+    for share in FLAT_THRESHOLDS if flat else THRESHOLDS:
         threshold = max(share * peak, NOISE_FACTOR * grain)
         if threshold > 0.9 * peak or threshold == tried:
             continue
@@ -494,7 +511,7 @@ def likeness(group: Group) -> float:
         return 0.0
     if (group.share < 0.6 and group.parts > 10) or (group.separability < 0.6 and group.parts > 8):
         return 0.0
-    softest = 1.3 if group.count > 2 else 0.9 if relative > 0.12 else 0.0
+    softest = 1.3 if group.count > 2 or group.parts > 8 else 0.9 if relative > 0.12 else 0.0
     if group.size >= TINY and group.sharpness * group.stroke < softest:
         return 0.0  # blots that end gradually
     size = longer_side(group.extent if group.several else group.box)
