@@ -95,7 +95,7 @@ class Group:
     mask: Mask
     box: Box
     share: float
-    """Of all that is above the threshold."""
+    """Of all that is above the threshold and isn't a frame or a line."""
     count: int
     """Of connected strokes."""
     parts: int
@@ -373,11 +373,12 @@ def group_above(ink: Grey, threshold: float, slopes: Grey, peak: float, grain: f
     cv2 = opencv()
     above = cv2.morphologyEx((ink > threshold).astype(np.uint8), cv2.MORPH_CLOSE, np.ones((3, 3), np.uint8))
     count, labels, stats, _ = cv2.connectedComponentsWithStats(above, connectivity=8)
-    total = int(stats[1:, 4].sum())
     largest = [i for i in np.argsort(-stats[:, 4])[: MOST_PARTS + 1].tolist() if i and stats[i, 4] >= 4]
     strokes = [i for i in largest if is_stroke(labels, stats, i)]
     if not strokes:
         return None
+    apart = set(largest) - set(strokes)
+    total = int(stats[1:, 4].sum() - stats[list(apart), 4].sum())
     members, box, several = gathered(stats, strokes)
     mask: Mask = np.isin(labels, members)
     left, top, right, bottom = box

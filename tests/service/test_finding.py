@@ -103,7 +103,7 @@ WORST = {
     "stripes": DOWN // 7 % 2 * 255,
     "dots": np.where((DOWN % 24 < 9) & (ACROSS % 24 < 9), 0, 255),
 }
-MOST_REFERENCES = 150
+MOST_REFERENCES = 450
 """The plainest picture takes about 20."""
 
 
