@@ -377,7 +377,12 @@ def group_above(ink: Grey, threshold: float, slopes: Grey, peak: float, grain: f
     strokes = [i for i in largest if is_stroke(labels, stats, i)]
     if not strokes:
         return None
-    apart = set(largest) - set(strokes)
+    rows, columns = ink.shape
+    apart = {
+        i
+        for i in set(largest) - set(strokes)
+        if 0 < stats[i, 0] < columns - stats[i, 2] and 0 < stats[i, 1] < rows - stats[i, 3]
+    }
     total = int(stats[1:, 4].sum() - stats[list(apart), 4].sum())
     members, box, several = gathered(stats, strokes)
     mask: Mask = np.isin(labels, members)
@@ -485,7 +490,7 @@ def side_by_side(a: Box, b: Box) -> bool:
     tall = min(heights) / (bottom - top)
     if gaps(a, b)[0] == 0 or tall < 0.6:
         return False
-    narrow = all(width < 0.35 * height for width, height in zip(widths, heights, strict=True))
+    narrow = all(width < 0.5 * height for width, height in zip(widths, heights, strict=True))
     return right - left > 1.05 * (bottom - top) or (tall > 0.75 and narrow)
 
 
