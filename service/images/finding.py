@@ -82,7 +82,7 @@ Box = tuple[int, int, int, int]
 """left, top, right, bottom; the last two are excluded."""
 
 
-class NotFound(Exception):
+class NoDigitError(Exception):
     """There is no digit to be read, or more than one; the message says what was seen."""
 
 
@@ -135,7 +135,7 @@ def opencv() -> Any:
 
 
 def prepared(grey: Bytes, shape: tuple[int, int]) -> Bytes:
-    """Light on dark, 0…255, of the network's shape, the digit fitted in and centred. Raises NotFound."""
+    """Light on dark, 0…255, of the network's shape, the digit fitted in and centred. Raises NoDigitError."""
     if grey.shape == shape:
         as_it_is = in_mnist_form(grey)
         if as_it_is is not None:
@@ -174,7 +174,7 @@ def in_its_place(ink: NDArray[Any]) -> bool:
 
 
 def digit_in(grey: Bytes) -> Group:
-    """The one digit, looked at closely. Raises NotFound."""
+    """The one digit, looked at closely. Raises NoDigitError."""
     work = working(grey)
     scale = grey.shape[0] / work.shape[0]
     noise = grain_of(grey) if scale < 1 else grain_of(work)
@@ -185,16 +185,16 @@ def digit_in(grey: Bytes) -> Group:
     if hidden:
         group = found_small(grey, scale)
     if group is None:
-        raise NotFound(NOTHING)
+        raise NoDigitError(NOTHING)
     if group.several:
-        raise NotFound(SEVERAL)
+        raise NoDigitError(SEVERAL)
     if scale > 1.3 and (hidden or group.size < SMALL):
         closer = closer_look(grey, group, scale)
         if closer is None and (hidden or group.size < TINY):
-            raise NotFound(NOTHING)
+            raise NoDigitError(NOTHING)
         group = closer or group
         if group.several:
-            raise NotFound(SEVERAL)
+            raise NoDigitError(SEVERAL)
     return group
 
 
@@ -285,11 +285,17 @@ def without_rim(picture: Bytes) -> Bytes:
     if paper - darkest < 0.15 * 255:
         return picture
     dark = (picture < darkest + 0.4 * (paper - darkest)).astype(np.uint8)
-    count, labels, stats, _ = cv2.connectedComponentsWithStats(dark, connectivity=8)
-    corners = {int(v) for c in (labels[:2, :2], labels[:2, -2:], labels[-2:, :2], labels[-2:, -2:]) for v in np.unique(c)}
+    count, labels = cv2.connectedComponents(dark, connectivity=8)
+    corners = {
+        int(v) for c in (labels[:2, :2], labels[:2, -2:], labels[-2:, :2], labels[-2:, -2:]) for v in np.unique(c)
+    }
     sides = [labels[:, 0], labels[:, -1], labels[0], labels[-1]]
     longest = np.max([np.bincount(side, minlength=count) / len(side) for side in sides], axis=0)
-    rim = [i for i in range(1, count) if longest[i] > 0.85 or (i in corners and longest[i] > 0.12)] if count < 5000 else []
+    rim = (
+        [i for i in range(1, count) if longest[i] > 0.85 or (i in corners and longest[i] > 0.12)]
+        if count < 5000
+        else []
+    )
     if not rim:
         return picture
     region = np.isin(labels, rim).astype(np.uint8)
@@ -328,7 +334,9 @@ def paper_of(picture: Bytes) -> Bytes:
     kernel = max(9, int(PAPER_SHARE * min(picture.shape)) | 1)
     half = cv2.resize(picture, (max(1, columns // 2), max(1, rows // 2)), interpolation=cv2.INTER_AREA)
     pad = kernel // 2 + 1
-    padded = cv2.copyMakeBorder(half, pad, pad, pad, pad, cv2.BORDER_CONSTANT, value=float(np.percentile(sample(half), 80)))
+    padded = cv2.copyMakeBorder(
+        half, pad, pad, pad, pad, cv2.BORDER_CONSTANT, value=float(np.percentile(sample(half), 80))
+    )
     closed = cv2.morphologyEx(padded, cv2.MORPH_CLOSE, np.ones((kernel // 2 | 1,) * 2, np.uint8))
     return np.asarray(cv2.resize(closed[pad:-pad, pad:-pad], (columns, rows), interpolation=cv2.INTER_LINEAR))
 
@@ -450,7 +458,10 @@ def is_box(part: Mask, area: int) -> bool:
 
 def gathered(stats: NDArray[np.int32], strokes: list[int]) -> tuple[list[int], Box, bool]:
     """The largest stroke and those near to it; and whether there is another digit beside it."""
-    boxes = {i: (int(s[0]), int(s[1]), int(s[0] + s[2]), int(s[1] + s[3])) for i, s in zip(strokes, stats[strokes])}
+    boxes = {
+        i: (x, y, x + width, y + height)
+        for i, (x, y, width, height, _) in zip(strokes, stats[strokes].tolist(), strict=True)
+    }
     area = {i: int(stats[i, 4]) for i in strokes}
     main, rest = strokes[0], strokes[1:]
     size = max(stats[main, 2], stats[main, 3])
@@ -522,7 +533,7 @@ def likeness(group: Group) -> float:
         return 0.0  # blots that end gradually
     size = longer_side(group.extent if group.several else group.box)
     share = min(1.0, 2 * group.share) if group.several else group.share
-    return group.sharpness * share / group.count**0.25 * size * group.peak
+    return float(group.sharpness * share / group.count**0.25 * size * group.peak)
 
 
 def strokes_of(group: Group) -> Grey:
@@ -540,7 +551,7 @@ def strokes_of(group: Group) -> Grey:
         ink = ink[ys.min() : ys.max() + 1, xs.min() : xs.max() + 1]
     missing = THINNEST_STROKE * max(ink.shape) - group.stroke
     if missing < 1:
-        return ink
+        return np.asarray(ink, np.float32)
     grow = math.ceil(missing / 2)
     return np.asarray(cv2.dilate(np.pad(ink, grow), cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (2 * grow + 1,) * 2)))
 

@@ -12,13 +12,16 @@ from numpy.typing import NDArray
 from PIL import Image, ImageOps
 
 from service.http.problems import BadInput, Location
-from service.images.finding import NotFound, prepared
+from service.images.finding import NoDigitError, prepared
 
 MOST_PICTURE_PIXELS = 40_000_000
 """In all the pictures of one request, as they are decoded: what bounds memory and time. It is checked before."""
 
+MOST_JPEG_PIXELS = 50_000_000
+"""Of which at most the above are decoded: a phone's 48 megapixels are read, at a quarter of their sides."""
+
 DECODED_SIDE = 800
-"""A picture's shorter side is made about so large while it is decoded: a digit of 100 px on an A4 page is still seen."""
+"""A picture's shorter side is made about so large while it is decoded: 100 px on an A4 page are still seen."""
 
 LARGE_PICTURE_PIXELS = 4_000_000
 """Of pictures above this, one at a time is decoded in a process: their memory is what a process must have to spare."""
@@ -35,33 +38,43 @@ def read_picture(data: bytes, shape: tuple[int, int], location: Location, budget
     grey = decoded(data, location, budget)
     try:
         return prepared(grey, shape).ravel()
-    except NotFound as problem:
+    except NoDigitError as problem:
         raise BadInput(location, str(problem)) from None
 
 
 def picture_size(data: bytes, location: Location) -> int:
     """How many pixels of a picture would be decoded, from its header alone. Raises BadInput."""
+    return sizes(data, location)[1]
+
+
+def sizes(data: bytes, location: Location) -> tuple[int, int]:
+    """How many pixels a picture says that it has, and how many of them would be decoded. Raises BadInput."""
     try:
         with Image.open(io.BytesIO(data), formats=("PNG", "JPEG")) as picture:
+            whole = picture.width * picture.height
             drafted(picture)
-            return picture.width * picture.height
+            return whole, picture.width * picture.height
     except Exception as error:  # Pillow raises whatever its parsers met
         raise BadInput(location, "not a PNG or JPEG picture that can be read") from error
 
 
 def drafted(picture: Image.Image) -> None:
     """A JPEG can be decoded at a half, a quarter or an eighth of its size."""
-    picture.draft(None, (DECODED_SIDE, DECODED_SIDE))  # type: ignore[arg-type]
+    picture.draft(None, (DECODED_SIDE, DECODED_SIDE))
 
 
 def decoded(data: bytes, location: Location, budget: int = MOST_PICTURE_PIXELS) -> Pixels:
-    """Brightness 0…255, (rows, columns), upright, its shorter side at most twice the decoded one."""
-    size = picture_size(data, location)
+    """Brightness 0…255, (rows, columns), upright, its shorter side less than twice the decoded one."""
+    whole, size = sizes(data, location)
     if size > budget:
         raise BadInput(location, f"the picture has more than {budget:,} pixels, the most that is read in one request")
+    if whole > MOST_JPEG_PIXELS:
+        raise BadInput(
+            location, f"the picture has more than {MOST_JPEG_PIXELS:,} pixels, the most that a JPEG may have"
+        )
     try:
         with (
-            ONE_LARGE_PICTURE if size > LARGE_PICTURE_PIXELS else nullcontext(),
+            ONE_LARGE_PICTURE if whole > LARGE_PICTURE_PIXELS else nullcontext(),
             Image.open(io.BytesIO(data), formats=("PNG", "JPEG")) as picture,
         ):
             if getattr(picture, "is_animated", False):
@@ -75,7 +88,7 @@ def decoded(data: bytes, location: Location, budget: int = MOST_PICTURE_PIXELS) 
 
 
 def brightness(picture: Image.Image) -> Pixels:
-    """Brightness 0…255 of any kind of picture; what is transparent gets the background that the rest stands out from."""
+    """Brightness 0…255 of any kind of picture; what is transparent gets a background that the rest stands out from."""
     ImageOps.exif_transpose(picture, in_place=True)
     if picture.mode.startswith("I"):
         return scaled_to_bytes(picture)

@@ -1,5 +1,6 @@
 """The digit is found in pictures as people take them, or there is said what was seen; at a bounded cost."""
 
+import contextlib
 import time
 from collections.abc import Callable
 
@@ -14,7 +15,7 @@ from model.datasets import Split, packaged_digits, pixels_to_input
 from model.training import Trainer, TrainingOptions
 from model.weights import Weights
 from service.http.problems import BadInput
-from service.images.finding import NotFound, prepared
+from service.images.finding import NoDigitError, prepared
 from service.images.picture import read_picture
 from tests.service.papers import TO_BE_READ, TO_BE_REFUSED, encoded
 
@@ -85,10 +86,8 @@ def cost(work: Callable[[], object]) -> float:
 
 
 def tried(picture: np.ndarray) -> None:
-    try:
+    with contextlib.suppress(NoDigitError):
         prepared(picture, SHAPE)
-    except NotFound:
-        pass
 
 
 ODD = np.random.default_rng(0)
@@ -117,8 +116,7 @@ def test_whatever_is_in_a_picture_its_cost_is_bounded(kind: str) -> None:
 
 
 @given(
-    rows=st.integers(1, 300),
-    columns=st.integers(1, 300),
+    size=st.tuples(st.integers(1, 300), st.integers(1, 300)),
     seed=st.integers(0, 2**32 - 1),
     levels=st.integers(1, 255),
     grain=st.integers(1, 40),
@@ -126,14 +124,14 @@ def test_whatever_is_in_a_picture_its_cost_is_bounded(kind: str) -> None:
 )
 @hypothesis_settings(deadline=None, max_examples=100)
 def test_whatever_is_in_a_picture_it_is_pixels_or_a_refusal(
-    rows: int, columns: int, seed: int, levels: int, grain: int, shape: tuple[int, int]
+    size: tuple[int, int], seed: int, levels: int, grain: int, shape: tuple[int, int]
 ) -> None:
-    random = np.random.default_rng(seed)
+    (rows, columns), random = size, np.random.default_rng(seed)
     blocks = random.integers(0, levels + 1, (rows // grain + 1, columns // grain + 1), np.uint8)
     picture = np.kron(blocks, np.ones((grain, grain), np.uint8))[:rows, :columns]
     try:
         pixels = prepared(picture, shape)
-    except NotFound:
+    except NoDigitError:
         return
     assert pixels.shape == shape
     assert pixels.dtype == np.uint8
