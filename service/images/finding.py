@@ -42,8 +42,11 @@ NOISE_FACTOR = 3.5
 LEAST_SIGNAL_TO_NOISE = 4.2
 """A digit's mean ink in standard deviations of the grain; groups found in nothing but noise lie below."""
 
-PEAK_RANK = 16
-"""The strongest ink is that of so many pixels at least: a digit of 8 px has them, dust hardly."""
+PEAK_RANK = 40
+"""The strongest ink is that of so many pixels at least: not of the crossings of a thin pen, and not of dust."""
+
+SMALL_PEAK_RANK = 16
+"""The same, where a digit of 8 px is looked for."""
 
 MOST_PARTS = 40
 """Connected parts that are looked at one by one, the largest first: noise has thousands."""
@@ -253,10 +256,11 @@ def found(work: Bytes, noise: float, flat: bool = False, polarities: tuple[bool,
     if not flat:
         smooth = 255 - without_rim(255 - without_rim(smooth))
     slopes = slopes_of(smooth)
+    rank = PEAK_RANK if polarities == BOTH else SMALL_PEAK_RANK
     likely = {
         dark: [
             (value, group)
-            for group in groups_in(smooth, slopes, dark, flat)
+            for group in groups_in(smooth, slopes, dark, flat, rank)
             if (not flat or (group.share > 0.9 and group.count == 1 and group.parts <= 4))
             and (value := likeness(group)) > 0
             and group.ink[group.mask].mean() >= LEAST_SIGNAL_TO_NOISE * noise
@@ -354,11 +358,11 @@ def ink_of(picture: Bytes, dark: bool, flat: bool) -> Grey:
     return np.asarray(np.clip(ink, 0, 1), np.float32)
 
 
-def groups_in(picture: Bytes, slopes: Grey, dark: bool, flat: bool = False) -> Iterator[Group]:
+def groups_in(picture: Bytes, slopes: Grey, dark: bool, flat: bool = False, rank: int = PEAK_RANK) -> Iterator[Group]:
     ink = ink_of(picture, dark, flat)
-    if ink.size <= PEAK_RANK:
+    if ink.size <= rank:
         return
-    peak = float(np.partition(ink.ravel(), -PEAK_RANK)[-PEAK_RANK])
+    peak = float(np.partition(ink.ravel(), -rank)[-rank])
     if peak < LEAST_CONTRAST:
         return
     some = sample(ink)
@@ -529,7 +533,7 @@ def likeness(group: Group) -> float:
     if (group.share < 0.6 and group.parts > 10) or (group.separability < 0.6 and group.parts > 8):
         return 0.0
     softest = 1.3 if group.count > 2 or group.parts > 8 else 0.9 if relative > 0.12 else 0.0
-    if group.size >= TINY and group.sharpness * group.stroke < softest:
+    if group.size >= TINY and group.stroke > 4 and group.sharpness * group.stroke < softest:
         return 0.0  # blots that end gradually
     size = longer_side(group.extent if group.several else group.box)
     share = min(1.0, 2 * group.share) if group.several else group.share
