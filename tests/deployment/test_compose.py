@@ -21,7 +21,7 @@ from tests.processes.server import free_port
 pytestmark = pytest.mark.docker
 
 ROOT = Path(__file__).parents[2]
-MOST_MEGABYTES_ON_THE_BASE = 120
+MOST_MEGABYTES_ON_THE_BASE = 280
 DIGITS = packaged_digits().test
 LESSON = as_json(DIGITS.images[::50], DIGITS.labels[::50])
 REQUESTS = int(os.environ.get("TEST_REQUESTS", "2000"))

@@ -11,10 +11,10 @@ from flask import Flask
 from hypothesis import HealthCheck, given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
-from PIL import Image
 from werkzeug.test import TestResponse
 
 from tests.conftest import Client, as_json, random_batch
+from tests.service.drawing import drawn
 
 X, T = random_batch(2)
 GOOD = as_json(X, T)
@@ -147,7 +147,7 @@ def test_accuracy_is_of_the_version_that_is_asked_for(client: Client) -> None:
 
 def form(fields: dict[str, Any]) -> dict[str, Any]:
     picture = io.BytesIO()
-    Image.fromarray(X[0].reshape(28, 28)).save(picture, "PNG")
+    drawn(7).save(picture, "PNG")  # noise would be refused
     return {"image": (io.BytesIO(picture.getvalue()), "seven.png"), **fields}
 
 

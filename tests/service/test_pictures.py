@@ -250,6 +250,19 @@ def test_pictures_take_bounded_memory() -> None:
         assert b"nothing stands out" in result.stdout
 
 
+@pytest.mark.parametrize("most", [255, 1023, 4095, 65535])
+def test_sixteen_bits_are_scaled_by_what_they_hold(most: int) -> None:
+    values = np.asarray(SEVEN, np.float64) / 255 * most
+    found = read_picture(encoded(Image.fromarray(np.round(values).astype(np.uint16))), SHAPE, ())
+    assert likeness(read_picture(encoded(SEVEN), SHAPE, ()).astype(float), found.astype(float)) > 0.95
+
+
+def test_a_phone_s_jpeg_of_48_megapixels_is_read() -> None:
+    large = encoded(SEVEN.resize((8064, 6048)), "JPEG")
+    small = encoded(SEVEN.resize((806, 605)), "JPEG")
+    assert likeness(read_picture(small, SHAPE, ()).astype(float), read_picture(large, SHAPE, ()).astype(float)) > 0.95
+
+
 @given(data=st.data())
 @hypothesis_settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None, max_examples=150)
 def test_no_damage_to_a_picture_gets_a_500(client: Client, data: st.DataObject) -> None:

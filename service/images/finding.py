@@ -1,0 +1,582 @@
+"""Where the digit is in a picture: strokes that stand out from the paper, found as people see them, not as whatever
+differs from the border.
+
+The picture is brought to a bounded area and smoothed a little; what belongs to its rim (a desk, a frame, the black
+corners of a turned scan) is taken for paper. The paper under the ink is a grey closing, so that shadows and falling
+light don't count. A few thresholds are tried; of the groups of connected strokes that they give, the one with the
+sharpest contour is the digit. It is fitted into 20/28 of the network's shape and centred, as MNIST's authors did.
+
+OpenCV does the work, in C and without the GIL. It is imported when the first picture comes: who sends numbers only
+doesn't pay for it.
+"""
+
+import functools
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+WORKING_AREA = 50_000
+"""Pixels that are looked at, whatever the picture's size and proportions: what bounds the time."""
+
+WORKING_SIDE = 160
+"""A smaller picture is enlarged to this: below it strokes are too thin for a mask of whole pixels."""
+
+THRESHOLDS = (0.22, 0.4, 0.6, 0.8)
+"""Of the strongest ink: low ones hold faint strokes together, high ones leave out the lines of the paper."""
+
+FLAT_THRESHOLDS = (0.5,)
+
+SAMPLE = 10_000
+"""Pixels that a median or a percentile is taken of, at least."""
+
+LEAST_CONTRAST = 0.06
+"""Of the whole range of brightness: what is fainter is not told from the paper's own texture."""
+
+NOISE_FACTOR = 3.5
+"""Ink begins at so many standard deviations of the paper's grain."""
+
+LEAST_SIGNAL_TO_NOISE = 4.2
+"""A digit's mean ink in standard deviations of the grain; groups found in nothing but noise lie below."""
+
+PEAK_RANK = 40
+"""The strongest ink is that of so many pixels at least: not of the crossings of a thin pen, and not of dust."""
+
+SMALL_PEAK_RANK = 16
+"""The same, where a digit of 8 px is looked for."""
+
+MOST_PARTS = 40
+"""Connected parts that are looked at one by one, the largest first: noise has thousands."""
+
+PAPER_SHARE = 0.33
+"""Of the shorter side: the kernel of the closing, wider than any stroke and narrower than most shadows."""
+
+FITTED_SHARE = 20 / 28
+"""Of the network's shape: what MNIST's digits fill."""
+
+THINNEST_STROKE = 0.09
+"""Of the digit's longer side. Thinner strokes are thickened: scaled down they would fade."""
+
+THICKEST_STROKE = 0.42
+"""Of the digit's longer side: what is thicker is a blot."""
+
+SMALL = 56
+"""A digit of fewer pixels than this in the working picture is looked at again, closer, if there is more to see."""
+
+SPACES = 0.6
+"""The spaces inside of a digit look like strokes of the other polarity: so much less is given for them."""
+
+TINY = 16
+"""Of fewer pixels than this nothing can be said before the closer look."""
+
+BOTH = (True, False)
+"""Dark on light, and light on dark."""
+
+NOTHING = "nothing stands out from the picture's background: expected a digit"
+SEVERAL = "2 digits: crop the picture to one"
+
+Bytes = NDArray[np.uint8]
+Grey = NDArray[np.float32]
+Mask = NDArray[np.bool_]
+Box = tuple[int, int, int, int]
+"""left, top, right, bottom; the last two are excluded."""
+
+
+class NoDigitError(Exception):
+    """There is no digit to be read, or more than one; the message says what was seen."""
+
+
+@dataclass
+class Group:
+    """Strokes that may be the digit."""
+
+    ink: Grey
+    """(rows, columns), 0…1: how much each pixel of the working picture stands out from the paper."""
+    mask: Mask
+    box: Box
+    share: float
+    """Of all that is above the threshold and isn't a frame or a line."""
+    count: int
+    """Of connected strokes."""
+    parts: int
+    """Of connected parts in the whole picture."""
+    several: bool
+    stroke: float
+    sharpness: float
+    """The mean slope along the contour, of the strongest ink, per pixel."""
+    separability: float
+    """Otsu's: the part of the variance in the box that mask or not explains."""
+    grain: float
+    peak: float
+    extent: Box
+    """Of all strokes, whether of the digit or not."""
+
+    @property
+    def size(self) -> int:
+        return longer_side(self.box)
+
+
+def longer_side(box: Box) -> int:
+    return max(box[2] - box[0], box[3] - box[1])
+
+
+def sample(values: NDArray[Any]) -> NDArray[Any]:
+    """Some of the values, evenly spread; an odd step, so that stripes don't hide between."""
+    flat = values.ravel()
+    return flat[:: max(1, len(flat) // SAMPLE) | 1]
+
+
+@functools.cache
+def opencv() -> Any:
+    import cv2
+
+    cv2.setNumThreads(1)  # requests are what runs side by side
+    return cv2
+
+
+def prepared(grey: Bytes, shape: tuple[int, int]) -> Bytes:
+    """Light on dark, 0…255, of the network's shape, the digit fitted in and centred. Raises NoDigitError."""
+    if grey.shape == shape:
+        as_it_is = in_mnist_form(grey)
+        if as_it_is is not None:
+            return as_it_is
+    group = digit_in(grey)
+    return np.round(centred(fitted(strokes_of(group), shape), shape) * 255).astype(np.uint8)
+
+
+def in_mnist_form(grey: Bytes) -> Bytes | None:
+    """The picture, light on dark, if it plainly is what the network was trained on: a flat background, the digit in
+    its usual place and size. Full contrast is left as it is, to the bit; less is stretched."""
+    border = np.concatenate([grey[0], grey[-1], grey[:, 0], grey[:, -1]])
+    background = int(np.median(border))
+    difference = grey.astype(np.int16) - background
+    lighter, darker = int(difference.max()), -int(difference.min())
+    if np.mean(border != background) > 0.05 or max(lighter, darker) < 51 or min(lighter, darker) > 5:
+        return None
+    ink = np.clip(difference if lighter >= darker else -difference, 0, 255)
+    if np.mean(ink == 0) < 0.4 or not in_its_place(ink):
+        return None
+    strongest = int(ink.max())
+    if strongest < 0.98 * 255:
+        ink = np.round(ink * (255 / strongest))
+    return ink.astype(np.uint8)
+
+
+def in_its_place(ink: NDArray[Any]) -> bool:
+    """As large as MNIST's digits are, and its centre of mass in the middle, within a pixel of 28."""
+    rows, columns = ink.shape
+    ys, xs = np.nonzero(ink > 0.1 * ink.max())
+    size = max((np.ptp(ys) + 1) / rows, (np.ptp(xs) + 1) / columns)
+    mass = ink / ink.sum()
+    off_down = float((mass.sum(axis=1) * (np.arange(rows) + 0.5)).sum()) / rows - 0.5
+    off_across = float((mass.sum(axis=0) * (np.arange(columns) + 0.5)).sum()) / columns - 0.5
+    return bool(17 / 28 <= size <= 20.5 / 28 and max(abs(off_down), abs(off_across)) <= 1.2 / 28)
+
+
+def digit_in(grey: Bytes) -> Group:
+    """The one digit, looked at closely. Raises NoDigitError."""
+    work = working(grey)
+    scale = grey.shape[0] / work.shape[0]
+    noise = grain_of(grey) if scale < 1 else grain_of(work)
+    group = found(work, noise)
+    if group is None:
+        group = found(work, noise, flat=True)  # a stroke so thick that a closing takes it for paper
+    hidden = group is None and scale > 1.3
+    if hidden:
+        group = found_small(grey, scale)
+    if group is None:
+        raise NoDigitError(NOTHING)
+    if group.several:
+        raise NoDigitError(SEVERAL)
+    if scale > 1.3 and (hidden or group.size < SMALL):
+        closer = closer_look(grey, group, scale)
+        if closer is None and (hidden or group.size < TINY):
+            raise NoDigitError(NOTHING)
+        group = closer or group
+        if group.several:
+            raise NoDigitError(SEVERAL)
+    return group
+
+
+def found_small(grey: Bytes, scale: float) -> Group | None:
+    """A digit whose strokes vanish when the picture is scaled down: they are widened first."""
+    cv2 = opencv()
+    kernel = np.ones((int(scale) + 2,) * 2, np.uint8)
+    noise = 1.5 * grain_of(grey)
+    for widen, dark in ((cv2.erode, True), (cv2.dilate, False)):
+        group = found(working(widen(grey, kernel)), noise, polarities=(dark,))
+        if group is not None and group.size < SMALL:
+            return group
+    return None
+
+
+def closer_look(grey: Bytes, group: Group, scale: float) -> Group | None:
+    left, top, right, bottom = group.box
+    margin = 0.6 * group.size + 2
+    crop = grey[
+        max(0, int((top - margin) * scale)) : int((bottom + margin) * scale),
+        max(0, int((left - margin) * scale)) : int((right + margin) * scale),
+    ]
+    work = working(crop)
+    return found(work, max(grain_of(crop), grain_of(work)))
+
+
+def working(grey: Bytes) -> Bytes:
+    """The picture at the working area, or at the working side if it is small."""
+    cv2 = opencv()
+    rows, columns = grey.shape
+    factor = math.sqrt(WORKING_AREA / (rows * columns))
+    if factor >= 1:
+        factor = min(factor, max(1.0, WORKING_SIDE / min(rows, columns)))
+    size = max(1, round(columns * factor)), max(1, round(rows * factor))
+    if size == (columns, rows):
+        return grey
+    return np.asarray(cv2.resize(grey, size, interpolation=cv2.INTER_AREA if factor < 1 else cv2.INTER_CUBIC))
+
+
+def grain_of(grey: Bytes) -> float:
+    """The standard deviation of the grain, 0…1, after Immerkær (1996), with a median instead of the mean."""
+    if min(grey.shape) < 3:
+        return 0.0
+    step = max(1, grey.shape[0] // 400)  # bands of three rows are enough of a large picture
+    cv2 = opencv()
+    kernel = np.array([[1, -2, 1], [-2, 4, -2], [1, -2, 1]], np.float32)
+    some = grey if step == 1 else grey[: 3 * (grey.shape[0] // (3 * step))]
+    differences = np.abs(cv2.filter2D(some, cv2.CV_32F, kernel)[1:-1, 1:-1])
+    return float(np.median(sample(differences))) / 0.6745 / 6 / 255
+
+
+def found(work: Bytes, noise: float, flat: bool = False, polarities: tuple[bool, ...] = BOTH) -> Group | None:
+    """The group of strokes that looks most like a digit: dark on light, or light on dark."""
+    cv2 = opencv()
+    smooth = cv2.GaussianBlur(cv2.medianBlur(work, 3), (0, 0), 0.7)
+    if not flat:
+        smooth = 255 - without_rim(255 - without_rim(smooth))
+    slopes = slopes_of(smooth)
+    rank = PEAK_RANK if polarities == BOTH else SMALL_PEAK_RANK
+    likely = {
+        dark: [
+            (value, group)
+            for group in groups_in(smooth, slopes, dark, flat, rank)
+            if (not flat or (group.share > 0.9 and group.count == 1 and group.parts <= 4))
+            and (value := likeness(group)) > 0
+            and group.ink[group.mask].mean() >= LEAST_SIGNAL_TO_NOISE * noise
+        ]
+        for dark in polarities
+    }
+    # ink is found at most thresholds, the spaces between the ink and a frame at the low ones only
+    total = {dark: sum(value for value, _ in groups) for dark, groups in likely.items()}
+    if all(likely.get(dark) for dark in BOTH):
+        for dark in BOTH:
+            if inside(likely[dark][-1][1].box, likely[not dark][-1][1].box):
+                total[dark] *= SPACES
+    groups = likely[max(total, key=lambda dark: total[dark])]
+    return max(groups, key=lambda pair: pair[0])[1] if groups else None
+
+
+def inside(inner: Box, outer: Box) -> bool:
+    return inner[0] > outer[0] and inner[1] > outer[1] and inner[2] < outer[2] and inner[3] < outer[3]
+
+
+def without_rim(picture: Bytes) -> Bytes:
+    """With what is dark and belongs to the picture's rim taken for paper: a desk, a frame, the corners of a scan."""
+    cv2 = opencv()
+    some = sample(picture)
+    paper, darkest = float(np.median(some)), float(np.percentile(some, 1))
+    if paper - darkest < 0.15 * 255:
+        return picture
+    dark = (picture < darkest + 0.4 * (paper - darkest)).astype(np.uint8)
+    count, labels = cv2.connectedComponents(dark, connectivity=8)
+    corners = {
+        int(v) for c in (labels[:2, :2], labels[:2, -2:], labels[-2:, :2], labels[-2:, -2:]) for v in np.unique(c)
+    }
+    sides = [labels[:, 0], labels[:, -1], labels[0], labels[-1]]
+    longest = np.max([np.bincount(side, minlength=count) / len(side) for side in sides], axis=0)
+    rim = (
+        [i for i in range(1, count) if longest[i] > 0.85 or (i in corners and longest[i] > 0.12)]
+        if count < 5000
+        else []
+    )
+    if not rim:
+        return picture
+    region = np.isin(labels, rim).astype(np.uint8)
+    if region.mean() > 0.25 or soft(picture, region, paper - darkest):
+        return picture
+    covered = cv2.dilate(region, np.ones((5, 5), np.uint8)) > 0
+    cleared = picture.copy()
+    cleared[covered] = round(paper)
+    return cleared
+
+
+def soft(picture: Bytes, region: Bytes, contrast: float) -> bool:
+    """Whether the region ends gradually, as light does, not as things do."""
+    cv2 = opencv()
+    edge = cv2.morphologyEx(region, cv2.MORPH_GRADIENT, np.ones((3, 3), np.uint8)) > 0
+    return float(np.median(slopes_of(picture)[edge])) < 0.06 * contrast / 255
+
+
+def slopes_of(picture: Bytes) -> Grey:
+    cv2 = opencv()
+    down, across = (cv2.Sobel(picture, cv2.CV_32F, dx, dy, ksize=3, scale=1 / 8 / 255) for dx, dy in ((0, 1), (1, 0)))
+    return np.asarray(cv2.magnitude(across, down))
+
+
+def mean_slope(slopes: Grey, mask: NDArray[Any]) -> float:
+    """Along the mask's contour."""
+    cv2 = opencv()
+    edge = cv2.morphologyEx(mask.astype(np.uint8), cv2.MORPH_GRADIENT, np.ones((3, 3), np.uint8))
+    return float(cv2.mean(slopes, edge)[0])
+
+
+def paper_of(picture: Bytes) -> Bytes:
+    """The paper, were there no dark ink: a grey closing, made at half the size."""
+    cv2 = opencv()
+    rows, columns = picture.shape
+    kernel = max(9, int(PAPER_SHARE * min(picture.shape)) | 1)
+    half = cv2.resize(picture, (max(1, columns // 2), max(1, rows // 2)), interpolation=cv2.INTER_AREA)
+    pad = kernel // 2 + 1
+    padded = cv2.copyMakeBorder(
+        half, pad, pad, pad, pad, cv2.BORDER_CONSTANT, value=float(np.percentile(sample(half), 80))
+    )
+    closed = cv2.morphologyEx(padded, cv2.MORPH_CLOSE, np.ones((kernel // 2 | 1,) * 2, np.uint8))
+    return np.asarray(cv2.resize(closed[pad:-pad, pad:-pad], (columns, rows), interpolation=cv2.INTER_LINEAR))
+
+
+def ink_of(picture: Bytes, dark: bool, flat: bool) -> Grey:
+    """0…1: how much each pixel stands out. Dark ink takes a part of the light, whatever the light."""
+    seen = picture if dark else 255 - picture
+    paper = np.full(seen.shape, np.percentile(sample(seen), 98)) if flat else paper_of(seen)
+    paper = paper.astype(np.float32) / 255
+    ink = paper - seen.astype(np.float32) / 255
+    if dark and not flat:
+        ink /= np.maximum(paper, 0.35)
+    if not flat:
+        ink -= max(0.0, float(np.median(sample(ink))))
+    return np.asarray(np.clip(ink, 0, 1), np.float32)
+
+
+def groups_in(picture: Bytes, slopes: Grey, dark: bool, flat: bool = False, rank: int = PEAK_RANK) -> Iterator[Group]:
+    ink = ink_of(picture, dark, flat)
+    if ink.size <= rank:
+        return
+    peak = float(np.partition(ink.ravel(), -rank)[-rank])
+    if peak < LEAST_CONTRAST:
+        return
+    some = sample(ink)
+    faint = some[some < 0.3 * peak]
+    grain = 1.4826 * float(np.median(faint)) + 1e-4 if len(faint) else 1.0
+    several = True
+    tried = 0.0
+    for share in FLAT_THRESHOLDS if flat else THRESHOLDS:
+        threshold = max(share * peak, NOISE_FACTOR * grain)
+        if threshold > 0.9 * peak or threshold == tried:
+            continue
+        tried = threshold
+        group = group_above(ink, threshold, slopes, peak, grain)
+        if group is not None:
+            several = group.several = group.several and several
+            yield group
+
+
+def group_above(ink: Grey, threshold: float, slopes: Grey, peak: float, grain: float) -> Group | None:
+    cv2 = opencv()
+    above = cv2.morphologyEx((ink > threshold).astype(np.uint8), cv2.MORPH_CLOSE, np.ones((3, 3), np.uint8))
+    count, labels, stats, _ = cv2.connectedComponentsWithStats(above, connectivity=8)
+    largest = [i for i in np.argsort(-stats[:, 4])[: MOST_PARTS + 1].tolist() if i and stats[i, 4] >= 4]
+    strokes = [i for i in largest if is_stroke(labels, stats, i)]
+    if not strokes:
+        return None
+    rows, columns = ink.shape
+    apart = {
+        i
+        for i in set(largest) - set(strokes)
+        if 0 < stats[i, 0] < columns - stats[i, 2] and 0 < stats[i, 1] < rows - stats[i, 3]
+    }
+    total = int(stats[1:, 4].sum() - stats[list(apart), 4].sum())
+    members, box, several = gathered(stats, strokes)
+    mask: Mask = np.isin(labels, members)
+    left, top, right, bottom = box
+    inside, values = mask[top:bottom, left:right], ink[top:bottom, left:right]
+    extent = stats[strokes]
+    return Group(
+        ink=ink,
+        mask=mask,
+        box=box,
+        share=float(mask.sum()) / total,
+        count=len(members),
+        parts=count - 1,
+        several=several,
+        stroke=stroke_width(inside),
+        sharpness=mean_slope(slopes, mask) / peak,
+        separability=separability(values, inside),
+        grain=grain,
+        peak=peak,
+        extent=(
+            int(extent[:, 0].min()),
+            int(extent[:, 1].min()),
+            int((extent[:, 0] + extent[:, 2]).max()),
+            int((extent[:, 1] + extent[:, 3]).max()),
+        ),
+    )
+
+
+def is_stroke(labels: NDArray[np.int32], stats: NDArray[np.int32], i: int) -> bool:
+    """Not what runs along the border or from border to border, not a box, not a long straight line."""
+    rows, columns = labels.shape
+    x, y, width, height, area = (int(v) for v in stats[i])
+    if (width > 0.7 * columns and height < 0.12 * width) or (height > 0.85 * rows and width < 0.03 * height):
+        return False
+    ends = [x == 0, x + width == columns, y == 0, y + height == rows]
+    large = (width > 0.45 * columns and height > 0.45 * rows) or max(width, height) > 0.6 * max(rows, columns)
+    if not any(ends) and not large:
+        return True
+    part: Mask = labels[y : y + height, x : x + width] == i
+    return not (any(ends) and along_border(part, ends, labels.shape)) and not (large and is_box(part, area))
+
+
+def along_border(part: Mask, ends: list[bool], shape: tuple[int, ...]) -> bool:
+    height, width = part.shape
+    left, right, top, bottom = ends
+    edges = [edge for edge, at in zip((part[:, 0], part[:, -1], part[0], part[-1]), ends, strict=True) if at]
+    if max(int(np.count_nonzero(np.diff(edge.astype(np.int8), prepend=0) == 1)) for edge in edges) >= 4:
+        return True  # many strokes leave the picture side by side: squared paper
+    contact = sum(int(edge.sum()) for edge in edges)
+    if contact > 0.5 * sum(len(edge) for edge in edges) and contact > 0.8 * min(width, height):
+        return True
+    across = left and right and height < 0.3 * shape[0] and width > 2 * height
+    down = top and bottom and width < 0.3 * shape[1] and height > 2 * width and (left or right)
+    return across or down
+
+
+def is_box(part: Mask, area: int) -> bool:
+    """A closed rectangle, at any angle, mostly empty."""
+    cv2 = opencv()
+    contours, _ = cv2.findContours(part.astype(np.uint8), cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_SIMPLE)
+    outline = max(contours, key=cv2.contourArea)
+    (_, (width, height), _) = cv2.minAreaRect(outline)
+    return bool(width * height > 0 and cv2.contourArea(outline) > 0.9 * width * height and area < 0.35 * width * height)
+
+
+def gathered(stats: NDArray[np.int32], strokes: list[int]) -> tuple[list[int], Box, bool]:
+    """The largest stroke and those near to it; and whether there is another digit beside it."""
+    boxes = {
+        i: (x, y, x + width, y + height)
+        for i, (x, y, width, height, _) in zip(strokes, stats[strokes].tolist(), strict=True)
+    }
+    area = {i: int(stats[i, 4]) for i in strokes}
+    main, rest = strokes[0], strokes[1:]
+    size = max(stats[main, 2], stats[main, 3])
+    members, box, several, growing = [main], boxes[main], False, True
+    while growing:
+        growing = False
+        for i in list(rest):
+            if area[i] < 0.02 * area[main]:
+                continue
+            across, down = gaps(box, boxes[i])
+            gap, extent = math.hypot(across, down), max(box[2] - box[0], box[3] - box[1])
+            if gap < 0.2 * extent and area[i] > 0.04 * area[main]:
+                if side_by_side(box, boxes[i]):
+                    several = True
+                    continue
+                members.append(i)
+                rest.remove(i)
+                box = union(box, boxes[i])
+                growing = True
+            elif area[i] > 0.25 * area[main] and max(stats[i, 2], stats[i, 3]) > 0.4 * size and gap < 3 * extent:
+                several = True
+    return members, box, several
+
+
+def gaps(a: Box, b: Box) -> tuple[int, int]:
+    return max(0, a[0] - b[2], b[0] - a[2]), max(0, a[1] - b[3], b[1] - a[3])
+
+
+def union(a: Box, b: Box) -> Box:
+    return min(a[0], b[0]), min(a[1], b[1]), max(a[2], b[2]), max(a[3], b[3])
+
+
+def side_by_side(a: Box, b: Box) -> bool:
+    """Two of a height, one after the other, together wider than tall, or both as narrow as a 1: no digit is so."""
+    left, top, right, bottom = union(a, b)
+    heights, widths = (a[3] - a[1], b[3] - b[1]), (a[2] - a[0], b[2] - b[0])
+    tall = min(heights) / (bottom - top)
+    if gaps(a, b)[0] == 0 or tall < 0.6:
+        return False
+    narrow = all(width < 0.5 * height for width, height in zip(widths, heights, strict=True))
+    return right - left > 1.05 * (bottom - top) or (tall > 0.75 and narrow)
+
+
+def stroke_width(mask: Mask) -> float:
+    """Twice the median distance from the strokes' middle to their edge."""
+    cv2 = opencv()
+    away = cv2.distanceTransform(np.pad(mask.astype(np.uint8), 1), cv2.DIST_L2, 3)[1:-1, 1:-1]
+    middle = away[(away >= cv2.dilate(away, np.ones((3, 3), np.uint8)) - 1e-6) & (away > 0)]
+    return 2 * float(np.median(middle)) if len(middle) else 0.0
+
+
+def separability(values: Grey, mask: Mask) -> float:
+    inside, outside = values[mask], values[~mask]
+    if not len(inside) or not len(outside):
+        return 1.0
+    share = len(inside) / values.size
+    return share * (1 - share) * float(inside.mean() - outside.mean()) ** 2 / max(float(values.var()), 1e-9)
+
+
+def likeness(group: Group) -> float:
+    """To a digit; 0 for what isn't one."""
+    relative = group.stroke / max(1, group.size)
+    if group.size < 4 or (relative > THICKEST_STROKE and group.size >= TINY) or group.share < 0.45:
+        return 0.0
+    if (group.share < 0.6 and group.parts > 10) or (group.separability < 0.6 and group.parts > 8):
+        return 0.0
+    softest = 1.3 if group.count > 2 or group.parts > 8 else 0.9 if relative > 0.12 else 0.0
+    if group.size >= TINY and group.stroke > 4 and group.sharpness * group.stroke < softest:
+        return 0.0  # blots that end gradually
+    size = longer_side(group.extent if group.several else group.box)
+    share = min(1.0, 2 * group.share) if group.several else group.share
+    return float(group.sharpness * share / group.count**0.25 * size * group.peak)
+
+
+def strokes_of(group: Group) -> Grey:
+    """The digit's ink, 0…1, cut out and its thin strokes thickened."""
+    cv2 = opencv()
+    left, top, right, bottom = group.box
+    mask = np.pad(group.mask[top:bottom, left:right], 2)
+    ink = np.pad(group.ink, 2)[top : bottom + 4, left : right + 4]
+    strongest = float(np.percentile(ink[mask], 60))
+    least = max(0.15 * strongest, 3 * group.grain)
+    ink = np.clip((ink - least) / max(0.85 * strongest - least, 1e-6), 0, 1)
+    ink *= cv2.dilate(mask.astype(np.uint8), np.ones((5, 5), np.uint8))
+    ys, xs = np.nonzero(ink > 0.3)
+    if len(ys):
+        ink = ink[ys.min() : ys.max() + 1, xs.min() : xs.max() + 1]
+    missing = THINNEST_STROKE * max(ink.shape) - group.stroke
+    if missing < 1:
+        return np.asarray(ink, np.float32)
+    grow = math.ceil(missing / 2)
+    return np.asarray(cv2.dilate(np.pad(ink, grow), cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (2 * grow + 1,) * 2)))
+
+
+def fitted(ink: Grey, shape: tuple[int, int]) -> Grey:
+    """The digit scaled, its proportions kept, into MNIST's share of the shape."""
+    cv2 = opencv()
+    rows, columns = (max(1, round(size * FITTED_SHARE)) for size in shape)
+    scale = min(rows / ink.shape[0], columns / ink.shape[1])
+    height, width = (max(1, round(size * scale)) for size in ink.shape)
+    small = cv2.resize(ink, (width, height), interpolation=cv2.INTER_AREA if scale < 1 else cv2.INTER_LINEAR)
+    return np.asarray(np.clip(small / max(float(small.max()), 1e-6), 0, 1), np.float32)
+
+
+def centred(digit: Grey, shape: tuple[int, int]) -> Grey:
+    """The digit in an empty image of the shape, its centre of mass in the middle, as far as it fits."""
+    image = np.zeros(shape, np.float32)
+    at = []
+    for axis, size in enumerate(shape):
+        mass = digit.sum(axis=1 - axis)
+        centre = float((mass * (np.arange(len(mass)) + 0.5)).sum() / max(float(mass.sum()), 1e-6))
+        at.append(min(max(0, round(size / 2 - centre)), size - digit.shape[axis]))
+    image[at[0] : at[0] + digit.shape[0], at[1] : at[1] + digit.shape[1]] = digit
+    return image

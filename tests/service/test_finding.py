@@ -1,0 +1,137 @@
+"""The digit is found in pictures as people take them, or there is said what was seen; at a bounded cost."""
+
+import contextlib
+import time
+from collections.abc import Callable
+
+import cv2
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import settings as hypothesis_settings
+from hypothesis import strategies as st
+
+from model.datasets import Split, packaged_digits, pixels_to_input
+from model.training import Trainer, TrainingOptions
+from model.weights import Weights
+from service.http.problems import BadInput
+from service.images.finding import NoDigitError, prepared
+from service.images.picture import read_picture
+from tests.service.papers import TO_BE_READ, TO_BE_REFUSED, encoded
+
+SHAPE = (28, 28)
+DIGITS = 40
+BELOW_PLAIN = {"cropped tightly": 0.1, "faint pencil": 0.1, "28 × 28, small": 0.1}
+"""How much accuracy a kind may cost, where it is more than 0.05."""
+
+
+@pytest.fixture(scope="module")
+def trained() -> Weights:
+    trainer = Trainer(packaged_digits(), TrainingOptions())
+    for _ in trainer.epochs():
+        pass
+    return trainer.weights()
+
+
+@pytest.fixture(scope="module")
+def some() -> Split:
+    return packaged_digits().test.take(np.arange(0, 1000, 1000 // DIGITS))
+
+
+def labels_of(weights: Weights, pixels: np.ndarray) -> np.ndarray:
+    labels: np.ndarray = weights.network().predict(pixels_to_input(pixels)).argmax(axis=1)
+    return labels
+
+
+@pytest.mark.parametrize("kind", TO_BE_READ)
+def test_the_digit_is_found(kind: str, trained: Weights, some: Split) -> None:
+    right = 0
+    for i, (image, label) in enumerate(zip(some.images, some.labels, strict=True)):
+        picture = TO_BE_READ[kind](image.reshape(SHAPE), np.random.default_rng(i))
+        try:
+            right += int(labels_of(trained, read_picture(encoded(picture), SHAPE, ())[np.newaxis])[0] == label)
+        except BadInput:
+            continue
+    as_pixels = int((labels_of(trained, some.images) == some.labels).sum())
+    assert right >= as_pixels - round(BELOW_PLAIN.get(kind, 0.05) * DIGITS)
+
+
+@pytest.mark.parametrize("kind", TO_BE_REFUSED)
+def test_what_is_no_digit_or_more_than_one_is_refused(kind: str, some: Split) -> None:
+    message = "2 digits: crop the picture to one" if kind == "two digits" else "nothing stands out"
+    refused = 0
+    for i, image in enumerate(some.images):
+        try:
+            read_picture(encoded(TO_BE_REFUSED[kind](image.reshape(SHAPE), np.random.default_rng(i))), SHAPE, ())
+        except BadInput as problem:
+            refused += message in str(problem.detail)
+    assert refused >= 0.95 * DIGITS
+
+
+def test_a_picture_in_mnist_s_form_is_taken_as_it_is() -> None:
+    images = packaged_digits().test.images
+    same = [np.array_equal(prepared(image.reshape(SHAPE), SHAPE).ravel(), image) for image in images]
+    inverted = [np.array_equal(prepared(255 - image.reshape(SHAPE), SHAPE).ravel(), image) for image in images]
+    assert min(np.mean(same), np.mean(inverted)) >= 0.999
+
+
+def cost(work: Callable[[], object]) -> float:
+    """The least of three, in seconds of CPU."""
+    times = []
+    for _ in range(3):
+        started = time.process_time()
+        work()
+        times.append(time.process_time() - started)
+    return min(times)
+
+
+def tried(picture: np.ndarray) -> None:
+    with contextlib.suppress(NoDigitError):
+        prepared(picture, SHAPE)
+
+
+ODD = np.random.default_rng(0)
+DOWN, ACROSS = np.indices((800, 800))
+WORST = {
+    "noise": ODD.integers(0, 256, (800, 800)),
+    "noise, long and thin": ODD.integers(0, 256, (400, 3200)),
+    "noise, three pixels high": ODD.integers(0, 256, (3, 30_000)),
+    "a thin line": np.where(np.indices((1600, 400))[1] == 200, 0, 255),
+    "checkerboard of pixels": (DOWN + ACROSS) % 2 * 255,
+    "checkerboard": (DOWN // 8 + ACROSS // 8) % 2 * 255,
+    "stripes": DOWN // 7 % 2 * 255,
+    "dots": np.where((DOWN % 24 < 9) & (ACROSS % 24 < 9), 0, 255),
+}
+MOST_REFERENCES = 450
+"""The plainest picture takes about 20."""
+
+
+@pytest.mark.parametrize("kind", WORST)
+def test_whatever_is_in_a_picture_its_cost_is_bounded(kind: str) -> None:
+    picture = WORST[kind].astype(np.uint8)
+    field = ODD.integers(0, 256, (224, 224)).astype(np.uint8)
+    tried(picture)
+    reference = cost(lambda: [cv2.connectedComponents((field > 200).astype(np.uint8)) for _ in range(10)]) / 10
+    assert cost(lambda: tried(picture)) < MOST_REFERENCES * reference
+
+
+@given(
+    size=st.tuples(st.integers(1, 300), st.integers(1, 300)),
+    seed=st.integers(0, 2**32 - 1),
+    levels=st.integers(1, 255),
+    grain=st.integers(1, 40),
+    shape=st.sampled_from([(28, 28), (8, 8), (20, 14), (1, 1)]),
+)
+@hypothesis_settings(deadline=None, max_examples=100)
+def test_whatever_is_in_a_picture_it_is_pixels_or_a_refusal(
+    size: tuple[int, int], seed: int, levels: int, grain: int, shape: tuple[int, int]
+) -> None:
+    (rows, columns), random = size, np.random.default_rng(seed)
+    blocks = random.integers(0, levels + 1, (rows // grain + 1, columns // grain + 1), np.uint8)
+    picture = np.kron(blocks, np.ones((grain, grain), np.uint8))[:rows, :columns]
+    try:
+        pixels = prepared(picture, shape)
+    except NoDigitError:
+        return
+    assert pixels.shape == shape
+    assert pixels.dtype == np.uint8
