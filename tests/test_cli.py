@@ -110,6 +110,7 @@ def test_quiet_prints_nothing_and_does_the_same(tmp_path: Path) -> None:
     assert (tmp_path / "loud").read_bytes() == (tmp_path / "quiet").read_bytes()
 
 
+@pytest.mark.long
 def test_a_report_has_pictures_and_the_figures(tmp_path: Path) -> None:
     trained = twolayernet("train", "--epochs", "3", "--report", "report", cwd=tmp_path)
     assert trained.returncode == 0, trained.stderr

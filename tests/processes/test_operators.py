@@ -308,14 +308,8 @@ def test_restore_onto_a_damaged_store_and_from_a_copy_with_another_page_size(mak
     assert server.predict(X) == answer
 
 
-@pytest.mark.parametrize(
-    "number",
-    [
-        signal.SIGTERM,
-        pytest.param(signal.SIGHUP, marks=pytest.mark.long),
-        pytest.param(signal.SIGINT, marks=pytest.mark.long),
-    ],
-)
+@pytest.mark.long
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP, signal.SIGINT])
 def test_backup_and_restore_that_are_ended_by_a_signal_leave_nothing(make_server: MakeServer, number: int) -> None:
     server = make_server(workers=1).start()
     learn(server, 2)
@@ -341,6 +335,7 @@ def test_backup_and_restore_that_are_ended_by_a_signal_leave_nothing(make_server
     assert server.predict(X)["model_version"] == 3
 
 
+@pytest.mark.long
 def test_few_versions_kept_are_enough_for_every_worker(make_server: MakeServer) -> None:
     server = make_server(workers=2, TWOLAYERNET_KEEP_VERSIONS="1").start()
     stop = threading.Event()

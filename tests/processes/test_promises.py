@@ -26,7 +26,7 @@ def http_server(request: pytest.FixtureRequest) -> str:
 
 
 @pytest.mark.parametrize("steps", [240, pytest.param(2000, marks=pytest.mark.long)])
-@pytest.mark.parametrize("workers", [1, 4])
+@pytest.mark.parametrize("workers", [pytest.param(1, marks=pytest.mark.long), 4])
 def test_serial_whole_and_visible(make_server: MakeServer, workers: int, steps: int) -> None:
     server = make_server(workers=workers, TWOLAYERNET_SNAPSHOT_EVERY="100").start()
     clients = Clients(server)
@@ -175,6 +175,7 @@ def try_once(server: Server, key: str, body: dict[str, object]) -> object:
     return answer.json()
 
 
+@pytest.mark.long
 def test_sigterm_finishes_what_is_under_way_and_loses_nothing(make_server: MakeServer) -> None:
     server = make_server(workers=2).start()
     seen = Seen()

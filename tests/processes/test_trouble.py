@@ -159,6 +159,7 @@ def test_a_store_that_becomes_corrupt_while_it_is_served_is_not_served_from(make
     assert server.predict(X)["model_version"] == 4
 
 
+@pytest.mark.long
 @pytest.mark.skipif(os.geteuid() != 0, reason="mounting a file system needs root")
 def test_a_store_on_a_read_only_disk_is_served_and_refuses_steps(stopped: Server, tmp_path_factory: Any) -> None:
     disk = tmp_path_factory.mktemp("disk")

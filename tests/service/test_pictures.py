@@ -66,7 +66,7 @@ def accuracy_as(weights: Weights, images: Split, render: Callable[[Image.Image],
 
 
 def test_jpegs_of_280_pixels_dark_on_light_are_recognised_as_the_pixels_are(trained: Weights, held_out: Split) -> None:
-    some = held_out.take(np.arange(0, 1000, 4))
+    some = held_out.take(np.arange(0, 1000, 10))
     of_pixels = float((recognised(trained, some.images) == some.labels).mean())
 
     def dark_on_light(image: Image.Image, size: int, filter_: Image.Resampling) -> bytes:
@@ -74,7 +74,7 @@ def test_jpegs_of_280_pixels_dark_on_light_are_recognised_as_the_pixels_are(trai
 
     for style in ((280, Image.Resampling.BICUBIC), (97, Image.Resampling.BILINEAR)):
         of_pictures = accuracy_as(trained, some, partial(dark_on_light, size=style[0], filter_=style[1]))
-        assert of_pictures > of_pixels - 0.015
+        assert of_pictures > of_pixels - 0.025
     assert accuracy_as(trained, some, lambda image: encoded(image, "PNG")) == of_pixels
     photographs = accuracy_as(
         trained, some, lambda image: encoded(photographed(ImageOps.invert(image).resize((280, 280))), "JPEG")
