@@ -145,10 +145,12 @@ class WeightsQuery(Request):
 
 
 class ExamplesQuery(Request):
-    """after: a version, whose examples the client has; limit: images in one answer, though a step is never divided."""
+    """after: a version, whose examples the client has; limit: images in one answer, though a step is never divided;
+    rehearsed: with the remembered examples that took part."""
 
     after: Annotated[WholeNumber, Field(ge=0, le=LARGEST_VERSION)] = 0
     limit: Annotated[WholeNumber, Field(ge=1, le=MOST_EXAMPLES_GIVEN)] = MOST_EXAMPLES_GIVEN
+    rehearsed: Literal["true", "false"] = "false"
 
 
 class VersionsQuery(Request):
@@ -173,7 +175,8 @@ class AccuracyAnswer(BaseModel):
 
 
 class TrainStepAnswer(BaseModel):
-    """loss and accuracy are those before the step; learning_rate is what the gradient was multiplied with.
+    """loss and accuracy are those of the posted examples before the step; learning_rate is what the gradient was
+    multiplied with; rehearsed: how many remembered examples took part.
 
     clip_norm: the limit on the gradient's norm, where it cut in and made the learning rate smaller than was asked.
     """
@@ -184,11 +187,12 @@ class TrainStepAnswer(BaseModel):
     gradient_norm: float
     learning_rate: float
     count: int
+    rehearsed: int
     clip_norm: float | None = None
 
 
 class VersionAnswer(BaseModel):
-    """created_at: ISO 8601, UTC. What a kind of version does not have is null; optimizer: where it is not sgd."""
+    """created_at: ISO 8601, UTC. What a kind of version does not have is null."""
 
     model_version: int
     kind: Literal["load", "train-step", "rollback"]
@@ -198,7 +202,6 @@ class VersionAnswer(BaseModel):
     accuracy: float | None
     learning_rate: float | None
     source_version: int | None
-    optimizer: Literal["adagrad"] | None = None
 
 
 class VersionsAnswer(BaseModel):

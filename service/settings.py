@@ -8,10 +8,12 @@ from typing import Literal
 from pydantic import Field, SecretStr, ValidationError, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
-from model.online import OnlineOptimizer
 from service.errors import StartupError
 
 PREFIX = "TWOLAYERNET_"
+MOST_REHEARSED = 32
+"""For each posted example."""
+
 SECRETS = ("api_key", "api_key_predict")
 
 
@@ -33,7 +35,13 @@ class Settings(BaseSettings):
     weights: Path = Field(Path("weights.npz"), description="The starting point of an empty store.")
     store: str = Field("sqlite:///twolayernet.db", description="Database URL of the log of versions.")
     learning_rate: float = Field(0.02, gt=0, le=10, description="Of a train-step that names none.")
-    optimizer: OnlineOptimizer = Field("sgd", description="Of train-steps: sgd, the plain step, or adagrad.")
+    rehearse: int = Field(
+        8,
+        ge=0,
+        le=MOST_REHEARSED,
+        description="Remembered examples that take part in a train-step for each posted one; 0: the plain step.",
+    )
+    memory_size: int = Field(1000, ge=1, le=10_000, description="How many examples the live model may remember.")
     gradient_norm_limit: float | None = Field(
         None, gt=0, description="Gradients with a larger norm are scaled down to it; none: no limit."
     )
