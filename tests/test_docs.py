@@ -7,6 +7,7 @@ import re
 import shutil
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -14,6 +15,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 import requests
+from pydantic import SecretStr
+from werkzeug.serving import make_server
 
 from model import TwoLayerNet
 from model import weights as weights_file
@@ -50,11 +53,16 @@ def service(folder: Path) -> Iterator[Server]:
 
 
 @pytest.fixture
-def closed_service(tmp_path: Path, folder: Path) -> Iterator[Server]:
-    shutil.copy(folder / "weights.npz", tmp_path)
-    server = Server(tmp_path, workers=1, TWOLAYERNET_API_KEY=KEY).start()
-    yield server
-    server.kill()
+def closed_service(settings: Settings) -> Iterator[str]:
+    """The address of one that wants a key. In this process, since that starts at once."""
+    app = create_app(settings.model_copy(update={"api_key": SecretStr(KEY)}))
+    server = make_server("127.0.0.1", 0, app, threaded=True)
+    thread = threading.Thread(target=server.serve_forever)
+    thread.start()
+    yield f"http://127.0.0.1:{server.port}"
+    server.shutdown()
+    thread.join()
+    server.server_close()
 
 
 def run(command: list[str], folder: Path) -> str:
@@ -126,8 +134,8 @@ def check_session(block: Block, url: str, folder: Path) -> None:
 
 
 @pytest.mark.parametrize("page", with_blocks_for("closed"))
-def test_the_calls_with_a_key_work_where_a_key_is_wanted(page: str, closed_service: Server, tmp_path: Path) -> None:
-    run_all(blocks(page, runner="closed"), tmp_path, closed_service.url)
+def test_the_calls_with_a_key_work_where_a_key_is_wanted(page: str, closed_service: str, tmp_path: Path) -> None:
+    run_all(blocks(page, runner="closed"), tmp_path, closed_service)
 
 
 @pytest.mark.parametrize("page", with_blocks_for("alone"))
