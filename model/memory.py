@@ -28,7 +28,7 @@ MOST_RECENT = 100
 RECENT_SHARE = 0.75
 """Of what is drawn, from the recent examples, once all of the sample has been posted."""
 
-ENTRY_OF_A_POSTED_EXAMPLE = 0.1, 1.0
+ENTRY_OF_A_POSTED_EXAMPLE = 0.1, 0.75
 """How likely a posted example is to take a place in a full sample: while all of that was trained on, and once all of it
 has been posted."""
 
