@@ -2,7 +2,7 @@
 
 Every step learns a few remembered examples beside the posted ones (rehearsal: Robins 1995; Chaudhry et al. 2019, "On
 Tiny Episodic Memories in Continual Learning"). A memory has two parts. The *sample* is a bounded number of examples, of
-every class alike, and changes slowly: what the network was trained on gives way to one in ten posted examples, so that
+every class alike, and changes slowly: what the network was trained on gives way to one in twenty posted examples, so that
 neither a burst nor wrong labels wash it out. The *recent* ones are the last that were posted. How much of the sample
 has been posted, rather than trained on, says how much recent ones count: a network that came without a sample of its
 training has nothing to keep but what is posted, and follows a change fast (figures: `python -m bench.online`).
@@ -28,7 +28,7 @@ MOST_RECENT = 100
 RECENT_SHARE = 0.75
 """Of what is drawn, from the recent examples, once all of the sample has been posted."""
 
-ENTRY_OF_A_POSTED_EXAMPLE = 0.1, 0.75
+ENTRY_OF_A_POSTED_EXAMPLE = 0.05, 0.75
 """How likely a posted example is to take a place in a full sample: while all of that was trained on, and once all of it
 has been posted."""
 

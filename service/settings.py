@@ -36,7 +36,7 @@ class Settings(BaseSettings):
     threads: int = Field(2, ge=1, le=256, description="Threads in each worker.")
     weights: Path = Field(Path("weights.npz"), description="The starting point of an empty store.")
     store: str = Field("sqlite:///twolayernet.db", description="Database URL of the log of versions.")
-    learning_rate: float = Field(0.02, gt=0, le=10, description="Of a train-step that names none.")
+    learning_rate: float = Field(0.03, gt=0, le=10, description="Of a train-step that names none.")
     rehearse: int = Field(
         8,
         ge=0,
