@@ -16,6 +16,7 @@ from model.weights import Weights, WeightsError
 from service.errors import ServiceError, StartupError, StoreError
 
 NOT_PUBLISHED = 1
+DIVERGED = 1
 USAGE_ERROR = 2
 START_ERROR = 4
 INTERRUPTED = 130
