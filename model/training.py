@@ -145,11 +145,15 @@ class Trainer:
             return math.nan
         return self.network.accuracy(self.validation_x, self.validation_t)
 
+    def is_finite(self) -> bool:
+        """Whether the weights that would be kept are."""
+        params = self.network.params if self.best is None else self.best[1]
+        return all(bool(np.isfinite(array).all()) for array in params.values())
+
     def divergence(self) -> str | None:
         """What is wrong with the weights that would be kept, if the training came to nothing."""
         kept = len(self.history) if self.best is None else self.best[0]
-        params = self.network.params if self.best is None else self.best[1]
-        if not all(np.isfinite(array).all() for array in params.values()):
+        if not self.is_finite():
             return f"the weights of epoch {kept} are not finite"
         if kept == 0:
             return None

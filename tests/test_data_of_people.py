@@ -171,8 +171,8 @@ def test_a_training_that_diverges_leaves_the_file_as_it_is_until_told_to(tmp_pat
     out = tmp_path / "w.npz"
     assert twolayernet("train", "--epochs", "3", "--out", out).exit_code == 0
     before = out.read_bytes()
-    for rate in ("10", "1e30"):
-        diverged = twolayernet("train", "--epochs", "3", "--out", out, "--learning-rate", rate)
+    for rate, force in (("10", ()), ("1e30", ()), ("1e30", ("--force",))):
+        diverged = twolayernet("train", "--epochs", "3", "--out", out, "--learning-rate", rate, *force)
         assert diverged.exit_code == 1
         assert diverged.stderr.splitlines()[-1].startswith("twolayernet: the training diverged: ")
         assert f"{out} is left as it was" in diverged.stderr

@@ -128,7 +128,7 @@ BAD_FILES = [
     ("train-images-idx3-ubyte", b"", "magic number"),
     ("train-images-idx3-ubyte", b"\x1f\x8b", "can't be read"),
     ("train-images-idx3-ubyte", gzip.compress(idx(PIXELS), mtime=0)[:-12], "can't be read"),
-    ("train-images-idx3-ubyte", bytes([0, 0, 8, 3]) + b"\xff" * 12, "truncated"),
+    ("train-images-idx3-ubyte", bytes([0, 0, 8, 3]) + b"\xff" * 12, "promises"),
     ("train-images-idx3-ubyte", bytes([0, 0, 8, 3, 0, 0, 0, 0]) + b"\xff" * 8, "holds nothing"),
     ("train-images-idx3-ubyte", bytes([0, 0, 8, 3]) + bytes(12), "holds nothing"),
     ("train-labels-idx1-ubyte", bytes([0, 0, 8, 1, 0, 0, 0, 0]), "holds nothing"),

@@ -108,7 +108,9 @@ def training_options(command: Command) -> Command:
 @click.option("--report", type=click.Path(file_okay=False, path_type=Path), help="Write pictures and figures here.")
 @click.option("--resume", is_flag=True, help="Go on where the same job was interrupted.")
 @click.option("--if-missing", is_flag=True, help="Do nothing if the weights file is there already.")
-@click.option("--force", is_flag=True, help="Write the weights even if the training diverged.")
+@click.option(
+    "--force", is_flag=True, help="Write the weights even if the training diverged, unless they are not finite."
+)
 @click.option("--quiet", is_flag=True, help="Print nothing but errors.")
 def train(
     *,
@@ -203,7 +205,7 @@ def check_learnt(trainer: Trainer, out: Path, force: bool) -> None:
         return
     checkpoint_of(out).unlink(missing_ok=True)
     message = f"the training diverged: {divergence}; a smaller --learning-rate may help"
-    if not force:
+    if not (force and trainer.is_finite()):
         fail(f"{message}. {out} is {'left as it was' if out.exists() else 'not written'}", DIVERGED)
     warn(f"twolayernet: {message}")
 

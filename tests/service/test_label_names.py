@@ -46,7 +46,7 @@ def test_names_outlive_steps_a_rollback_a_load_and_a_restart(client: Client, set
     data = client.get("/weights").data
     assert weights_file.from_bytes(data).label_names == NAMES
     plain = io.BytesIO()
-    np.savez(plain, **weights_file.from_bytes(data).params)
+    np.savez(plain, **weights_file.from_bytes(data).params)  # type: ignore[arg-type]
     assert client.put("/weights", data=plain.getvalue()).status_code == 200
     check_named(client, NAMES)
     renamed = replace(weights_file.from_bytes(data), label_names=OTHERS)
