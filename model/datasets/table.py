@@ -75,7 +75,7 @@ def csv_file(path: Path) -> Dataset:
     first = next(lines, None)
     if first is None:
         raise DatasetError(f"{path} holds nothing")
-    header = any(not is_number(cell) for cell in first[1][1:])
+    header = is_header(first[1])
     layout = layout_of(first[1], header, path)
     labels, pixels = Labels(path), bytearray()
     for line, cells in lines if header else chain([first], lines):
@@ -127,6 +127,11 @@ def is_number(cell: str) -> bool:
     except ValueError:
         return False
     return True
+
+
+def is_header(first: list[str]) -> bool:
+    """A row of an image has numbers alone, but for its label; so may a header, behind the name of the first column."""
+    return first[0].strip().lower() in (LABEL, "") or any(not is_number(cell) for cell in first[1:])
 
 
 def label_column(header: list[str], path: Path) -> int:

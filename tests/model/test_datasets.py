@@ -240,13 +240,23 @@ KAGGLE = "label,pixel0,pixel1,pixel2,pixel3,pixel4,pixel5"
     [
         lines(list(range(7)), KAGGLE, NUMBERS),
         lines(list(range(7)), None, NUMBERS),
+        lines(list(range(7)), "Label,0,1,2,3,4,5", NUMBERS),
         lines([1, 2, 3, 4, 5, 6, 0], "a,b,c,d,e,f,Label", NUMBERS),
         lines(list(range(7)), "digit,1x1,1x2,1x3,2x1,2x2,2x3", NUMBERS),
         "\ufeff" + lines(list(range(7)), KAGGLE.replace("label", '"label"'), NUMBERS).replace("\n", "\r\n") + "\r\n",
         "," + lines(list(range(7)), KAGGLE, [f"{i},{label}" for i, label in enumerate(NUMBERS)]),
         lines(list(range(7)), KAGGLE, NUMBERS).replace(",255\n", ",255.0\n").replace(",0\n", ",0.0\n"),
     ],
-    ids=["Kaggle", "no header", "label last", "label first", "quoted, CRLF, a mark", "numbered by pandas", "floats"],
+    ids=[
+        "Kaggle",
+        "no header",
+        "header of numbers",
+        "label last",
+        "label first",
+        "quoted, CRLF, a mark",
+        "numbered by pandas",
+        "floats",
+    ],
 )
 def test_a_csv_with_its_label_first_or_named(tmp_path: Path, text: str) -> None:
     path = tmp_path / "train.csv"
