@@ -127,8 +127,8 @@ def train(
 ) -> None:
     """Train a network and write its weights. Ctrl-C ends early and keeps what there is; --resume goes on.
 
-    Exit codes: 0 when it is done, 1 when it diverged (then nothing is written but with --force), 2 for a mistake, 130
-    when it was interrupted.
+    Exit codes: 0 when it is done, 1 when it diverged (nothing is written but with --force), 2 for a mistake, 130 when
+    it was interrupted.
     """
     say: Say = (lambda _: None) if quiet else click.echo
     if if_missing and out.exists():
