@@ -159,19 +159,24 @@ class VersionsQuery(Request):
 
 
 class PredictAnswer(BaseModel):
+    """label_names: of the labels, where the weights file names its classes."""
+
     labels: list[int]
     probabilities: list[list[float]]
     model_version: int
+    label_names: list[str] | None = None
 
 
 class AccuracyAnswer(BaseModel):
-    """confusion_matrix: a row for each true class, a column for each predicted one."""
+    """confusion_matrix: a row for each true class, a column for each predicted one; label_names: of these classes,
+    where the weights file names them."""
 
     accuracy: float
     loss: float
     count: int
     confusion_matrix: list[list[int]]
     model_version: int
+    label_names: list[str] | None = None
 
 
 class TrainStepAnswer(BaseModel):

@@ -159,7 +159,7 @@ def test_gradcheck_prints_every_parameter_and_fails_above_the_tolerance() -> Non
         (["train", "--data", "none"], "--data none wants --examples"),
         (["train", "--resume"], "nothing to resume: weights.npz.checkpoint does not exist"),
         (["train", "--weights", "nowhere.npz"], "nowhere.npz can't be read"),
-        (["train", "--examples", "nowhere.npz"], "nowhere.npz: No such file"),
+        (["train", "--examples", "nowhere.npz"], "nowhere.npz can't be read: No such file"),
         (["train", "--examples", "http://127.0.0.1:9"], "http://127.0.0.1:9/examples does not answer"),
         (["publish", "nowhere.npz", "--url", "http://127.0.0.1:9"], "nowhere.npz can't be read"),
     ],

@@ -6,7 +6,7 @@ from model.datasets import pixels_to_input
 from model.functions import confusion_matrix, softmax
 from model.layers import SoftmaxWithLoss
 from model.two_layer_net import accuracy_of
-from service.http.answers import json_answer
+from service.http.answers import json_answer, named
 from service.http.incoming import request
 from service.http.problems import BadInput
 from service.http.queries import read_query
@@ -29,11 +29,13 @@ def blueprint(service: Service) -> Blueprint:
         model = asked_for()
         images = read_images(request, model.weights)
         probabilities = softmax(model.network.predict(pixels_to_input(images.pixels)))
+        labels = probabilities.argmax(axis=1)
         return json_answer(
             PredictAnswer,
-            labels=probabilities.argmax(axis=1),
+            labels=labels,
             probabilities=probabilities,
             model_version=model.version,
+            **named(labels, model.weights.label_names),
         )
 
     @routes.post("/accuracy")
@@ -50,6 +52,7 @@ def blueprint(service: Service) -> Blueprint:
             count=len(labelled.labels),
             confusion_matrix=confusion_matrix(logits.argmax(axis=1), labelled.labels, model.weights.output_size),
             model_version=model.version,
+            **named(range(model.weights.output_size), model.weights.label_names),
         )
 
     return routes

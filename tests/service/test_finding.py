@@ -22,7 +22,9 @@ from tests.service.papers import TO_BE_READ, TO_BE_REFUSED, encoded
 SHAPE = (28, 28)
 DIGITS = 40
 BELOW_PLAIN = {"cropped tightly": 0.1, "faint pencil": 0.1, "28 × 28, small": 0.1}
-"""How much accuracy a kind may cost, where it is more than 0.05."""
+MOST_BELOW_PLAIN = 0.08
+"""How much accuracy a kind may cost; where it is more, the above. Of forty digits, that is one more than of a thousand:
+each network has a few that it reads now so, now so."""
 
 
 @pytest.fixture(scope="module")
@@ -53,7 +55,7 @@ def test_the_digit_is_found(kind: str, trained: Weights, some: Split) -> None:
         except BadInput:
             continue
     as_pixels = int((labels_of(trained, some.images) == some.labels).sum())
-    assert right >= as_pixels - round(BELOW_PLAIN.get(kind, 0.05) * DIGITS)
+    assert right >= as_pixels - round(BELOW_PLAIN.get(kind, MOST_BELOW_PLAIN) * DIGITS)
 
 
 @pytest.mark.parametrize("kind", TO_BE_REFUSED)
