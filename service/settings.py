@@ -9,6 +9,7 @@ from typing import Any, Literal
 from pydantic import Field, SecretStr, ValidationError, field_validator, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
+from model.memory import MOST_REMEMBERED
 from service.errors import StartupError
 from service.mistakes import sentence, shortened
 
@@ -43,7 +44,9 @@ class Settings(BaseSettings):
         le=MOST_REHEARSED,
         description="Remembered examples that take part in a train-step for each posted one; 0: the plain step.",
     )
-    memory_size: int = Field(1000, ge=1, le=10_000, description="How many examples the live model may remember.")
+    memory_size: int = Field(
+        1000, ge=1, le=MOST_REMEMBERED, description="How many examples the live model may remember."
+    )
     gradient_norm_limit: float | None = Field(
         None, gt=0, description="Gradients with a larger norm are scaled down to it; none: no limit."
     )
