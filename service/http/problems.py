@@ -3,11 +3,10 @@
 import logging
 from collections.abc import Mapping, Sequence
 from http import HTTPStatus
-from typing import Any, cast
 
 import orjson
-from flask import Flask, Response, request
-from werkzeug.exceptions import HTTPException, RequestEntityTooLarge
+from flask import Flask, Response
+from werkzeug.exceptions import HTTPException
 
 from model.online import UnsafeStepError
 from service.errors import KeyReusedError, StoreError, UnknownVersionError, WeightsChangedError
@@ -56,22 +55,12 @@ class BadInput(Problem):
         super().__init__(422, f"{where}: {message}" if where else message, [(location, message)])
 
 
-def after_the_body(answer: Response) -> Response:
-    """An error that was found before the body was read: a client, or a proxy, that is still sending it would take an
-    answer now for a broken connection. What is over the limit is not read; then the connection ends, and says so."""
-    try:
-        cast(Any, request).body  # noqa: B018  read here, unless it was before
-    except Exception:  # whatever keeps it from being read was answered already, or is about to be
-        answer.headers["Connection"] = "close"
-    return answer
-
-
 def register(app: Flask) -> None:
     """Answer every error, the framework's included, with a problem document."""
 
     @app.errorhandler(Problem)
     def problem(error: Problem) -> Response:
-        return after_the_body(error.response())
+        return error.response()
 
     @app.errorhandler(UnknownVersionError)
     def unknown_version(error: UnknownVersionError) -> Response:
@@ -99,14 +88,10 @@ def register(app: Flask) -> None:
         status = error.code or 500
         if status < 400:
             return Response(error.get_body(), status, error.get_headers())
-        if isinstance(error, RequestEntityTooLarge):
-            error.description = f"the body is larger than the limit of {request.max_content_length} bytes"
         headers = {
             name: value for name, value in error.get_headers() if name.lower() not in ("content-type", "content-length")
         }
-        return after_the_body(
-            Problem(status, error.description or HTTPStatus(status).phrase, headers=headers).response()
-        )
+        return Problem(status, error.description or HTTPStatus(status).phrase, headers=headers).response()
 
     @app.errorhandler(Exception)
     def unexpected(error: Exception) -> Response:
