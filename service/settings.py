@@ -9,6 +9,7 @@ from pydantic import Field, SecretStr, ValidationError, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from model.online import OnlineOptimizer
+from model.two_layer_net import Activation
 from service.errors import StartupError
 
 PREFIX = "TWOLAYERNET_"
@@ -31,6 +32,7 @@ class Settings(BaseSettings):
     workers: int = Field(2, ge=1, le=256, description="Worker processes.")
     threads: int = Field(2, ge=1, le=256, description="Threads in each worker.")
     weights: Path = Field(Path("weights.npz"), description="The starting point of an empty store.")
+    activation: Activation | None = Field(None, description="Of a weights file that does not say its own; none: relu.")
     store: str = Field("sqlite:///twolayernet.db", description="Database URL of the log of versions.")
     learning_rate: float = Field(0.02, gt=0, le=10, description="Of a train-step that names none.")
     optimizer: OnlineOptimizer = Field("sgd", description="Of train-steps: sgd, the plain step, or adagrad.")

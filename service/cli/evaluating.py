@@ -21,13 +21,21 @@ activation_option = click.option(
 )
 
 
+file_activation_option = click.option(
+    "--activation",
+    type=click.Choice(["relu", "sigmoid"]),
+    help="Of a weights file that does not say its own; unless given, relu.",
+)
+
+
 @click.command()
 @click.option("--weights", "path", type=click.Path(path_type=Path), required=True, help="The weights file.")
+@file_activation_option
 @data_option
-def evaluate(path: Path, data: str) -> None:
+def evaluate(path: Path, activation: Any, data: str) -> None:
     """Print accuracy and loss of a weights file on the held-out images."""
     with reported_errors():
-        print_test(loaded_weights(path), load_dataset(data))
+        print_test(loaded_weights(path, activation), load_dataset(data))
 
 
 @click.command()
@@ -55,8 +63,9 @@ def gradcheck(activation: Any, seed: int, tolerance: float) -> None:
 @click.command()
 @click.argument("file", type=click.Path(path_type=Path))
 @click.option("--url", required=True, help="The address of the running service.")
+@file_activation_option
 @data_option
-def publish(file: Path, url: str, data: str) -> None:
+def publish(file: Path, url: str, activation: Any, data: str) -> None:
     """Put a weights file into a running service, unless it is worse there than what is served.
 
     Both are measured on the held-out images of --data. The key of a closed service is taken from TWOLAYERNET_API_KEY.
@@ -65,7 +74,7 @@ def publish(file: Path, url: str, data: str) -> None:
     from service.cli.client import fetch_weights, put_weights
 
     with reported_errors():
-        weights = loaded_weights(file)
+        weights = loaded_weights(file, activation)
         dataset = load_dataset(data)
         served = fetch_weights(url)
         accuracy, served_accuracy = (accuracy_of(candidate, dataset) for candidate in (weights, served.weights))

@@ -36,10 +36,10 @@ def option_of(name: str, field: FieldInfo) -> Callable[[Command], Command]:
 
 def option_type(annotation: Any) -> click.ParamType[Any]:
     """What the command line checks; pydantic checks the bounds."""
-    if get_origin(annotation) is Literal:
-        return click.Choice(get_args(annotation))
-    (kind,) = {part for part in get_args(annotation) or (annotation,) if part is not NoneType}
-    return TYPES[kind]
+    kind = annotation
+    if get_origin(annotation) is not Literal:
+        (kind,) = {part for part in get_args(annotation) or (annotation,) if part is not NoneType}
+    return click.Choice(get_args(kind)) if get_origin(kind) is Literal else TYPES[kind]
 
 
 def settings_options(command: Command) -> Command:

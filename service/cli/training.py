@@ -10,6 +10,7 @@ from typing import Any, TypeVar
 
 import click
 import numpy as np
+from click.core import ParameterSource
 
 from model import checkpoint
 from model import weights as weights_file
@@ -95,7 +96,7 @@ def training_options(command: Command) -> Command:
     "--weights",
     "start",
     type=click.Path(path_type=Path),
-    help="Go on from these weights, with their hidden units and activation.",
+    help="Go on from these weights, with their hidden units and activation (--activation: of a file without its own).",
 )
 @training_options
 @click.option("--out", type=click.Path(dir_okay=False, path_type=Path), default=Path("weights.npz"), show_default=True)
@@ -127,7 +128,8 @@ def train(
         fail(f"{out} can't be written: its folder does not exist")
     with reported_errors():
         dataset = training_data(data, examples)
-        trainer = Trainer(dataset, TrainingOptions(**options), None if start is None else loaded_weights(start))
+        weights = None if start is None else loaded_weights(start, given("activation"))
+        trainer = Trainer(dataset, TrainingOptions(**options), weights)
         finished = run(trainer, checkpoint_of(out), resume, say, quiet)
         weights = trainer.weights()
         weights_file.save(out, weights)
@@ -142,6 +144,13 @@ def train(
             say("report: " + ", ".join(str(path) for path in write_report(report, weights, dataset, trainer.history)))
     if not finished:
         sys.exit(INTERRUPTED)
+
+
+def given(option: str) -> Any:
+    """What the command line says, None where it says nothing and the default stands."""
+    context = click.get_current_context()
+    stated = context.get_parameter_source(option) is ParameterSource.COMMANDLINE
+    return context.params[option] if stated else None
 
 
 def checkpoint_of(out: Path) -> Path:
