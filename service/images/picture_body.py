@@ -26,7 +26,7 @@ def read_images(body: Body) -> Images:
     refuse_pixel_max(body)
     data = body.request.body
     if not data:
-        raise BadInput((), "the request has no body: a picture is expected")
+        raise BadInput((), "the request has no body, which is not a PNG or JPEG picture")
     return Images(pixels_of({(): data}, body.weights))
 
 
@@ -66,11 +66,11 @@ def parts_of(request: IncomingRequest) -> dict[Location, bytes]:
         raise BadInput((), f"not multipart/form-data as it should be: {error}") from None
     if texts:
         raise BadInput(("image",), about_text(texts[0]))
+    if not parts:
+        raise BadInput(("image",), "no part of this name: expected one or more pictures, as files")
     for name in request.files:
         if name != "image":
             raise BadInput((name,), "no file of this name is read: expected pictures, as files named image")
-    if not parts:
-        raise BadInput(("image",), "no part of this name: expected one or more pictures, as files")
     pictures: dict[Location, bytes] = {("image", i): part.stream.read() for i, part in enumerate(parts)}
     for location, picture in pictures.items():
         if not picture:
