@@ -111,6 +111,7 @@ def test_another_coding_is_415_and_names_the_two(client: Client, coding: str) ->
         ("deflate", zlib.compress(b"{}") + b"x"),
         ("deflate", zlib.compress(b"{}")[:-1]),
     ],
+    ids=str.split("plain cut longer zlib gzip longer-zlib cut-zlib"),
 )
 def test_a_body_that_is_not_packed_as_it_says_is_422(client: Client, coding: str, data: bytes) -> None:
     answer = client.post("/predict", data=data, content_type=JSON, headers={"Content-Encoding": coding})
