@@ -11,7 +11,7 @@ from service.http.answers import npz_answer, train_step_answer, version_answer
 from service.http.incoming import request
 from service.http.problems import BadInput
 from service.http.queries import read_json, read_query
-from service.images import read_labelled
+from service.images import TRAIN_STEP, read_labelled
 from service.live.service import Service
 from service.routes.keys import idempotency_key
 from service.schemas import MOST_EXAMPLES_GIVEN, ExamplesQuery, Request, RollbackRequest, TrainStepQuery
@@ -27,10 +27,8 @@ def blueprint(service: Service) -> Blueprint:
         key = idempotency_key()
         if key is not None and (done := service.learner.answered(key)) is not None:
             return train_step_answer(done)
-        labelled = read_labelled(request, service.replica.newest().weights)
-        if query.learning_rate is not None and labelled.learning_rate is not None:
-            raise BadInput(("learning_rate",), "given twice, in the body and in the query")
-        learning_rate = query.learning_rate or labelled.learning_rate or service.settings.learning_rate
+        labelled = read_labelled(request, service.replica.newest().weights, TRAIN_STEP, query)
+        learning_rate = labelled.parameters.get("learning_rate") or service.settings.learning_rate
         count = len(labelled.labels)
         if count > MOST_EXAMPLES_GIVEN:
             raise BadInput(("labels",), f"{count} images: at most {MOST_EXAMPLES_GIVEN} are learnt in one step")
