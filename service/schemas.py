@@ -151,7 +151,10 @@ class TrainStepRequest(ImagesRequest, TrainStepFields):
 
 
 class ImagesForm(Request):
-    """What may stand beside the pictures of a form."""
+    """What may stand beside the pictures of a form; pixel_max: taken, though a picture says itself what its pixels
+    mean."""
+
+    pixel_max: PixelMaxText | None = None
 
 
 class LabelledForm(ImagesForm):

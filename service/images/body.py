@@ -63,10 +63,8 @@ class Body:
 
 def hint(name: str, takes: Takes, query: Request) -> str | None:
     """What was meant by a field that the endpoint does not take, if that can be told."""
-    if name in type(query).model_fields and name not in ImagesFields.model_fields:
+    if name in type(query).model_fields:
         return f"its place is the query: ?{name}=…"
-    if name in ImagesFields.model_fields:
-        return "only arrays have one: what a picture's pixels mean is said in it"
     if name == "labels":
         return "only images are taken here: /accuracy takes labels, too, and /train-step learns them"
     if name in TrainStepFields.model_fields or name in TrainStepQuery.model_fields:

@@ -23,7 +23,6 @@ NO_TEXT = "\ufffd"
 
 
 def read_images(body: Body) -> Images:
-    refuse_pixel_max(body)
     data = body.request.body
     if not data:
         raise BadInput((), "the request has no body, which is not a PNG or JPEG picture")
@@ -87,7 +86,6 @@ def about_text(text: str) -> str:
 
 def fields_of(body: Body) -> dict[str, Any]:
     """The parameters that the form and the query give. Raises BadInput for a field that has no meaning here."""
-    refuse_pixel_max(body)
     form = body.request.form
     for name, values in form.lists():
         if name not in body.takes.form.model_fields and (message := hint(name, body.takes, body.query)) is not None:
@@ -95,11 +93,6 @@ def fields_of(body: Body) -> dict[str, Any]:
         if len(values) > 1 and name != "labels":
             raise BadInput((name,), "given more than once")
     return body.parameters(validated(form.to_dict(), body.takes.form))
-
-
-def refuse_pixel_max(body: Body) -> None:
-    if body.query.pixel_max is not None:
-        raise BadInput(("query", "pixel_max"), "only arrays have one: what a picture's pixels mean is said in it")
 
 
 def pixels_of(pictures: Mapping[Location, bytes], weights: Weights) -> NDArray[Any]:

@@ -239,9 +239,11 @@ def test_a_rate_comes_from_the_body_the_form_or_the_query_but_once(client: Clien
         ]
 
 
-def test_a_picture_has_no_pixel_max(client: Client) -> None:
-    answer = client.post("/predict?pixel_max=255", data=SEVEN, content_type="image/png")
-    assert is_problem(answer, 422)["errors"][0]["loc"] == ["query", "pixel_max"]
+def test_pixel_max_is_taken_beside_a_picture_and_changes_nothing(client: Client) -> None:
+    plain = client.post("/predict", data=SEVEN, content_type="image/png").json
+    assert client.post("/predict?pixel_max=255", data=SEVEN, content_type="image/png").json == plain
+    form = {"image": (io.BytesIO(SEVEN), "seven.png"), "pixel_max": "255"}
+    assert client.post("/predict", data=form).json == plain
 
 
 # Mistakes
