@@ -2,10 +2,8 @@
 labels and learning_rate."""
 
 import re
-from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 from werkzeug.exceptions import RequestEntityTooLarge
 
 from model.weights import Weights
@@ -13,6 +11,7 @@ from service.http.incoming import IncomingRequest
 from service.http.problems import BadInput
 from service.http.queries import validated
 from service.images.batch import Images, Labelled, checked_labels
+from service.images.finding import Digit
 from service.images.picture import MOST_PICTURE_PIXELS, picture_size, read_picture
 from service.schemas import LabelledForm, Request
 
@@ -20,13 +19,13 @@ MOST_PARTS = 1000
 
 
 def read_images(request: IncomingRequest, weights: Weights) -> Images:
-    return Images(read_picture(request.body, shape_of(weights), ())[np.newaxis])
+    return Images.of([read_picture(request.body, shape_of(weights), ())])
 
 
 def read_multipart_images(request: IncomingRequest, weights: Weights) -> Images:
     pictures = parts_of(request)
     validated(request.form.to_dict(), Request)
-    return Images(pixels_of(pictures, weights))
+    return Images.of(digits_in(pictures, weights))
 
 
 def read_multipart_labelled(request: IncomingRequest, weights: Weights) -> Labelled:
@@ -34,7 +33,7 @@ def read_multipart_labelled(request: IncomingRequest, weights: Weights) -> Label
     form = validated(request.form.to_dict(), LabelledForm)
     if len(request.form.getlist("learning_rate")) > 1:
         raise BadInput(("learning_rate",), "given more than once")
-    pixels = pixels_of(pictures, weights)
+    pixels = Images.of(digits_in(pictures, weights)).pixels
     words = [word for field in request.form.getlist("labels") for word in re.split(r"[,\s]+", field.strip()) if word]
     for i, word in enumerate(words):
         if not re.fullmatch(r"[0-9]{1,9}", word):
@@ -61,14 +60,14 @@ def parts_of(request: IncomingRequest) -> list[bytes]:
     return [part.stream.read() for part in parts]
 
 
-def pixels_of(pictures: list[bytes], weights: Weights) -> NDArray[Any]:
+def digits_in(pictures: list[bytes], weights: Weights) -> list[Digit]:
     budget = MOST_PICTURE_PIXELS
     for i, picture in enumerate(pictures):
         budget -= picture_size(picture, ("image", i))
         if budget < 0:
             raise BadInput(("image", i), f"the pictures have more than {MOST_PICTURE_PIXELS:,} pixels in all")
     shape = shape_of(weights)
-    return np.stack([read_picture(picture, shape, ("image", i)) for i, picture in enumerate(pictures)])
+    return [read_picture(picture, shape, ("image", i)) for i, picture in enumerate(pictures)]
 
 
 def shape_of(weights: Weights) -> tuple[int, int]:

@@ -11,34 +11,40 @@ from service.http.incoming import request
 from service.http.problems import BadInput
 from service.http.queries import read_query
 from service.images import read_images, read_labelled
+from service.images.explained import explained
 from service.live.replica import Model
 from service.live.service import Service
-from service.schemas import AccuracyAnswer, PredictAnswer, PredictQuery
+from service.schemas import AccuracyAnswer, AccuracyQuery, PredictAnswer, PredictQuery
 
 
 def blueprint(service: Service) -> Blueprint:
     routes = Blueprint("prediction", __name__)
 
-    def asked_for() -> Model:
+    def asked_for(query: AccuracyQuery) -> Model:
         """The version that the query names, or the newest."""
-        version = read_query(request, PredictQuery).model_version
+        version = query.model_version
         return service.replica.newest() if version is None else service.replica.at(version)
 
     @routes.post("/predict")
     def predict() -> Response:
-        model = asked_for()
+        query = read_query(request, PredictQuery)
+        model = asked_for(query)
         images = read_images(request, model.weights)
+        if query.explain and images.found is None:
+            raise BadInput(("query", "explain"), "only pictures can be explained, sent as PNG, JPEG or a form of them")
+        pictures = {"pictures": [explained(digit) for digit in images.found or ()]} if query.explain else {}
         probabilities = softmax(model.network.predict(pixels_to_input(images.pixels)))
         return json_answer(
             PredictAnswer,
             labels=probabilities.argmax(axis=1),
             probabilities=probabilities,
             model_version=model.version,
+            **pictures,
         )
 
     @routes.post("/accuracy")
     def accuracy() -> Response:
-        model = asked_for()
+        model = asked_for(read_query(request, AccuracyQuery))
         labelled = read_labelled(request, model.weights)
         if labelled.learning_rate is not None:
             raise BadInput(("learning_rate",), "only a train-step has one")

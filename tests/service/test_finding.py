@@ -15,7 +15,7 @@ from model.datasets import Split, packaged_digits, pixels_to_input
 from model.training import Trainer, TrainingOptions
 from model.weights import Weights
 from service.http.problems import BadInput
-from service.images.finding import NoDigitError, prepared
+from service.images.finding import NoDigitError, find
 from service.images.picture import read_picture
 from tests.service.papers import TO_BE_READ, TO_BE_REFUSED, encoded
 
@@ -49,7 +49,9 @@ def test_the_digit_is_found(kind: str, trained: Weights, some: Split) -> None:
     for i, (image, label) in enumerate(zip(some.images, some.labels, strict=True)):
         picture = TO_BE_READ[kind](image.reshape(SHAPE), np.random.default_rng(i))
         try:
-            right += int(labels_of(trained, read_picture(encoded(picture), SHAPE, ())[np.newaxis])[0] == label)
+            right += int(
+                labels_of(trained, read_picture(encoded(picture), SHAPE, ()).pixels.ravel()[np.newaxis])[0] == label
+            )
         except BadInput:
             continue
     as_pixels = int((labels_of(trained, some.images) == some.labels).sum())
@@ -70,8 +72,8 @@ def test_what_is_no_digit_or_more_than_one_is_refused(kind: str, some: Split) ->
 
 def test_a_picture_in_mnist_s_form_is_taken_as_it_is() -> None:
     images = packaged_digits().test.images
-    same = [np.array_equal(prepared(image.reshape(SHAPE), SHAPE).ravel(), image) for image in images]
-    inverted = [np.array_equal(prepared(255 - image.reshape(SHAPE), SHAPE).ravel(), image) for image in images]
+    same = [np.array_equal(find(image.reshape(SHAPE), SHAPE).pixels.ravel(), image) for image in images]
+    inverted = [np.array_equal(find(255 - image.reshape(SHAPE), SHAPE).pixels.ravel(), image) for image in images]
     assert min(np.mean(same), np.mean(inverted)) >= 0.999
 
 
@@ -87,7 +89,7 @@ def cost(work: Callable[[], object]) -> float:
 
 def tried(picture: np.ndarray) -> None:
     with contextlib.suppress(NoDigitError):
-        prepared(picture, SHAPE)
+        find(picture, SHAPE)
 
 
 ODD = np.random.default_rng(0)
@@ -130,7 +132,7 @@ def test_whatever_is_in_a_picture_it_is_pixels_or_a_refusal(
     blocks = random.integers(0, levels + 1, (rows // grain + 1, columns // grain + 1), np.uint8)
     picture = np.kron(blocks, np.ones((grain, grain), np.uint8))[:rows, :columns]
     try:
-        pixels = prepared(picture, shape)
+        pixels = find(picture, shape).pixels
     except NoDigitError:
         return
     assert pixels.shape == shape

@@ -24,13 +24,18 @@ from model.datasets import Split, packaged_digits, pixels_to_input
 from model.training import Trainer, TrainingOptions
 from model.weights import Weights
 from service.app import create_app
-from service.images.picture import MOST_PICTURE_PIXELS, read_picture
+from service.images.picture import MOST_PICTURE_PIXELS
+from service.images.picture import read_picture as read_digit
 from service.settings import Settings
 from tests.conftest import Client
 from tests.service.drawing import STROKES, drawn, encoded, photographed
 from tests.service.test_bad_input import is_problem
 
 SHAPE = (28, 28)
+
+
+def read_picture(data: bytes, shape: tuple[int, int], location: tuple[()]) -> np.ndarray:
+    return read_digit(data, shape, location).pixels.ravel()
 
 
 @pytest.fixture(scope="module")
