@@ -40,7 +40,10 @@ NOISE_FACTOR = 3.5
 """Ink begins at so many standard deviations of the paper's grain."""
 
 MEDIAN_NOISE = 0.015
-"""Grain of more is smoothed by a median."""
+"""Grain of more leaves nothing of a stroke of one pixel."""
+
+THIN_PEAK = 0.75
+"""Where a median leaves less of the strongest ink, it took a pen's strokes."""
 
 LEAST_SIGNAL_TO_NOISE = 4.2
 """A digit's mean ink in standard deviations of the grain; groups found in nothing but noise lie below."""
@@ -56,6 +59,9 @@ MOST_PARTS = 24
 
 MOST_STROKES = 6
 """What is in more parts is a pattern, not a broken digit."""
+
+MOST_STROKES_AT_THE_BORDER = 3
+"""Of what reaches the picture's border: patterns do, and digits that are cropped tightly."""
 
 LEAST_SHARE = 0.45
 """Of all ink: a digit is what there mostly is in the picture."""
@@ -241,6 +247,8 @@ def digit_in(grey: Bytes) -> tuple[View, Group]:
     scale = view.down
     noise = grain_of(grey if scale > 1 else view.picture)
     group = found(view.picture, noise)
+    if group is None or group.several or group.size >= SMALL or scale <= 1.3:
+        group = or_thin(group, view.picture, noise)
     if group is None:
         group = found(view.picture, noise, flat=True)  # a stroke so thick that a closing takes it for paper
     hidden = group is None and scale > 1.3
@@ -280,7 +288,9 @@ def closer_look(grey: Bytes, view: View, group: Group) -> tuple[View, Group | No
     left, top = max(0, left), max(0, top)
     crop = grey[top:bottom, left:right]
     closer = working(crop, left, top)
-    return closer, found(closer.picture, max(grain_of(crop), grain_of(closer.picture)), polarities=(group.dark,))
+    noise = max(grain_of(crop), grain_of(closer.picture))
+    polarities = (group.dark,)
+    return closer, or_thin(found(closer.picture, noise, polarities=polarities), closer.picture, noise, polarities)
 
 
 def working(grey: Bytes, left: int = 0, top: int = 0) -> View:
@@ -308,16 +318,42 @@ def grain_of(grey: Bytes) -> float:
     return float(np.median(sample(differences))) / 0.6745 / 6 / 255
 
 
+def or_thin(group: Group | None, work: Bytes, noise: float, polarities: tuple[bool, ...] = BOTH) -> Group | None:
+    """What was found, or what is found without a median: it takes away salt and thin lines of the paper, but also the
+    strokes of a pen of one pixel. Where that was most of the ink, it is no good."""
+    fine = with_thin_strokes(work) if noise < MEDIAN_NOISE else None
+    if fine is None:
+        return group
+    thin = found(fine, noise, polarities=polarities, median=False)
+    if thin is None or (group is not None and group.peak > THIN_PEAK * thin.peak):
+        return group
+    return thin
+
+
+def with_thin_strokes(work: Bytes) -> Bytes | None:
+    """As after a median, but with what isn't single pixels; None if there is nothing of the kind."""
+    cv2 = opencv()
+    median = cv2.medianBlur(work, 3)
+    apart = cv2.threshold(cv2.absdiff(work, median), 0.04 * 255, 1, cv2.THRESH_BINARY)[1]
+    near = cv2.boxFilter(apart, -1, (3, 3), normalize=False, borderType=cv2.BORDER_CONSTANT)
+    if cv2.countNonZero(cv2.threshold(near, 2, 1, cv2.THRESH_BINARY)[1] & apart) < PEAK_RANK:
+        return None
+    thin: Bytes = np.where(near < 3, median, work)
+    return thin
+
+
 def found(
     work: Bytes,
     noise: float,
+    *,
     flat: bool = False,
     polarities: tuple[bool, ...] = BOTH,
     rank: int = PEAK_RANK,
+    median: bool = True,
 ) -> Group | None:
     """The group of strokes that looks most like a digit: dark on light, or light on dark."""
     cv2 = opencv()
-    smooth = cv2.GaussianBlur(without_salt(work, noise), (0, 0), 0.7)
+    smooth = cv2.GaussianBlur(cv2.medianBlur(work, 3) if median else work, (0, 0), 0.7)
     if not flat:
         smooth = 255 - without_rim(255 - without_rim(smooth))
     slopes = slopes_of(smooth)
@@ -345,21 +381,6 @@ def found(
                 total[dark] *= FRAMED
     groups = likely[max(total, key=lambda dark: total[dark])]
     return max(groups, key=lambda pair: pair[0])[1] if groups else None
-
-
-def inside(inner: Box, outer: Box) -> bool:
-    return inner[0] > outer[0] and inner[1] > outer[1] and inner[2] < outer[2] and inner[3] < outer[3]
-
-
-def without_salt(work: Bytes, noise: float) -> Bytes:
-    """Single pixels are taken for paper. A median does that and smooths grain, but takes a stroke of one pixel too."""
-    cv2 = opencv()
-    median = cv2.medianBlur(work, 3)
-    if noise > MEDIAN_NOISE:
-        return np.asarray(median)
-    apart = cv2.threshold(cv2.absdiff(work, median), 0.04 * 255, 1, cv2.THRESH_BINARY)[1]
-    alone = cv2.boxFilter(apart, -1, (3, 3), normalize=False, borderType=cv2.BORDER_CONSTANT) < 3
-    return np.where(alone, median, work)
 
 
 def inside(inner: Box, outer: Box) -> bool:
@@ -462,13 +483,13 @@ def groups_in(picture: Bytes, slopes: Grey, dark: bool, flat: bool = False, rank
         if threshold > 0.9 * peak or threshold == tried:
             continue
         tried = threshold
-        group = group_above(ink, dark, threshold, slopes, peak, grain)
+        group = group_above(ink, threshold, slopes, dark=dark, peak=peak, grain=grain)
         if group is not None:
             several = group.several = group.several and several
             yield group
 
 
-def group_above(ink: Grey, dark: bool, threshold: float, slopes: Grey, peak: float, grain: float) -> Group | None:
+def group_above(ink: Grey, threshold: float, slopes: Grey, *, dark: bool, peak: float, grain: float) -> Group | None:
     cv2 = opencv()
     above = cv2.morphologyEx((ink > threshold).astype(np.uint8), cv2.MORPH_CLOSE, np.ones((3, 3), np.uint8))
     count, labels, stats, _ = cv2.connectedComponentsWithStats(above, connectivity=8)
@@ -630,7 +651,9 @@ def likeness(group: Group) -> float:
         return 0.0
     softest = 1.3 if group.count > 2 or group.parts > 8 else 0.9 if relative > 0.12 else 0.0
     if at_the_border(group):
-        softest = 1.5
+        if group.count > MOST_STROKES_AT_THE_BORDER:
+            return 0.0
+        softest = 1.3
     if group.size >= TINY and group.stroke > 4 and group.sharpness * group.stroke < softest:
         return 0.0  # blots that end gradually
     size = longer_side(group.extent if group.several else group.box)
