@@ -320,14 +320,15 @@ def grain_of(grey: Bytes) -> float:
 
 def or_thin(group: Group | None, work: Bytes, noise: float, polarities: tuple[bool, ...] = BOTH) -> Group | None:
     """What was found, or what is found without a median: it takes away salt and thin lines of the paper, but also the
-    strokes of a pen of one pixel. Where that was most of the ink, it is no good."""
+    strokes of a pen of one pixel. Where that was most of the ink, or there is nothing else, it is no good."""
     fine = with_thin_strokes(work) if noise < MEDIAN_NOISE else None
     if fine is None:
         return group
     thin = found(fine, noise, polarities=polarities, median=False)
-    if thin is None or (group is not None and group.peak > THIN_PEAK * thin.peak):
+    if thin is None:
         return group
-    return thin
+    alone = thin.count == thin.parts
+    return thin if group is None or alone or group.peak < THIN_PEAK * thin.peak else group
 
 
 def with_thin_strokes(work: Bytes) -> Bytes | None:

@@ -97,6 +97,8 @@ def likeness(a: np.ndarray, b: np.ndarray) -> float:
         {"side": 1500},
         {"thickness": 0.04},
         {"thickness": 0.18},
+        {"side": 480, "thickness": 0.002},
+        {"side": 480, "thickness": 0.01},
         {"height": 0.25, "centre": (0.2, 0.75)},
         {"height": 0.9},
     ],
