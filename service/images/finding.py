@@ -42,6 +42,9 @@ NOISE_FACTOR = 3.5
 MEDIAN_NOISE = 0.015
 """Grain of more leaves nothing of a stroke of one pixel."""
 
+SOLID_STROKE, SOLID_PEAK = 4.0, 0.4
+"""A stroke of so many pixels, and of such an ink, isn't what a median left of a thin one."""
+
 THIN_PEAK = 0.75
 """Where a median leaves less of the strongest ink, it took a pen's strokes."""
 
@@ -321,7 +324,8 @@ def grain_of(grey: Bytes) -> float:
 def or_thin(group: Group | None, work: Bytes, noise: float, polarities: tuple[bool, ...] = BOTH) -> Group | None:
     """What was found, or what is found without a median: it takes away salt and thin lines of the paper, but also the
     strokes of a pen of one pixel. Where that was most of the ink, or there is nothing else, it is no good."""
-    fine = with_thin_strokes(work) if noise < MEDIAN_NOISE else None
+    solid = group is not None and not group.several and group.stroke > SOLID_STROKE and group.peak > SOLID_PEAK
+    fine = None if solid or noise > MEDIAN_NOISE else with_thin_strokes(work)
     if fine is None:
         return group
     thin = found(fine, noise, polarities=polarities, median=False)

@@ -238,7 +238,9 @@ LARGEST = {
 }
 
 
-@pytest.mark.parametrize("kind", LARGEST)
+@pytest.mark.parametrize(
+    "kind", [pytest.param(kind, marks=[] if "palette" in kind else [pytest.mark.long]) for kind in LARGEST]
+)
 def test_a_picture_takes_little_more_memory_than_its_pixels(kind: str) -> None:
     """The worst that is read: the largest picture, its pixels packed to almost nothing."""
     bytes_a_pixel, make = LARGEST[kind]
