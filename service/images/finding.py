@@ -45,6 +45,9 @@ MEDIAN_NOISE = 0.015
 SOLID_STROKE, SOLID_PEAK = 4.0, 0.4
 """A stroke of so many pixels, and of such an ink, isn't what a median left of a thin one."""
 
+WIDEST_SPACE = 0.2
+"""Of a group's longer side: what is wider may be the space between thin strokes."""
+
 THIN_PEAK = 0.75
 """Where a median leaves less of the strongest ink, it took a pen's strokes."""
 
@@ -324,8 +327,7 @@ def grain_of(grey: Bytes) -> float:
 def or_thin(group: Group | None, work: Bytes, noise: float, polarities: tuple[bool, ...] = BOTH) -> Group | None:
     """What was found, or what is found without a median: it takes away salt and thin lines of the paper, but also the
     strokes of a pen of one pixel. Where that was most of the ink, or there is nothing else, it is no good."""
-    solid = group is not None and not group.several and group.stroke > SOLID_STROKE and group.peak > SOLID_PEAK
-    fine = None if solid or noise > MEDIAN_NOISE else with_thin_strokes(work)
+    fine = None if noise > MEDIAN_NOISE or is_solid(group) else with_thin_strokes(work)
     if fine is None:
         return group
     thin = found(fine, noise, polarities=polarities, median=False)
@@ -333,6 +335,12 @@ def or_thin(group: Group | None, work: Bytes, noise: float, polarities: tuple[bo
         return group
     alone = thin.count == thin.parts
     return thin if group is None or alone or group.peak < THIN_PEAK * thin.peak else group
+
+
+def is_solid(group: Group | None) -> bool:
+    if group is None or group.several or group.peak < SOLID_PEAK:
+        return False
+    return SOLID_STROKE < group.stroke < WIDEST_SPACE * group.size
 
 
 def with_thin_strokes(work: Bytes) -> Bytes | None:
