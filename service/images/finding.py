@@ -93,6 +93,9 @@ SPACES = 0.6
 FRAMED = 3.0
 """A frame and the digit in it are written with the same ink: so much more is given for what a frame is around."""
 
+HALO = 0.25
+"""A JPEG and an enlargement put a faint seam around ink, of the other polarity: so much of its ink at most."""
+
 TINY = 16
 """Of fewer pixels than this nothing can be said before the closer look."""
 
@@ -389,7 +392,7 @@ def found(
         for dark in BOTH:
             inner, outer = likely[dark][-1][1], likely[not dark][-1][1]
             if inside(inner.box, outer.box):
-                total[dark] *= SPACES
+                total[not dark if outer.peak < HALO * inner.peak else dark] *= SPACES
             if any(group.framed for _, group in likely[dark]):
                 total[dark] *= FRAMED
     groups = likely[max(total, key=lambda dark: total[dark])]
