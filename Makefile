@@ -2,20 +2,26 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
-PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
+# Errors and nothing else: a single --quiet leaves pip's warnings.
+PIP := $(BIN)/python -m pip install -qq --disable-pip-version-check
 
-.PHONY: serve test lint bench clean
+.DEFAULT_GOAL := help
+.PHONY: help serve test lint bench clean forget
 
-serve: $(VENV)/run weights.npz  ## train on the packaged digits if there are no weights yet, and serve on 127.0.0.1:8000
-	$(BIN)/twolayernet serve
+help:  ## this list
+	@sed -n 's/^\([a-z]*\):.*  ## \(.*\)/make \1|\2/p' $(firstword $(MAKEFILE_LIST)) | awk -F'|' '{ printf "%-12s %s\n", $$1, $$2 }'
+
+serve: $(VENV)/run weights.npz  ## install, train if there are no weights yet, serve on 127.0.0.1:8000, or at PORT=8001
+	@$(BIN)/twolayernet serve $(if $(PORT),--port $(PORT))
 
 weights.npz:
-	$(BIN)/twolayernet train --out $@
+	@echo "training on the packaged digits, into $@"
+	@$(BIN)/twolayernet train --out $@
 
 test: $(VENV)/dev  ## the tests, short forms
 	$(BIN)/python -m pytest -n auto --dist worksteal -m "not long and not docker"
 
-lint: $(VENV)/dev
+lint: $(VENV)/dev  ## ruff, mypy, import-linter
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
@@ -24,16 +30,23 @@ lint: $(VENV)/dev
 bench: $(VENV)/dev  ## what a request costs, beside an endpoint that does nothing
 	$(BIN)/python -m bench.serving
 
-clean:
-	rm -rf $(VENV) weights.npz twolayernet.db twolayernet.db-*
+clean:  ## remove what can be made anew: the environment and caches; what was learnt stays
+	rm -rf $(VENV) *.egg-info build .pytest_cache .mypy_cache .ruff_cache .import_linter_cache
+	@find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+forget:  ## delete what was learnt: the weights and the store, with all its versions
+	@echo "forgetting what was learnt:"
+	@rm -fv weights.npz weights.npz.checkpoint twolayernet.db twolayernet.db-*
 
 # An environment is made anew when the lock or the project file changes.
 $(VENV)/run: requirements/run.txt pyproject.toml
-	$(PYTHON) -m venv $(VENV)
-	$(PIP) --require-hashes -r requirements/run.txt
-	$(PIP) --no-deps -e .
+	@echo "installing into $(VENV)"
+	@$(PYTHON) -m venv $(VENV)
+	@$(PIP) --require-hashes -r requirements/run.txt
+	@$(PIP) --no-deps -e .
 	@touch $@
 
 $(VENV)/dev: requirements/dev.txt $(VENV)/run
-	$(PIP) --require-hashes -r requirements/dev.txt
+	@echo "installing what tests and linters need"
+	@$(PIP) --require-hashes -r requirements/dev.txt
 	@touch $@

@@ -13,6 +13,7 @@ def sigmoid(x: FloatArray) -> FloatArray:
 
     For negative x it is computed as exp(x) / (1 + exp(x)): no exponent is ever positive.
     """
+    check_array(x)
     z = np.exp(-np.abs(x))
     y: FloatArray = np.where(x >= 0, 1, z) / (1 + z)
     return y
@@ -24,17 +25,53 @@ def softmax(x: FloatArray) -> FloatArray:
     x: (k,) or (n, k). Subtracting the largest logit of a row changes nothing in exact arithmetic and keeps every
     exponent at or below zero.
     """
+    check_array(x)
     exponential = np.exp(x - x.max(axis=-1, keepdims=True))
     probabilities: FloatArray = exponential / exponential.sum(axis=-1, keepdims=True)
     return probabilities
 
 
-def class_numbers(t: ArrayLike) -> IntArray:
-    """Labels as class numbers, shape (n,), whether they came as such or as one-hot rows (n, k)."""
+def check_array(x: object, name: str = "x") -> None:
+    """Raises TypeError for a list and whatever else is no array: numpy would take it here and stumble over it later."""
+    if not isinstance(x, np.ndarray):
+        raise TypeError(f"{name} is a {type(x).__name__}: a numpy array is expected, such as np.array({name})")
+
+
+def class_numbers(t: ArrayLike, count: int, classes: int) -> IntArray:
+    """Labels of so many images as class numbers, shape (n,), whether they came as such or as one-hot rows (n, k).
+
+    Raises TypeError for what are no numbers; ValueError for another count than that of the images, for class numbers
+    that are not whole or not one of 0…k-1, and for rows that are not one-hot.
+    """
     labels: NDArray[Any] = np.asarray(t)
+    if labels.dtype.kind not in "iufb":
+        raise TypeError(f"t holds {labels.dtype}: numbers are expected")
     if labels.ndim == 2:
-        labels = labels.argmax(axis=1)
-    numbers: IntArray = np.atleast_1d(labels).astype(np.intp, copy=False)
+        labels = _numbers_of_rows(labels, classes)
+    elif labels.ndim == 0:
+        labels = labels[np.newaxis]
+    if labels.shape != (count,):
+        raise ValueError(
+            f"t has shape {np.shape(t)}: for {count} images ({count},) class numbers "
+            f"or ({count}, {classes}) one-hot rows are expected"
+        )
+    numbers: IntArray = labels.astype(np.intp, copy=False)
+    if labels.dtype.kind == "f" and not (numbers == labels).all():
+        raise ValueError("t holds numbers that are not whole: class numbers are expected")
+    # Taken as unsigned, a negative number is a huge one: one look finds both kinds of mistake.
+    if count and np.maximum.reduce(numbers.view(np.uintp)) >= classes:
+        wrong = int(np.argmax(numbers.view(np.uintp) >= classes))
+        raise ValueError(f"t[{wrong}] is {labels[wrong]}: expected a class number, 0…{classes - 1}")
+    return numbers
+
+
+def _numbers_of_rows(rows: NDArray[Any], classes: int) -> IntArray:
+    if rows.shape[1] != classes:
+        raise ValueError(f"t has rows of {rows.shape[1]}: expected one-hot rows of {classes}, or class numbers (n,)")
+    not_one_hot = np.count_nonzero(rows, axis=1) != 1
+    if not_one_hot.any():
+        raise ValueError(f"t[{int(not_one_hot.argmax())}] is not one-hot: expected a single 1 among zeros")
+    numbers: IntArray = rows.argmax(axis=1)
     return numbers
 
 
@@ -44,9 +81,12 @@ def cross_entropy_error(y: FloatArray, t: ArrayLike) -> float:
     y: probabilities, (n, k) or (k,); t: class numbers, (n,) or one number, or one-hot, of the shape of y.
     A probability of zero counts as the smallest normal number of its type: the error stays finite, and adding a
     constant inside the logarithm, which would bias every error, is not needed.
+
+    Raises TypeError, and ValueError as `class_numbers` does.
     """
+    check_array(y, "y")
     probabilities = np.atleast_2d(y)
-    labels = class_numbers(np.atleast_2d(t) if np.ndim(t) == np.ndim(y) else t)
+    labels = class_numbers(np.atleast_2d(t) if np.ndim(t) == np.ndim(y) else t, *probabilities.shape)
     of_true_class = probabilities[np.arange(len(probabilities)), labels]
     return float(-np.log(np.maximum(of_true_class, np.finfo(of_true_class.dtype).tiny)).mean())
 

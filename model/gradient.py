@@ -4,6 +4,7 @@ from collections.abc import Callable
 
 import numpy as np
 
+from model.functions import check_array
 from model.types import FloatArray, Parameters
 
 STEP = 1e-5
@@ -19,6 +20,7 @@ def numerical_gradient(f: Callable[[FloatArray], float], x: FloatArray, step: fl
 
     Raises TypeError for any other dtype: in float32 the difference is rounding noise.
     """
+    check_array(x)
     if x.dtype != np.float64:
         raise TypeError(f"numerical_gradient needs float64, not {x.dtype}: in less, the difference is rounding noise")
     gradient = np.empty_like(x)

@@ -2,30 +2,39 @@
 and returns it with respect to what `forward` took.
 
 A layer remembers its last `forward` for the `backward` that follows, so a layer belongs to one computation:
-`TwoLayerNet` makes them anew each time. No method changes its arguments.
+`TwoLayerNet` makes them anew each time. No method changes its arguments. What is no array gets a TypeError, what does
+not fit a ValueError, a `backward` before any `forward` a RuntimeError.
 """
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from model.functions import class_numbers, sigmoid
+from model.functions import check_array, class_numbers, sigmoid
 from model.types import FloatArray, IntArray
+
+NO_FORWARD = (
+    "backward before forward: a layer goes back from its own last forward "
+    "(a network's predict, loss and gradient have layers of their own)"
+)
 
 
 class Relu:
-    """y = max(x, 0). The gradient at exactly 0 is taken to be 0."""
+    """y = max(x, 0). The gradient at exactly 0 is taken to be 0. mask: where x <= 0."""
 
     def __init__(self) -> None:
-        self.active: NDArray[np.bool_] | None = None
+        self.mask: NDArray[np.bool_] | None = None
 
     def forward(self, x: FloatArray) -> FloatArray:
-        self.active = x > 0
+        check_array(x)
+        self.mask = x <= 0
         return np.maximum(x, 0)
 
     def backward(self, dout: FloatArray) -> FloatArray:
         """dy/dx is 1 where x > 0, else 0."""
-        assert self.active is not None, "backward before forward"
-        return dout * self.active
+        check_array(dout, "dout")
+        if self.mask is None:
+            raise RuntimeError(NO_FORWARD)
+        return dout * ~self.mask
 
 
 class Sigmoid:
@@ -40,7 +49,9 @@ class Sigmoid:
 
     def backward(self, dout: FloatArray) -> FloatArray:
         """dy/dx = y (1 - y)."""
-        assert self.out is not None, "backward before forward"
+        check_array(dout, "dout")
+        if self.out is None:
+            raise RuntimeError(NO_FORWARD)
         return dout * (1 - self.out) * self.out
 
 
@@ -55,8 +66,12 @@ class Affine:
         self.db: FloatArray
 
     def forward(self, x: FloatArray) -> FloatArray:
+        check_array(x)
+        W = self.W
+        if x.ndim not in (1, 2) or x.shape[-1] != len(W):
+            raise ValueError(f"x has shape {x.shape}: expected (n, {len(W)}), n rows of {len(W)} numbers")
         self.x = x
-        return x @ self.W + self.b
+        return x @ W + self.b
 
     def backward(self, dout: FloatArray) -> FloatArray:
         """dx = dout Wᵀ; dW = xᵀ dout and db = the sum of dout over the batch are left in `dW` and `db`."""
@@ -65,7 +80,9 @@ class Affine:
 
     def backward_parameters(self, dout: FloatArray) -> None:
         """`backward` without dx: all that a network's first layer needs, whose x are the images."""
-        assert self.x is not None, "backward before forward"
+        check_array(dout, "dout")
+        if self.x is None:
+            raise RuntimeError(NO_FORWARD)
         # Of one image, the matrix product is an outer product, and four times as quick when it is said so.
         self.dW = self.x.T @ dout if len(self.x) > 1 else self.x.T * dout
         self.db = dout.sum(axis=0)
@@ -85,7 +102,10 @@ class SoftmaxWithLoss:
         The loss of one image is log(sum(exp(x))) - x[t], taken from the logits: the way by the probabilities loses
         everything once one of them rounds to zero.
         """
-        self.t = class_numbers(t)
+        check_array(x)
+        if x.ndim != 2 or x.size == 0:
+            raise ValueError(f"x has shape {x.shape}: expected (n, k), n rows of k logits (of one image x[np.newaxis])")
+        self.t = class_numbers(t, *x.shape)
         logits = np.ascontiguousarray(x.T)  # (k, n): sums and maxima over the classes then run along the batch
         shifted = logits - logits.max(axis=0)
         exponential = np.exp(shifted)
@@ -96,8 +116,8 @@ class SoftmaxWithLoss:
 
     def backward(self, dout: float = 1.0) -> FloatArray:
         """dx = dout (y - t) / n, with t as one-hot rows."""
-        assert self.y is not None, "backward before forward"
-        assert self.t is not None
+        if self.y is None or self.t is None:
+            raise RuntimeError(NO_FORWARD)
         dx = self.y.copy()
         dx[np.arange(len(dx)), self.t] -= 1
         dx *= dout / len(dx)

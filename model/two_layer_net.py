@@ -1,15 +1,17 @@
 """The network: Affine, an activation, Affine; softmax and cross-entropy for its loss."""
 
+from collections import OrderedDict
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Literal, get_args
 
 import numpy as np
 from numpy.typing import ArrayLike, DTypeLike
 
-from model.functions import class_numbers
+from model.functions import check_array, class_numbers
 from model.gradient import numerical_gradient
 from model.layers import Affine, Relu, Sigmoid, SoftmaxWithLoss
-from model.types import PARAMETER_NAMES, FloatArray, IntArray, Parameters
+from model.types import PARAMETER_NAMES, FloatArray, Parameters
 
 Activation = Literal["relu", "sigmoid"]
 WeightInit = Literal["he", "xavier"]
@@ -30,9 +32,14 @@ class TwoLayerNet:
     """A network of two affine layers that tells k classes apart.
 
     `params` holds W1 (input × hidden), b1 (hidden), W2 (hidden × output), b2 (output). It is read afresh by every call
-    and layers live for one call only, so an assignment to `params`, whole or by name, takes effect at once, and any
-    number of threads may predict while another trains. A thread that assigns `params` as a whole is seen by others
+    and the layers of a call live for it only, so an assignment to `params`, whole or by name, takes effect at once, and
+    any number of threads may predict while another trains. A thread that assigns `params` as a whole is seen by others
     as a whole.
+
+    `layers` and `lastLayer` are the book's, to go forward and back through by hand. They remember what went through
+    them last: they are for one thread, and no method of the network uses them.
+
+    Images that are no array get a TypeError; images and labels that do not fit, a ValueError that says what would.
     """
 
     def __init__(
@@ -76,7 +83,24 @@ class TwoLayerNet:
         network.params = params
         return network
 
-    def layers(self) -> tuple[Affine, Relu | Sigmoid, Affine]:
+    @cached_property
+    def layers(self) -> "OrderedDict[str, Affine | Relu | Sigmoid]":
+        """Affine1, Relu1 or Sigmoid1, Affine2, in the order of `forward`; what is assigned to `params` is theirs."""
+        activation = ACTIVATIONS[self.activation]
+        return OrderedDict(
+            {
+                "Affine1": NetworkAffine(self, 1),
+                f"{activation.__name__}1": activation(),
+                "Affine2": NetworkAffine(self, 2),
+            }
+        )
+
+    @cached_property
+    def lastLayer(self) -> SoftmaxWithLoss:  # noqa: N802  the book's name
+        """What follows the layers: `forward` gives the loss, `backward` begins the way back."""
+        return SoftmaxWithLoss()
+
+    def _layers_of_one_call(self) -> tuple[Affine, Relu | Sigmoid, Affine]:
         """New layers with the parameters of this moment."""
         params = self.params
         return (
@@ -87,7 +111,7 @@ class TwoLayerNet:
 
     def predict(self, x: FloatArray) -> FloatArray:
         """Logits, (n, output), or (output,) for one image. x: (n, input) or (input,)."""
-        for layer in self.layers():
+        for layer in self._layers_of_one_call():
             x = layer.forward(x)
         return x
 
@@ -108,7 +132,7 @@ class TwoLayerNet:
     def backpropagate(self, x: FloatArray, t: ArrayLike) -> Backpropagation:
         """`predict`, `loss` and `gradient` from one pass."""
         images, labels = as_batch(x, t)
-        affine1, activation, affine2 = self.layers()
+        affine1, activation, affine2 = self._layers_of_one_call()
         last_layer = SoftmaxWithLoss()
 
         logits = affine2.forward(activation.forward(affine1.forward(images)))
@@ -122,20 +146,45 @@ class TwoLayerNet:
         """The gradient of `loss` by finite differences, computed in float64 whatever the network's own dtype."""
         params: Parameters = {name: self.params[name].astype(np.float64) for name in PARAMETER_NAMES}
         network = TwoLayerNet.from_params(params, self.activation)
-        images = np.asarray(x, np.float64)
+        check_array(x)
+        images = x.astype(np.float64)
         return {name: numerical_gradient(lambda _: network.loss(images, t), params[name]) for name in PARAMETER_NAMES}
 
 
-def as_batch(x: FloatArray, t: ArrayLike) -> tuple[FloatArray, IntArray]:
-    """Images and labels with a batch axis, one image being a batch of one, and labels as class numbers."""
-    if x.ndim == 1:
-        return x[np.newaxis], class_numbers(np.asarray(t)[np.newaxis])
-    return x, class_numbers(t)
+class NetworkAffine(Affine):
+    """An affine layer whose W and b are those that its network's `params` hold at each moment."""
+
+    def __init__(self, network: TwoLayerNet, number: int) -> None:
+        self._network = network
+        self._names = f"W{number}", f"b{number}"
+        self.x = None
+
+    @property
+    def W(self) -> FloatArray:  # noqa: N802
+        return self._network.params[self._names[0]]
+
+    @W.setter
+    def W(self, array: FloatArray) -> None:  # noqa: N802
+        self._network.params[self._names[0]] = array
+
+    @property
+    def b(self) -> FloatArray:
+        return self._network.params[self._names[1]]
+
+    @b.setter
+    def b(self, array: FloatArray) -> None:
+        self._network.params[self._names[1]] = array
+
+
+def as_batch(x: FloatArray, t: ArrayLike) -> tuple[FloatArray, ArrayLike]:
+    """Images and labels with a batch axis, one image being a batch of one."""
+    check_array(x)
+    return (x[np.newaxis], np.asarray(t)[np.newaxis]) if x.ndim == 1 else (x, t)
 
 
 def accuracy_of(logits: FloatArray, t: ArrayLike) -> float:
     """The share of rows whose largest logit is that of their true class. logits: (n, k)."""
-    return float((logits.argmax(axis=1) == class_numbers(t)).mean())
+    return float((logits.argmax(axis=1) == class_numbers(t, *logits.shape)).mean())
 
 
 def weight_deviation(weight_init_std: float | WeightInit, inputs: int) -> float:

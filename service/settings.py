@@ -1,15 +1,17 @@
 """Every setting of the service: its default, its bounds and its environment variable, TWOLAYERNET_ and the name."""
 
 import os
+from collections.abc import Callable
 from difflib import get_close_matches
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
-from pydantic import Field, SecretStr, ValidationError, model_validator
+from pydantic import Field, SecretStr, ValidationError, field_validator, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from model.online import OnlineOptimizer
 from service.errors import StartupError
+from service.mistakes import sentence, shortened
 
 PREFIX = "TWOLAYERNET_"
 SECRETS = ("api_key", "api_key_predict")
@@ -54,6 +56,16 @@ class Settings(BaseSettings):
     api_key: SecretStr | None = Field(None, description="Asked of what changes the model or hands out its data.")
     api_key_predict: SecretStr | None = Field(None, description="Asked of predict and accuracy.")
 
+    @field_validator(*SECRETS, mode="before")
+    @classmethod
+    def _without_the_newline_at_a_file_s_end(cls, key: Any) -> Any:
+        return key.strip() if isinstance(key, str) else key
+
+    @field_validator("gradient_norm_limit", "keep_versions", mode="before")
+    @classmethod
+    def _none_by_its_name(cls, value: Any) -> Any:
+        return None if isinstance(value, str) and value.strip().lower() == "none" else value
+
     @model_validator(mode="after")
     def _a_key_to_predict_but_none_to_train_is_a_mistake(self) -> "Settings":
         if self.api_key_predict is not None and self.api_key is None:
@@ -74,15 +86,20 @@ def unknown_variables() -> list[tuple[str, str]]:
     ]
 
 
-def load_settings() -> Settings:
-    """The settings of the environment. Raises StartupError, one line that names the variable."""
+def load_settings(called: Callable[[str], str] = variable) -> Settings:
+    """The settings of the environment. Raises StartupError, one line that names the setting and what it holds.
+
+    called: what a setting's name is to whoever made it.
+    """
     for name in SECRETS:
         if variable(name) in os.environ and not os.environ[variable(name)].strip():
-            raise StartupError(f"{variable(name)} is empty: set a key, or leave it out for an open service")
+            raise StartupError(f"{called(name)} is empty: set a key, or leave it out for an open service")
     try:
         return Settings()
     except ValidationError as error:
         first = error.errors(include_input=False, include_url=False)[0]
-        name = "_".join(str(part) for part in first["loc"]).upper()
-        message = first["msg"].removeprefix("Value error, ")
-        raise StartupError(f"{PREFIX}{name}: {message}" if name else message) from None
+        if not first["loc"]:
+            raise StartupError(sentence(first)) from None
+        name = str(first["loc"][0])
+        holds = "" if name in SECRETS else f" is {shortened(os.environ.get(variable(name), ''))!r}"
+        raise StartupError(f"{called(name)}{holds}: {sentence(first)}") from None

@@ -15,6 +15,9 @@ from service.settings import Settings, unknown_variables
 from service.store.log import StepLog, StoreIdentity
 from service.store.records import Version
 
+SAID = "_TWOLAYERNET_SAID"
+"""In the environment of a server's workers, whose parent has said already what is served."""
+
 
 def open_log(settings: Settings, say: bool = False) -> StepLog:
     """The log, ready to be used, with one version at least; say: also what is served, in a line on standard error.

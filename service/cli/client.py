@@ -1,8 +1,10 @@
 """What the command line asks of a running service."""
 
 import os
+import re
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -46,7 +48,9 @@ def fetch_examples(url: str, warn: Callable[[str], None]) -> Split:
 
 
 def read_examples(path: str) -> Split:
-    """A file that /examples gave. Raises OSError, DatasetError."""
+    """A file that /examples gave. Raises OSError, DatasetError; ServiceError for an address without http://."""
+    if re.fullmatch(r"[\w.-]+:\d+(/.*)?", path) and not Path(path).exists():
+        raise ServiceError(without_scheme(path))
     with open(path, "rb") as file:
         return split_of(example_arrays(file.read(), path), path)
 
@@ -98,15 +102,34 @@ def put_weights(url: str, weights: Weights, instead_of: Served) -> int:
 
 
 def ask(method: str, url: str, **options: Any) -> requests.Response:
-    key = os.environ.get(f"{PREFIX}API_KEY")
+    if not url.startswith(("http://", "https://")):
+        raise ServiceError(without_scheme(url))
+    key = os.environ.get(f"{PREFIX}API_KEY", "").strip()
     headers = {**options.pop("headers", {}), **({"Authorization": f"Bearer {key}"} if key else {})}
     try:
         answer = requests.request(method, url, headers=headers, timeout=SECONDS, **options)
     except requests.RequestException as error:
-        raise ServiceError(f"{url} does not answer: {type(error).__name__}") from error
+        raise ServiceError(f"{url} does not answer: {cause(error)}") from error
     if answer.status_code != 200:
         raise ServiceError(f"{url} answered {answer.status_code}: {reason(answer)}")
     return answer
+
+
+def without_scheme(url: str) -> str:
+    return f"the address {url} does not begin with http:// or https://: is http://{url.rpartition('//')[2]} meant?"
+
+
+def cause(error: requests.RequestException) -> str:
+    """What the system said, or else the name that requests gives it."""
+    if isinstance(error, requests.Timeout):
+        return f"nothing came within {SECONDS} s"
+    found: BaseException | None = error
+    while found is not None:
+        if isinstance(found, OSError) and found.errno and found.strerror:
+            refused = ": is the service running there?" * isinstance(found, ConnectionRefusedError)
+            return f"{found.strerror}{refused}"
+        found = found.__cause__ or found.__context__
+    return type(error).__name__
 
 
 def reason(answer: requests.Response) -> str:

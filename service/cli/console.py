@@ -1,5 +1,6 @@
 """How the command line says what went wrong: one line on standard error, and an exit code."""
 
+import os
 import sqlite3
 import sys
 from collections.abc import Iterator
@@ -14,14 +15,10 @@ from model.datasets import DatasetError
 from model.training import TrainingError
 from model.weights import Weights, WeightsError
 from service.errors import ServiceError, StartupError, StoreError
-
-NOT_PUBLISHED = 1
-USAGE_ERROR = 2
-START_ERROR = 4
-INTERRUPTED = 130
+from service.exit_codes import BROKEN_PIPE, MISTAKE
 
 
-def fail(message: object, exit_code: int = USAGE_ERROR) -> NoReturn:
+def fail(message: object, exit_code: int = MISTAKE) -> NoReturn:
     click.echo(f"twolayernet: {message}", err=True)
     sys.exit(exit_code)
 
@@ -35,6 +32,11 @@ def reported_errors() -> Iterator[None]:
         fail(error)
     except sqlite3.Error as error:
         fail(f"the store: {error}")
+    except click.FileError as error:
+        fail(f"{error.ui_filename} can't be written: {error.message}")
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # else Python says it at its end, once more
+        sys.exit(BROKEN_PIPE)
     except OSError as error:
         fail(f"{error.filename}: {error.strerror}" if error.filename else error)
 

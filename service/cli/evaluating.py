@@ -11,7 +11,8 @@ from model.gradient import relative_errors
 from model.training import TrainingOptions, as_input, check_fits
 from model.two_layer_net import TwoLayerNet
 from model.weights import Weights
-from service.cli.console import NOT_PUBLISHED, loaded_weights, reported_errors
+from service.cli.console import loaded_weights, reported_errors
+from service.exit_codes import WORSE
 
 data_option = click.option(
     "--data", default="digits", show_default=True, help="digits, mnist, or a folder with IDX files, gzipped or not."
@@ -49,7 +50,7 @@ def gradcheck(activation: Any, seed: int, tolerance: float) -> None:
             worst = max(worst, error)
     if not worst <= tolerance:
         click.echo(f"the largest relative error {worst:.1e} is above the tolerance {tolerance:.1e}", err=True)
-        sys.exit(1)
+        sys.exit(WORSE)
 
 
 @click.command()
@@ -72,7 +73,7 @@ def publish(file: Path, url: str, data: str) -> None:
         figures = f"{file} {accuracy:.2%}, version {served.version} {served_accuracy:.2%} on {len(dataset.test)} images"
         if accuracy < served_accuracy:
             click.echo(f"not published: {figures}", err=True)
-            sys.exit(NOT_PUBLISHED)
+            sys.exit(WORSE)
         click.echo(f"published as version {put_weights(url, weights, served)}: {figures}")
 
 

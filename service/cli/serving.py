@@ -11,8 +11,9 @@ import click
 from pydantic import SecretStr
 from pydantic.fields import FieldInfo
 
-from service.cli.console import START_ERROR, fail, reported_errors
+from service.cli.console import fail, reported_errors
 from service.errors import StartupError, StoreError
+from service.exit_codes import NO_START
 from service.settings import Settings, load_settings, variable
 
 Command = TypeVar("Command", bound=Callable[..., Any])
@@ -25,21 +26,37 @@ TYPES: dict[Any, click.ParamType[Any]] = {
 }
 
 
+class OrNone(click.ParamType[Any]):
+    """What another type takes, or the word none."""
+
+    def __init__(self, kind: click.ParamType[Any]) -> None:
+        self.kind = kind
+        self.name = f"{kind.name} or none"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        return value if str(value).lower() == "none" else self.kind.convert(value, param, ctx)
+
+
+def option_name(name: str) -> str:
+    return f"--{name.replace('_', '-')}"
+
+
 def option_of(name: str, field: FieldInfo) -> Callable[[Command], Command]:
     """The option for a setting: typed, its default and its environment variable shown."""
     kind = option_type(field.annotation)
     default = "" if field.default in (None, "") else f"default {field.default}; "
     in_a_file = " Here the name of a file that holds it." if isinstance(kind, click.File) else ""
     help_text = f"{field.description}{in_a_file} [{default}{variable(name)}]"
-    return click.option(f"--{name.replace('_', '-')}", name, type=kind, help=help_text)
+    return click.option(option_name(name), name, type=kind, help=help_text)
 
 
 def option_type(annotation: Any) -> click.ParamType[Any]:
     """What the command line checks; pydantic checks the bounds."""
     if get_origin(annotation) is Literal:
         return click.Choice(get_args(annotation))
-    (kind,) = {part for part in get_args(annotation) or (annotation,) if part is not NoneType}
-    return TYPES[kind]
+    kinds = set(get_args(annotation) or (annotation,))
+    (kind,) = kinds - {NoneType}
+    return OrNone(TYPES[kind]) if NoneType in kinds and kind is not SecretStr else TYPES[kind]
 
 
 def settings_options(command: Command) -> Command:
@@ -57,12 +74,15 @@ def serve(**options: Any) -> None:
     """
     from service.server.run import run
 
-    for name, value in options.items():
-        if value is not None:
-            os.environ[variable(name)] = value.read().strip() if hasattr(value, "read") else str(value)
+    given = {name: value for name, value in options.items() if value is not None}
+    for name, value in given.items():
+        text = value.read().strip() if hasattr(value, "read") else str(value)
+        if not text and name in ("host", "store"):
+            fail(f"{option_name(name)} is empty")
+        os.environ[variable(name)] = text
     with reported_errors():
-        settings = load_settings()
+        settings = load_settings(lambda name: option_name(name) if name in given else variable(name))
     try:
         run(settings)
     except (StartupError, StoreError) as error:
-        fail(error, START_ERROR)
+        fail(error, NO_START)

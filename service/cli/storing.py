@@ -4,6 +4,7 @@ import os
 import signal
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any, BinaryIO, NoReturn, TypeVar
 
 import click
@@ -51,6 +52,10 @@ def backup(store: str | None, file: BinaryIO) -> None:
         if os.path.realpath(file.name) == str(database_path(url)):
             fail(f"{file.name} is the store itself: name another file")
         back_up(url, file)
+        if file.name != "-":
+            click.echo(
+                f"backup: {Path(file.name).stat().st_size} bytes, of the store {database_path(url)}, in {file.name}"
+            )
 
 
 @click.command()

@@ -16,8 +16,9 @@ from model import weights as weights_file
 from model.datasets import Dataset, DatasetError, Split, load_dataset
 from model.optimizer import OPTIMIZERS
 from model.training import LEARNING_RATES, Epoch, Trainer, TrainingError, TrainingOptions
-from service.cli.console import INTERRUPTED, fail, loaded_weights, reported_errors
+from service.cli.console import fail, loaded_weights, reported_errors
 from service.cli.evaluating import activation_option, print_test
+from service.exit_codes import INTERRUPTED
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 Say = Callable[[str], None]

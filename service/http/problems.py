@@ -1,16 +1,19 @@
 """Errors as answers: RFC 9457 problem documents."""
 
 import logging
+import re
 from collections.abc import Mapping, Sequence
+from difflib import get_close_matches
 from http import HTTPStatus
 from typing import Any, cast
 
 import orjson
 from flask import Flask, Response, request
-from werkzeug.exceptions import HTTPException, RequestEntityTooLarge
+from werkzeug.exceptions import HTTPException, MethodNotAllowed, NotFound, RequestEntityTooLarge
 
 from model.online import UnsafeStepError
 from service.errors import KeyReusedError, StoreError, UnknownVersionError, WeightsChangedError
+from service.mistakes import shortened
 
 MEDIA_TYPE = "application/problem+json"
 MOST_ERRORS = 20
@@ -66,6 +69,20 @@ def after_the_body(answer: Response) -> Response:
     return answer
 
 
+def no_such_path(app: Flask) -> str:
+    """What is asked for instead: the path that is likely to be meant, and all there are."""
+    rules = {re.sub(r"<(?:\w+:)?(\w+)>", r"{\1}", rule.rule) for rule in app.url_map.iter_rules()}
+    asked = request.path.lower().replace("_", "-").rstrip("/")
+    meant = "".join(f" is {request.root_path}{rule} meant?" for rule in get_close_matches(asked, rules, 1, 0.75))
+    paths = ", ".join(f"{request.root_path}{rule}" for rule in sorted(rules))
+    return f"there is nothing at {shortened(request.root_path + request.path)}:{meant} The paths are {paths}"
+
+
+def no_such_method(error: MethodNotAllowed) -> str:
+    taken = sorted(set(error.valid_methods or ()) - {"HEAD", "OPTIONS"})
+    return f"{request.root_path}{request.path} takes {' and '.join(taken)}, not {shortened(request.method)}"
+
+
 def register(app: Flask) -> None:
     """Answer every error, the framework's included, with a problem document."""
 
@@ -101,6 +118,10 @@ def register(app: Flask) -> None:
             return Response(error.get_body(), status, error.get_headers())
         if isinstance(error, RequestEntityTooLarge):
             error.description = f"the body is larger than the limit of {request.max_content_length} bytes"
+        elif isinstance(error, NotFound):
+            error.description = no_such_path(app)
+        elif isinstance(error, MethodNotAllowed):
+            error.description = no_such_method(error)
         headers = {
             name: value for name, value in error.get_headers() if name.lower() not in ("content-type", "content-length")
         }

@@ -6,7 +6,8 @@ from pydantic import ValidationError
 
 from service.http.incoming import IncomingRequest
 from service.http.problems import BadInput, Location, Problem
-from service.schemas import FLAT_OR_ROWS, Request
+from service.mistakes import sentence
+from service.schemas import FLAT_OR_ROWS, ImagesFields, Request
 
 AnyRequest = TypeVar("AnyRequest", bound=Request)
 
@@ -35,7 +36,7 @@ def validated(fields: dict[str, Any], schema: type[AnyRequest], within: Location
     try:
         return schema.model_validate(fields)
     except ValidationError as error:
-        raise problem_of(error, within) from None
+        raise problem_of(error, schema, within) from None
 
 
 def parse(body: bytes, schema: type[AnyRequest]) -> AnyRequest:
@@ -45,15 +46,21 @@ def parse(body: bytes, schema: type[AnyRequest]) -> AnyRequest:
     try:
         return schema.model_validate_json(body)
     except ValidationError as error:
-        raise problem_of(error) from None
+        raise problem_of(error, schema) from None
 
 
-def problem_of(error: ValidationError, within: Location = ()) -> Problem:
+def known_fields(schema: type[Request]) -> set[str]:
+    """Those of the schema, and where it is for what stands beside images, these too."""
+    return {*schema.model_fields, *(("image", "images") if issubclass(schema, ImagesFields) else ())}
+
+
+def problem_of(error: ValidationError, schema: type[Request], within: Location = ()) -> Problem:
     """The 422 for what pydantic found wrong; within: where in the request it looked."""
+    known = known_fields(schema)
     mistakes = []
     for mistake in error.errors(include_url=False, include_input=False):
         location = within + tuple(part for part in mistake["loc"] if part not in FLAT_OR_ROWS)
-        mistakes.append((location, mistake["msg"].removeprefix("Value error, ")))
+        mistakes.append((location, sentence(mistake, known)))
     (location, message), *others = mistakes
     where = ".".join(str(part) for part in location)
     more = f" (and {len(others)} more)" if others else ""

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import service  # noqa: F401  sets BLAS to one thread before anything imports numpy
-from service.server.address import url_host
+from service.server.address import say_where, url_host
 from service.server.leaving import take_leave_at_sigterm
 from service.settings import load_settings
 
@@ -30,4 +30,5 @@ def when_ready(server: Any) -> None:
     also copy the pages that the workers share."""
     gc.collect()
     gc.freeze()
+    say_where(_settings, server.LISTENERS[0].sock.getsockname()[1])
     take_leave_at_sigterm([listener.sock for listener in server.LISTENERS])

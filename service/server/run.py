@@ -1,13 +1,14 @@
 """Serving with the HTTP server that the settings name, until it is told to stop."""
 
+import errno
 import os
 import socket
 import sys
 
 from service.errors import StartupError
-from service.server.address import url_host
+from service.server.address import say_where, url_host
 from service.settings import Settings
-from service.startup import open_log
+from service.startup import SAID, open_log
 
 HEAD_SECONDS = 30
 GRACEFUL_SECONDS = 15
@@ -22,7 +23,8 @@ def run(settings: Settings) -> None:
     check_address(settings)
     if settings.server == "granian":
         open_log(settings, say=True).release()  # each worker loads the application: say here, once, what is wrong
-        os.environ["_TWOLAYERNET_SAID"] = "1"
+        os.environ[SAID] = "1"
+        say_where(settings, settings.port)
         run_granian(settings)
     else:
         run_gunicorn()
@@ -32,9 +34,17 @@ def check_address(settings: Settings) -> None:
     """Before anything is begun: a server would say it at length, and late. Raises StartupError."""
     try:
         socket.create_server((settings.host, settings.port), family=family_of(settings.host)).close()
-    except (OSError, OverflowError) as error:
+    except OSError as error:
         address = f"{url_host(settings.host)}:{settings.port}"
-        raise StartupError(f"can't listen on {address}: {error} (--host and --port name another address)") from None
+        hint = "something listens there already, perhaps this service: " * (error.errno == errno.EADDRINUSE)
+        raise StartupError(
+            f"can't listen on {address}: {reason(error)} ({hint}--host and --port name another address)"
+        ) from None
+
+
+def reason(error: OSError) -> str:
+    """Without what Python adds: the address is said anyway."""
+    return os.strerror(error.errno) if error.errno and error.errno > 0 else error.strerror or str(error)
 
 
 def family_of(host: str) -> socket.AddressFamily:

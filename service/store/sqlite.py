@@ -306,7 +306,10 @@ def database_path(url: str) -> Path:
     try:
         parsed = make_url(url)
     except ArgumentError:
-        raise StartupError("the store is not a database URL, such as sqlite:///path/to/file.db") from None
+        raise StartupError(
+            f"the store (--store, TWOLAYERNET_STORE) is {without_password(url)!r}: "
+            "expected a database URL, such as sqlite:///path/to/file.db"
+        ) from None
     if parsed.get_backend_name() != "sqlite":
         raise StartupError(f"the store's database {parsed.get_backend_name()} is not supported: sqlite is")
     if parsed.drivername != "sqlite":
@@ -316,6 +319,12 @@ def database_path(url: str) -> Path:
     if not parsed.database or parsed.database == ":memory:":
         raise StartupError("the store needs a file: workers can't share a database in memory")
     return Path(os.path.realpath(parsed.database))
+
+
+def without_password(url: str) -> str:
+    """What may be shown of a text that should be a URL: of what stands before an @ or behind a ?, nothing."""
+    scheme, found, rest = url.partition("?")[0].rpartition("@")
+    return f"{scheme.partition('//')[0].partition(':')[0]}://***@{rest}" if found else rest
 
 
 def beside(path: Path, name: str) -> Path:

@@ -85,25 +85,32 @@ BAD_BODIES = [
     pytest.param({**GOOD, "pixel_max": True}, ["pixel_max"], "number", id="pixel_max true"),
     pytest.param({**GOOD, "pixel_max": math.nan}, ["pixel_max"], "expected 1, or 255", id="pixel_max NaN"),
     pytest.param({**GOOD, "pixel_max": "255"}, ["pixel_max"], "number", id="pixel_max text"),
-    pytest.param({**GOOD, "pixelmax": 255}, ["pixelmax"], "not permitted", id="misspelt"),
-    pytest.param({**GOOD, "images": 5}, ["images"], "array", id="images a number"),
-    pytest.param({**GOOD, "images": {"0": WHITE}}, ["images"], "array", id="images an object"),
+    pytest.param(
+        {**GOOD, "pixelmax": 255},
+        ["pixelmax"],
+        "known are image, images, labels, learning_rate, pixel_max (is pixel_max meant?)",
+        id="misspelt",
+    ),
+    pytest.param({**GOOD, "images": 5}, ["images"], "expected a list", id="images a number"),
+    pytest.param({**GOOD, "images": {"0": WHITE}}, ["images"], "expected a list", id="images an object"),
     pytest.param({**GOOD, "labels": [1]}, ["labels"], "1 labels for 2 images", id="too few labels"),
     pytest.param({**GOOD, "labels": [1, 2, 3]}, ["labels"], "3 labels for 2 images", id="too many labels"),
     pytest.param({**GOOD, "labels": []}, ["labels"], "0 labels for 2 images", id="no labels"),
     pytest.param({**GOOD, "labels": [1, 10]}, ["labels", 1], "10: expected a class number, 0…9", id="label 10"),
     pytest.param({**GOOD, "labels": [1, 2**80]}, ["labels", 1], "expected a class number, 0…9", id="label 2**80"),
-    pytest.param({**GOOD, "labels": [-1, 1]}, ["labels", 0], "greater than or equal to 0", id="label -1"),
-    pytest.param({**GOOD, "labels": [1, 2.5]}, ["labels", 1], "integer", id="label 2.5"),
-    pytest.param({**GOOD, "labels": [1, "2"]}, ["labels", 1], "integer", id="label text"),
+    pytest.param({**GOOD, "labels": [-1, 1]}, ["labels", 0], "expected 0 or more", id="label -1"),
+    pytest.param({**GOOD, "labels": [1, 2.5]}, ["labels", 1], "whole number", id="label 2.5"),
+    pytest.param({**GOOD, "labels": [1, "2"]}, ["labels", 1], "whole number", id="label text"),
     pytest.param({**GOOD, "labels": [[1, 0], [0, 1]]}, ["labels", 0], "expected 10", id="one-hot of two"),
     pytest.param({**GOOD, "labels": [[0.1] * 10] * 2}, ["labels", 0], "not a one-hot label", id="soft label"),
     pytest.param({**GOOD, "labels": [[1] * 10] * 2}, ["labels", 0], "not a one-hot label", id="many-hot label"),
-    pytest.param({**GOOD, "learning_rate": -0.1}, ["learning_rate"], "greater than 0", id="negative rate"),
-    pytest.param({**GOOD, "learning_rate": 0}, ["learning_rate"], "greater than 0", id="zero rate"),
-    pytest.param({**GOOD, "learning_rate": math.inf}, ["learning_rate"], "finite", id="infinite rate"),
+    pytest.param({**GOOD, "learning_rate": -0.1}, ["learning_rate"], "expected more than 0", id="negative rate"),
+    pytest.param({**GOOD, "learning_rate": 0}, ["learning_rate"], "expected more than 0", id="zero rate"),
+    pytest.param(
+        {**GOOD, "learning_rate": math.inf}, ["learning_rate"], "NaN and infinity are none", id="infinite rate"
+    ),
     pytest.param({**GOOD, "learning_rate": math.nan}, ["learning_rate"], "finite", id="NaN rate"),
-    pytest.param({**GOOD, "learning_rate": 1e6}, ["learning_rate"], "less than or equal to 10", id="absurd rate"),
+    pytest.param({**GOOD, "learning_rate": 1e6}, ["learning_rate"], "expected 10 or less", id="absurd rate"),
     pytest.param({**GOOD, "learning_rate": "fast"}, ["learning_rate"], "number", id="rate text"),
 ]
 
@@ -154,15 +161,15 @@ def form(fields: dict[str, Any]) -> dict[str, Any]:
 @pytest.mark.parametrize(
     ("path", "fields", "location", "message"),
     [
-        ("/train-step", {"labels": "7", "learning-rate": "0.5"}, ["learning-rate"], "not permitted"),
+        ("/train-step", {"labels": "7", "learning-rate": "0.5"}, ["learning-rate"], "is learning_rate meant?"),
         ("/train-step", {"labels": "7", "learning_rate": "fast"}, ["learning_rate"], "expected a number"),
-        ("/train-step", {"labels": "7", "learning_rate": "11"}, ["learning_rate"], "less than or equal to 10"),
+        ("/train-step", {"labels": "7", "learning_rate": "11"}, ["learning_rate"], "expected 10 or less"),
         ("/train-step", {"labels": "7", "learning_rate": ["0.1", "0.2"]}, ["learning_rate"], "more than once"),
         ("/train-step?learning_rate=1", {"labels": "7", "learning_rate": "0.1"}, ["learning_rate"], "given twice"),
         ("/train-step", {"labels": "7", "other": (io.BytesIO(b"7"), "a.txt")}, ["other"], "no file of this name"),
         ("/accuracy", {"labels": "7", "learning_rate": "0.1"}, ["learning_rate"], "only a train-step"),
-        ("/accuracy", {"labels": "7", "pixel_max": "255"}, ["pixel_max"], "not permitted"),
-        ("/predict", {"labels": "7"}, ["labels"], "not permitted"),
+        ("/accuracy", {"labels": "7", "pixel_max": "255"}, ["pixel_max"], "'pixel_max' is not known"),
+        ("/predict", {"labels": "7"}, ["labels"], "'labels' is not known"),
     ],
 )
 def test_a_field_of_a_form_is_not_passed_over(
@@ -205,6 +212,22 @@ def test_the_framework_s_errors_are_problems_too(client: Client) -> None:
     is_problem(client.get("/nowhere"), 404)
     assert "POST" in client.get("/predict").headers["Allow"]
     is_problem(client.get("/predict"), 405)
+
+
+@pytest.mark.parametrize("path", ["/predict/", "/Predict", "/train_step", "/trainstep", "/version", "/nowhere"])
+def test_a_path_that_does_not_exist_names_those_that_do_and_the_one_that_is_meant(client: Client, path: str) -> None:
+    detail = is_problem(client.post(path, json=GOOD), 404)["detail"]
+    meant = {"/P": "/predict", "/p": "/predict", "/t": "/train-step", "/v": "/versions"}.get(path[:2])
+    assert (f"is {meant} meant?" in detail) if meant else ("meant?" not in detail)
+    for rule in client.app.url_map.iter_rules():
+        assert "<" in rule.rule or rule.rule in detail
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "taken"), [("get", "/predict", "POST, not GET"), ("post", "/weights", "GET and PUT, not POST")]
+)
+def test_another_method_names_those_that_are_taken(client: Client, method: str, path: str, taken: str) -> None:
+    assert is_problem(getattr(client, method)(path), 405)["detail"] == f"{path} takes {taken}"
 
 
 def test_an_unforeseen_error_is_a_problem_that_gives_nothing_away(app: Flask) -> None:

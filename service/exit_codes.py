@@ -1,0 +1,13 @@
+"""Every exit code of the command `twolayernet`; a signal that ends it gives 128 and the signal's number."""
+
+DONE = 0
+WORSE = 1
+"""gradcheck: an error above the tolerance. publish: worse than what is served. Nothing was changed."""
+MISTAKE = 2
+"""In an option, a setting, a file or an address; or what it needs can't be had. One line says what."""
+NO_START = 4
+"""The store, the weights or the address can't be served. gunicorn takes it as the sign to not try again."""
+INTERRUPTED = 130
+"""128 + SIGINT: training ended early, and kept what there is."""
+BROKEN_PIPE = 141
+"""128 + SIGPIPE: whoever read the output stopped reading."""

@@ -1,0 +1,74 @@
+"""The documentation's code blocks, and who runs each of them.
+
+A block's first line says so after its language: ```sh service. `python -m tests.documents RUNNER [PAGE ...]` prints the
+shell commands of a runner's blocks, for the scripts in .ci. CONTRIBUTING.md says what the runners are.
+"""
+
+import re
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+ROOT = Path(__file__).parents[1]
+PAGES = ["README.md", "CONTRIBUTING.md", *sorted(f"docs/{path.name}" for path in (ROOT / "docs").glob("*.md"))]
+
+RUNNERS = {"service", "closed", "alone", "server", "long", "ci", "serve", "compose", "unrun"}
+RUN_BY_NOBODY = {"mermaid", "ini", "yaml"}
+"""Languages of what is no command; tests/test_docs.py looks at each."""
+
+UNRUN = {
+    "twolayernet train --data mnist --out mnist.npz": "downloads MNIST",
+    "twolayernet train --data FOLDER --out other.npz": "the folder is the reader's",
+    "make bench": "measures for minutes",
+    ".venv/bin/python -m bench.threads": "measures for minutes",
+    ".venv/bin/python -m bench.history": "measures for minutes",
+    ".venv/bin/python -m bench.training": "measures for minutes, and wants libraries to measure beside",
+    ".venv/bin/python -m bench.online --data FOLDER --images 8000": "as bench.training, and the folder is the reader's",
+    ".venv/bin/python -m bench.pictures": "measures for minutes",
+}
+"""Commands that nobody runs, and why."""
+
+
+@dataclass(frozen=True)
+class Block:
+    """A fenced block; line: where it begins; runner: empty where none is named."""
+
+    page: str
+    line: int
+    language: str
+    runner: str
+    text: str
+
+    def commands(self) -> list[str]:
+        """The shell commands, without comments; of a console, what follows each $."""
+        lines = self.text.splitlines()
+        if self.language == "console":
+            lines = [line.removeprefix("$ ") for line in lines if line.startswith("$ ")]
+        commands = (re.sub(r"\s+#.*", "", line) for line in lines)
+        return [command for command in commands if command and not command.startswith("#")]
+
+    def session(self) -> list[tuple[str, str]]:
+        """Of a console: each command and what is shown below it."""
+        parts = re.split(r"^\$ (.*)\n", self.text, flags=re.MULTILINE)[1:]
+        return [(command, shown.strip()) for command, shown in zip(parts[::2], parts[1::2], strict=True)]
+
+
+def read(page: str) -> str:
+    return (ROOT / page).read_text()
+
+
+def blocks(*pages: str, runner: str | None = None) -> list[Block]:
+    """The blocks of these pages, or of all, in their order."""
+    found = []
+    for page in pages or PAGES:
+        text = read(page)
+        for match in re.finditer(r"^```(\S*)(?: (\w+))?\n(.*?)^```$", text, re.MULTILINE | re.DOTALL):
+            line = text.count("\n", 0, match.start()) + 1
+            found.append(Block(page, line, match[1], match[2] or "", match[3]))
+    return [block for block in found if runner in (None, block.runner)]
+
+
+if __name__ == "__main__":
+    for block in blocks(*sys.argv[2:], runner=sys.argv[1]):
+        if block.language in ("sh", "console"):
+            print("\n".join(block.commands()))
