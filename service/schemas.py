@@ -76,11 +76,21 @@ def _decimal_number(text: Any) -> float:
     return float(text)
 
 
+def _true_or_false(text: Any) -> bool:
+    """Only as JSON writes it: pydantic also takes 1, yes, on, t."""
+    if text not in ("true", "false"):
+        raise ValueError("expected true or false")
+    return bool(text == "true")
+
+
 WholeNumber = Annotated[int, BeforeValidator(_whole_number)]
 """In a query or a form, where everything is text."""
 
 DecimalNumber = Annotated[float, BeforeValidator(_decimal_number)]
 """In a query or a form, where everything is text."""
+
+TrueOrFalse = Annotated[bool, BeforeValidator(_true_or_false)]
+"""In a query, where everything is text."""
 
 VersionText = Annotated[WholeNumber, Field(ge=1, le=LARGEST_VERSION)]
 LearningRateText = Annotated[DecimalNumber, Field(gt=0, le=LARGEST_LEARNING_RATE, allow_inf_nan=False)]
@@ -177,10 +187,14 @@ class ImagesQuery(Request):
     pixel_max: PixelMaxText | None = None
 
 
-class PredictQuery(ImagesQuery):
-    """Of predict and accuracy."""
-
+class AccuracyQuery(ImagesQuery):
     model_version: VersionText | None = None
+
+
+class PredictQuery(AccuracyQuery):
+    """explain: what was found in pictures is to be said, too."""
+
+    explain: TrueOrFalse = False
 
 
 class TrainStepQuery(ImagesQuery):
@@ -209,13 +223,26 @@ class VersionsQuery(Request):
     before: VersionText | None = None
 
 
+class PictureAnswer(BaseModel):
+    """box: left, top, width and height of the digit, in pixels of the picture as it was sent, upright.
+
+    image: what the network saw, as the data URL of a PNG, light on dark.
+    """
+
+    box: tuple[int, int, int, int]
+    polarity: Literal["dark on light", "light on dark"]
+    image: str
+
+
 class PredictAnswer(BaseModel):
-    """label_names: of the labels, where the weights file names its classes."""
+    """label_names: of the labels, where the weights file names its classes; pictures: one for each image, where the
+    query says explain=true."""
 
     labels: list[int]
     probabilities: list[list[float]]
     model_version: int
     label_names: list[str] | None = None
+    pictures: list[PictureAnswer] | None = None
 
 
 class AccuracyAnswer(BaseModel):

@@ -10,13 +10,19 @@ from numpy.typing import NDArray
 from model.types import IntArray
 from model.weights import Weights
 from service.http.problems import BadInput, Location
+from service.images.finding import Digit
 
 
 @dataclass(frozen=True)
 class Images:
-    """pixels: (n, features), uint8 0…255 or float32 0…1."""
+    """pixels: (n, features), uint8 0…255 or float32 0…1; found: in pictures, where the digits were."""
 
     pixels: NDArray[Any]
+    found: Sequence[Digit] | None = None
+
+    @classmethod
+    def of(cls, found: Sequence[Digit]) -> "Images":
+        return cls(np.stack([digit.pixels.ravel() for digit in found]), found)
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,6 @@ from typing import Any
 from urllib.parse import unquote
 
 import numpy as np
-from numpy.typing import NDArray
 
 from model.weights import Weights
 from service.http.problems import BadInput, Location, Problem
@@ -29,18 +28,18 @@ DATA_URL = re.compile(r"data:(?P<type>[^;,]*)(?P<coding>[^,]*),(?P<data>.*)", re
 
 
 def read_images(body: Body) -> Images:
-    pixels, _, _ = read(body)
-    return Images(pixels)
+    images, _, _ = read(body)
+    return images
 
 
 def read_labelled(body: Body) -> Labelled:
-    pixels, beside, parameters = read(body)
-    labels = checked_labels(beside.labels, len(pixels), body.weights.output_size, ("labels",))
-    return Labelled(pixels, labels, parameters)
+    images, beside, parameters = read(body)
+    labels = checked_labels(beside.labels, len(images.pixels), body.weights.output_size, ("labels",))
+    return Labelled(images.pixels, labels, parameters)
 
 
-def read(body: Body) -> tuple[NDArray[Any], Any, dict[str, Any]]:
-    """The pixels as stored, what stands beside them, and the parameters that there or in the query are given.
+def read(body: Body) -> tuple[Images, Any, dict[str, Any]]:
+    """The images, what stands beside them, and the parameters that there or in the query are given.
 
     Raises Problem.
     """
@@ -53,19 +52,19 @@ def read(body: Body) -> tuple[NDArray[Any], Any, dict[str, Any]]:
         raise
 
 
-def understood(body: Body, data: bytes) -> tuple[NDArray[Any], Any, dict[str, Any]]:
+def understood(body: Body, data: bytes) -> tuple[Images, Any, dict[str, Any]]:
     if (numbers := read_numbers(data, body.weights)) is not None:
         values, others = numbers
         beside: Any = validated(others, body.takes.fields)
         parameters = body.parameters(beside)
         if (pixels := pixels_in_range(values, parameters.get("pixel_max", 1))) is not None:
-            return pixels, beside, parameters
+            return Images(pixels), beside, parameters
     request: Any = parse(data, body.takes.whole)
     parameters = body.parameters(request)
-    return pixels_of(request, parameters.get("pixel_max", 1), body.weights), request, parameters
+    return images_of(request, parameters.get("pixel_max", 1), body.weights), request, parameters
 
 
-def pixels_of(request: ImagesRequest, pixel_max: float, weights: Weights) -> NDArray[Any]:
+def images_of(request: ImagesRequest, pixel_max: float, weights: Weights) -> Images:
     if request.image is not None:
         images, one_image = [request.image], True
     else:
@@ -78,15 +77,17 @@ def pixels_of(request: ImagesRequest, pixel_max: float, weights: Weights) -> NDA
         return (*base(n), *place(images[n], i))
 
     texts = {n: image for n, image in enumerate(images) if isinstance(image, str)}
-    pictures = picture_body.pixels_of({base(n): picture_of(text, base(n)) for n, text in texts.items()}, weights)
+    pictures = {base(n): picture_of(text, base(n)) for n, text in texts.items()}
+    digits = picture_body.digits_in(pictures, weights) if pictures else []
     if len(texts) == len(images):
-        return pictures
+        return Images.of(digits)
     flat = np.empty((len(images), weights.input_size), np.float64)
-    flat[list(texts)] = pictures * (pixel_max / 255)
+    for n, digit in zip(texts, digits, strict=True):
+        flat[n] = digit.pixels.ravel() * (pixel_max / 255)
     for n, image in enumerate(images):
         if n not in texts:
             flat[n] = flattened(image, weights, base(n))
-    return checked_pixels(flat, pixel_max, locate)
+    return Images(checked_pixels(flat, pixel_max, locate))
 
 
 def picture_of(text: str, location: Location) -> bytes:

@@ -5,7 +5,6 @@ from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 from werkzeug.exceptions import RequestEntityTooLarge
 
 from model.weights import Weights
@@ -14,6 +13,7 @@ from service.http.problems import BadInput, Location
 from service.http.queries import validated
 from service.images.batch import Images, Labelled, checked_labels
 from service.images.body import Body, hint
+from service.images.finding import Digit
 from service.images.picture import MOST_PICTURE_PIXELS, picture_size, read_picture
 
 TYPES = ("image/png", "image/jpeg", "image/jpg")
@@ -26,19 +26,19 @@ def read_images(body: Body) -> Images:
     data = body.request.body
     if not data:
         raise BadInput((), "the request has no body, which is not a PNG or JPEG picture")
-    return Images(pixels_of({(): data}, body.weights))
+    return Images.of(digits_in({(): data}, body.weights))
 
 
 def read_multipart_images(body: Body) -> Images:
     pictures = parts_of(body.request)
     fields_of(body)
-    return Images(pixels_of(pictures, body.weights))
+    return Images.of(digits_in(pictures, body.weights))
 
 
 def read_multipart_labelled(body: Body) -> Labelled:
     pictures = parts_of(body.request)
     parameters = fields_of(body)
-    pixels = pixels_of(pictures, body.weights)
+    pixels = Images.of(digits_in(pictures, body.weights)).pixels
     fields = body.request.form.getlist("labels")
     words = [word for field in fields for word in re.split(r"[,\s]+", field.strip()) if word]
     for i, word in enumerate(words):
@@ -95,17 +95,15 @@ def fields_of(body: Body) -> dict[str, Any]:
     return body.parameters(validated(form.to_dict(), body.takes.form))
 
 
-def pixels_of(pictures: Mapping[Location, bytes], weights: Weights) -> NDArray[Any]:
-    """(n, features), of pictures by where they stand in the request."""
+def digits_in(pictures: Mapping[Location, bytes], weights: Weights) -> list[Digit]:
+    """What is found in pictures, by where they stand in the request."""
     budget = MOST_PICTURE_PIXELS
     for location, picture in pictures.items():
         budget -= picture_size(picture, location)
         if budget < 0 and len(pictures) > 1:  # of a single one, `read_picture` says it
             raise BadInput(location, f"the pictures have more than {MOST_PICTURE_PIXELS:,} pixels in all")
-    if not pictures:
-        return np.empty((0, weights.input_size), np.uint8)
     shape = shape_of(weights)
-    return np.stack([read_picture(picture, shape, location) for location, picture in pictures.items()])
+    return [read_picture(picture, shape, location) for location, picture in pictures.items()]
 
 
 def shape_of(weights: Weights) -> tuple[int, int]:

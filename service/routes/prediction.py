@@ -8,11 +8,13 @@ from model.layers import SoftmaxWithLoss
 from model.two_layer_net import accuracy_of
 from service.http.answers import json_answer, named
 from service.http.incoming import request
+from service.http.problems import BadInput
 from service.http.queries import read_query
 from service.images import LABELLED, read_images, read_labelled
+from service.images.explained import explained
 from service.live.replica import Model
 from service.live.service import Service
-from service.schemas import AccuracyAnswer, PredictAnswer, PredictQuery
+from service.schemas import AccuracyAnswer, AccuracyQuery, PredictAnswer, PredictQuery
 
 
 def blueprint(service: Service) -> Blueprint:
@@ -27,6 +29,9 @@ def blueprint(service: Service) -> Blueprint:
         query = read_query(request, PredictQuery)
         model = asked_for(query.model_version)
         images = read_images(request, model.weights, query)
+        if query.explain and images.found is None:
+            raise BadInput(("query", "explain"), "only pictures can be explained, not arrays")
+        pictures = {"pictures": [explained(digit) for digit in images.found or ()]} if query.explain else {}
         probabilities = softmax(model.network.predict(pixels_to_input(images.pixels)))
         labels = probabilities.argmax(axis=1)
         return json_answer(
@@ -35,11 +40,12 @@ def blueprint(service: Service) -> Blueprint:
             probabilities=probabilities,
             model_version=model.version,
             **named(labels, model.weights.label_names),
+            **pictures,
         )
 
     @routes.post("/accuracy")
     def accuracy() -> Response:
-        query = read_query(request, PredictQuery)
+        query = read_query(request, AccuracyQuery)
         model = asked_for(query.model_version)
         labelled = read_labelled(request, model.weights, LABELLED, query)
         logits = model.network.predict(pixels_to_input(labelled.pixels))

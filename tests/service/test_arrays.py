@@ -15,7 +15,7 @@ from model.weights import Weights
 from service.http.problems import Problem
 from service.http.queries import parse
 from service.images.batch import pixels_in_range
-from service.images.json_body import pixels_of as pixels_of_json
+from service.images.json_body import images_of as pixels_of_json
 from service.images.json_numbers import read_numbers
 from service.schemas import TrainStepFields, TrainStepRequest
 from tests.conftest import Client, as_json, random_batch
@@ -214,14 +214,14 @@ def test_labels_have_no_place_in_an_npy(client: Client) -> None:
 @hypothesis_settings(deadline=None, max_examples=200)
 def test_no_damage_to_an_array_is_more_than_a_problem(data: st.DataObject) -> None:
     from model.npy import NpyError, read_npz
-    from service.images.npy_body import labels_of, pixels_of
+    from service.images.npy_body import labels_of
 
     damaged = bytearray(npz(x=X[:1, :6], t=T[:1]))
     for _ in range(data.draw(st.integers(1, 8))):
         damaged[data.draw(st.integers(0, len(damaged) - 1))] = data.draw(st.integers(0, 255))
     try:
         arrays = read_npz(bytes(damaged), 10_000)
-        pixels = pixels_of(arrays["x"], SMALL, ("x",))
+        pixels = images_of(arrays["x"], SMALL, ("x",)).pixels
         labels_of(arrays["t"], len(pixels), SMALL)
     except (NpyError, Problem, KeyError):
         pass
