@@ -15,7 +15,7 @@ from model.weights import Weights
 from service.http.problems import Problem
 from service.http.queries import parse
 from service.images.batch import pixels_in_range
-from service.images.json_body import images_of as pixels_of_json
+from service.images.json_body import images_of
 from service.images.json_numbers import read_numbers
 from service.schemas import TrainStepFields, TrainStepRequest
 from tests.conftest import Client, as_json, random_batch
@@ -221,7 +221,7 @@ def test_no_damage_to_an_array_is_more_than_a_problem(data: st.DataObject) -> No
         damaged[data.draw(st.integers(0, len(damaged) - 1))] = data.draw(st.integers(0, 255))
     try:
         arrays = read_npz(bytes(damaged), 10_000)
-        pixels = images_of(arrays["x"], SMALL, ("x",)).pixels
+        pixels = pixels_of(arrays["x"], SMALL, ("x",))
         labels_of(arrays["t"], len(pixels), SMALL)
     except (NpyError, Problem, KeyError):
         pass
@@ -293,9 +293,9 @@ def test_the_quick_reader_takes_only_what_pydantic_takes_and_reads_the_same_numb
     quick_pixels = pixels_in_range(numbers, fields.pixel_max)
     if quick_pixels is None:
         with pytest.raises(Problem, match="expected 0…"):
-            pixels_of_json(whole, fields.pixel_max, SMALL)
+            images_of(whole, fields.pixel_max, SMALL).pixels
     else:
-        pixels = pixels_of_json(whole, fields.pixel_max, SMALL)
+        pixels = images_of(whole, fields.pixel_max, SMALL).pixels
         assert (pixels.dtype, pixels.tolist()) == (quick_pixels.dtype, quick_pixels.tolist())
 
 
