@@ -20,6 +20,9 @@ from numpy.typing import NDArray
 
 from model.types import IntArray
 
+MOST_REHEARSED = 32
+"""Remembered examples that may be asked for beside each posted one."""
+
 MOST_DRAWN = 256
 """Remembered examples in one step, unless more than that were posted: then as many as were posted."""
 

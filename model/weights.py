@@ -80,11 +80,14 @@ def to_bytes(weights: Weights) -> bytes:
     return stream.getvalue()
 
 
-def from_bytes(data: bytes, most_bytes: int = MOST_BYTES) -> Weights:
-    """What `to_bytes` can write again. most_bytes: what the arrays may unpack to.
+def from_bytes(data: bytes, most_bytes: int = MOST_BYTES, activation: Activation | None = None) -> Weights:
+    """What `to_bytes` can write again.
 
-    Raises WeightsError for what is no .npz, or whose arrays are missing, not finite or do not fit together, and for
-    settings that are not what they should be.
+    most_bytes: what the arrays may unpack to. activation: of a file that does not say its own, which is a relu one
+    otherwise.
+
+    Raises WeightsError for what is no .npz, or whose arrays are missing, not finite or do not fit together, for
+    settings that are not what they should be, and for another activation than the file says.
     """
     try:
         arrays = read_npz(data, most_bytes)
@@ -94,12 +97,14 @@ def from_bytes(data: bytes, most_bytes: int = MOST_BYTES) -> Weights:
     settings = _settings(arrays)
     weights = Weights(
         params=params,
-        activation=_activation(settings.get("activation", "relu")),
+        activation=_activation(settings.get("activation", activation or "relu")),
         image_shape=_image_shape(settings.get("image_shape"), params["W1"].shape[0]),
         training=_training(settings.get("training", {})),
         memory=_memory(arrays, params),
         label_names=_label_names(settings.get("label_names"), params["W2"].shape[1]),
     )
+    if activation not in (None, weights.activation):
+        raise WeightsError(f"the file says that its activation is {weights.activation}, not {activation}")
     _settings_text(weights)  # it may be longer than what was read: 1e15 is written as 1000000000000000.0
     return weights
 
@@ -122,14 +127,17 @@ def write_whole(target: Path, data: bytes) -> None:
         beside.unlink(missing_ok=True)
 
 
-def load(path: str | Path) -> Weights:
-    """Raises OSError when the file can't be read, WeightsError, naming it, when it can't be used."""
+def load(path: str | Path, activation: Activation | None = None) -> Weights:
+    """activation: as in `from_bytes`.
+
+    Raises OSError when the file can't be read, WeightsError, naming it, when it can't be used.
+    """
     with open(path, "rb") as file:
         if os.fstat(file.fileno()).st_size > MOST_BYTES:
             raise WeightsError(f"{path}: larger than {MOST_BYTES} bytes")
         data = file.read()
     try:
-        return from_bytes(data)
+        return from_bytes(data, activation=activation)
     except WeightsError as error:
         raise WeightsError(f"{path}: {error}") from error
 

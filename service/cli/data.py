@@ -82,7 +82,7 @@ def read_classes(folder: Path, names: Sequence[str], shape: Shape) -> Split:
     problems = []
     for i, (path, _) in enumerate(paths):
         try:
-            images[i] = read_picture(whole(path, MOST_PICTURE_BYTES), shape, (str(path),))
+            images[i] = read_picture(whole(path, MOST_PICTURE_BYTES), shape, (str(path),)).pixels.ravel()
         except BadInput as problem:
             problems.append(problem.detail)
     if problems:

@@ -27,13 +27,21 @@ activation_option = click.option(
 )
 
 
+file_activation_option = click.option(
+    "--activation",
+    type=click.Choice(["relu", "sigmoid"]),
+    help="Of a weights file that does not say its own; unless given, relu.",
+)
+
+
 @click.command()
 @click.option("--weights", "path", type=click.Path(path_type=Path), required=True, help="The weights file.")
+@file_activation_option
 @data_option
-def evaluate(path: Path, data: str) -> None:
+def evaluate(path: Path, activation: Any, data: str) -> None:
     """Print accuracy and loss of a weights file on the held-out images."""
     with reported_errors():
-        weights = loaded_weights(path)
+        weights = loaded_weights(path, activation)
         print_test(weights, load_data(data, weights))
 
 
@@ -62,8 +70,9 @@ def gradcheck(activation: Any, seed: int, tolerance: float) -> None:
 @click.command()
 @click.argument("file", type=click.Path(path_type=Path))
 @click.option("--url", required=True, help="The address of the running service.")
+@file_activation_option
 @data_option
-def publish(file: Path, url: str, data: str) -> None:
+def publish(file: Path, url: str, activation: Any, data: str) -> None:
     """Put a weights file into a running service, unless it is worse there than what is served.
 
     Both are measured on those held-out images of --data that the service has not learnt. The key of a closed service is
@@ -74,7 +83,7 @@ def publish(file: Path, url: str, data: str) -> None:
     from service.cli.client import fetch_weights, learnt_digests, put_weights
 
     with reported_errors():
-        weights = loaded_weights(file)
+        weights = loaded_weights(file, activation)
         dataset = load_data(data, weights)
         served = fetch_weights(url)
         dataset = not_learnt(dataset, learnt_digests(url, warn))

@@ -110,7 +110,8 @@ def training_options(command: Command) -> Command:
     "--weights",
     "start",
     type=click.Path(path_type=Path),
-    help="Go on from these weights, with their hidden units and activation; others are refused.",
+    help="Go on from these weights, with their hidden units and activation (--activation: of a file without its "
+    "own); others are refused.",
 )
 @training_options
 @click.option("--out", type=click.Path(dir_okay=False, path_type=Path), default=Path("weights.npz"), show_default=True)
@@ -146,7 +147,7 @@ def train(
     if not out.parent.is_dir():
         fail(f"{out} can't be written: its folder does not exist")
     with reported_errors():
-        beginning = None if start is None else loaded_weights(start)
+        beginning = None if start is None else loaded_weights(start, given("activation"))
         dataset = training_data(data, examples, beginning, say)
         trainer = Trainer(dataset, going_on(options, beginning), beginning)
         weights_file.to_bytes(trainer.weights())  # what can't be written is told before it is waited for
@@ -165,6 +166,13 @@ def train(
             say("report: " + ", ".join(str(path) for path in write_report(report, weights, dataset, trainer.history)))
     if not finished:
         sys.exit(INTERRUPTED)
+
+
+def given(option: str) -> Any:
+    """What the command line says, None where it says nothing and the default stands."""
+    context = click.get_current_context()
+    stated = context.get_parameter_source(option) is ParameterSource.COMMANDLINE
+    return context.params[option] if stated else None
 
 
 def checkpoint_of(out: Path) -> Path:

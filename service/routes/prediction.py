@@ -10,24 +10,28 @@ from service.http.answers import json_answer, named
 from service.http.incoming import request
 from service.http.problems import BadInput
 from service.http.queries import read_query
-from service.images import read_images, read_labelled
+from service.images import LABELLED, read_images, read_labelled
+from service.images.explained import explained
 from service.live.replica import Model
 from service.live.service import Service
-from service.schemas import AccuracyAnswer, PredictAnswer, PredictQuery
+from service.schemas import AccuracyAnswer, AccuracyQuery, PredictAnswer, PredictQuery
 
 
 def blueprint(service: Service) -> Blueprint:
     routes = Blueprint("prediction", __name__)
 
-    def asked_for() -> Model:
-        """The version that the query names, or the newest."""
-        version = read_query(request, PredictQuery).model_version
+    def asked_for(version: int | None) -> Model:
+        """That version, or the newest."""
         return service.replica.newest() if version is None else service.replica.at(version)
 
     @routes.post("/predict")
     def predict() -> Response:
-        model = asked_for()
-        images = read_images(request, model.weights)
+        query = read_query(request, PredictQuery)
+        model = asked_for(query.model_version)
+        images = read_images(request, model.weights, query)
+        if query.explain and images.found is None:
+            raise BadInput(("query", "explain"), "only pictures can be explained, not arrays")
+        pictures = {"pictures": [explained(digit) for digit in images.found or ()]} if query.explain else {}
         probabilities = softmax(model.network.predict(pixels_to_input(images.pixels)))
         labels = probabilities.argmax(axis=1)
         return json_answer(
@@ -36,14 +40,14 @@ def blueprint(service: Service) -> Blueprint:
             probabilities=probabilities,
             model_version=model.version,
             **named(labels, model.weights.label_names),
+            **pictures,
         )
 
     @routes.post("/accuracy")
     def accuracy() -> Response:
-        model = asked_for()
-        labelled = read_labelled(request, model.weights)
-        if labelled.learning_rate is not None:
-            raise BadInput(("learning_rate",), "only a train-step has one")
+        query = read_query(request, AccuracyQuery)
+        model = asked_for(query.model_version)
+        labelled = read_labelled(request, model.weights, LABELLED, query)
         logits = model.network.predict(pixels_to_input(labelled.pixels))
         return json_answer(
             AccuracyAnswer,
