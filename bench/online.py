@@ -34,7 +34,7 @@ BEFORE = 5000
 before they are taught something."""
 
 THIRTY_DEGREES = np.pi / 6
-DEFAULTS = Settings(_env_file=None)  # type: ignore[call-arg]
+DEFAULTS = Settings(_env_file=None)
 
 Stream = tuple[FloatArray, IntArray]
 
