@@ -313,7 +313,7 @@ def test_an_explanation_changes_nothing_else(client: Client) -> None:
     [
         ("/predict?explain=true", "only pictures can be explained"),
         ("/predict?explain=yes", "expected true or false"),
-        ("/accuracy?explain=true", "not permitted"),
+        ("/accuracy?explain=true", "is not known"),
     ],
 )
 def test_what_can_t_be_explained_is_refused_by_name(client: Client, path: str, message: str) -> None:
