@@ -2,7 +2,7 @@
 
 from flask import Flask
 
-from service.http import access, connection, problems, proxy
+from service.http import access, connection, origins, problems, proxy
 from service.http.incoming import IncomingRequest
 from service.live.learner import Learner
 from service.live.replica import Replica
@@ -34,6 +34,7 @@ def create_app(settings: Settings | None = None, say: bool = False) -> Flask:
     app.config["MAX_CONTENT_LENGTH"] = settings.max_body_bytes
     app.config["MAX_UNPACKED_BYTES"] = settings.max_unpacked_bytes
     problems.register(app)
+    origins.register(app, settings)
     access.register(app, settings)
     proxy.register(app, settings)
     connection.register(app, settings)

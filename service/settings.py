@@ -12,6 +12,7 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 from model.memory import MOST_REHEARSED, MOST_REMEMBERED
 from model.two_layer_net import Activation
 from service.errors import StartupError
+from service.lists import host_name, listed, normal_origin
 from service.mistakes import sentence, shortened
 
 PREFIX = "TWOLAYERNET_"
@@ -63,13 +64,47 @@ class Settings(BaseSettings):
         description="Path that a proxy passes on, such as /models/digits.",
     )
     trusted_proxies: int = Field(0, ge=0, le=10, description="Proxies whose X-Forwarded-… headers are believed.")
-    api_key: SecretStr | None = Field(None, description="Asked of what changes the model or hands out its data.")
-    api_key_predict: SecretStr | None = Field(None, description="Asked of predict and accuracy.")
+    api_key: SecretStr | None = Field(
+        None, description="Asked of what changes the model or hands out its data; several: with commas or lines."
+    )
+    api_key_predict: SecretStr | None = Field(None, description="Asked of predict and accuracy; several likewise.")
+    api_key_file: Path | None = Field(None, description="A file that holds the key, or several, instead.")
+    api_key_predict_file: Path | None = Field(None, description="A file that holds that key, or several, instead.")
+    allowed_origins: str = Field(
+        "", description="Other origins whose pages may call the service, such as https://example.org, with commas."
+    )
+    trusted_hosts: str = Field(
+        "", description="Names under which it may be asked, with commas; .example.org: and those under it; none: any."
+    )
+
+    @model_validator(mode="before")
+    @classmethod
+    def _keys_out_of_their_files(cls, given: Any) -> Any:
+        given = dict(given)
+        for name in SECRETS:
+            if (path := given.get(f"{name}_file")) is None:
+                continue
+            if given.get(name) is not None:
+                raise ValueError(f"{variable(name)} and {variable(name)}_FILE are both set: one of them is enough")
+            given[name] = key_in(Path(path), f"{variable(name)}_FILE")
+        return given
 
     @field_validator(*SECRETS, mode="before")
     @classmethod
-    def _without_the_newline_at_a_file_s_end(cls, key: Any) -> Any:
-        return key.strip() if isinstance(key, str) else key
+    def _some_key(cls, key: Any) -> Any:
+        if isinstance(key, str) and not listed(key):
+            raise ValueError("it holds no key")
+        return key
+
+    @field_validator("allowed_origins")
+    @classmethod
+    def _origins_as_browsers_write_them(cls, text: str) -> str:
+        return ",".join(map(normal_origin, listed(text)))
+
+    @field_validator("trusted_hosts")
+    @classmethod
+    def _names_of_hosts(cls, text: str) -> str:
+        return ",".join(map(host_name, listed(text)))
 
     @field_validator("activation", "gradient_norm_limit", "keep_versions", mode="before")
     @classmethod
@@ -81,6 +116,23 @@ class Settings(BaseSettings):
         if self.api_key_predict is not None and self.api_key is None:
             raise ValueError(f"{PREFIX}API_KEY_PREDICT is set, but {PREFIX}API_KEY is not: anyone could train")
         return self
+
+    def keys(self, name: Literal["api_key", "api_key_predict"]) -> list[str]:
+        """Those that are accepted: one is enough, several while clients change from one to the next."""
+        secret: SecretStr | None = getattr(self, name)
+        return [] if secret is None else listed(secret.get_secret_value())
+
+
+def key_in(path: Path, called: str) -> str:
+    """What a file with keys holds. Raises ValueError."""
+    try:
+        text = path.read_text("utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        why = getattr(error, "strerror", None) or "it is not text"
+        raise ValueError(f"{called}: the file {path} can't be read: {why}") from None
+    if not listed(text):
+        raise ValueError(f"{called}: the file {path} holds no key")
+    return text
 
 
 NOT_OF_THE_SERVICE = {"TWOLAYERNET_MNIST_MIRROR"}

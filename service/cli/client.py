@@ -17,7 +17,8 @@ from model.datasets.splitting import digests
 from model.npy import NpyError, read_npz
 from model.weights import Weights
 from service.errors import ServiceError
-from service.settings import PREFIX
+from service.lists import listed
+from service.settings import PREFIX, key_in
 
 SECONDS = 60
 MOST_EXAMPLES_BYTES = 1 << 31
@@ -120,7 +121,7 @@ def put_weights(url: str, weights: Weights, instead_of: Served) -> int:
 def ask(method: str, url: str, **options: Any) -> requests.Response:
     if not url.startswith(("http://", "https://")):
         raise ServiceError(without_scheme(url))
-    key = os.environ.get(f"{PREFIX}API_KEY", "").strip()
+    key = key_of_the_environment()
     headers = {**options.pop("headers", {}), **({"Authorization": f"Bearer {key}"} if key else {})}
     try:
         answer = requests.request(method, url, headers=headers, timeout=SECONDS, **options)
@@ -129,6 +130,15 @@ def ask(method: str, url: str, **options: Any) -> requests.Response:
     if answer.status_code != 200:
         raise ServiceError(f"{url} answered {answer.status_code}: {reason(answer)}")
     return answer
+
+
+def key_of_the_environment() -> str:
+    """The first of them, "" where there is none: the service takes each. Raises ServiceError."""
+    text, file = os.environ.get(f"{PREFIX}API_KEY", ""), os.environ.get(f"{PREFIX}API_KEY_FILE", "")
+    try:
+        return next(iter(listed(text or (key_in(Path(file), f"{PREFIX}API_KEY_FILE") if file else ""))), "")
+    except ValueError as error:
+        raise ServiceError(str(error)) from None
 
 
 def without_scheme(url: str) -> str:

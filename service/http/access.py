@@ -1,9 +1,11 @@
 """Who may do what: bearer keys, where the settings have some."""
 
 import hmac
+from collections.abc import Sequence
 
 from flask import Flask, request
 
+from service.http.guessing import Guessing
 from service.http.problems import Problem
 from service.settings import Settings
 
@@ -13,30 +15,41 @@ PREDICT = {"prediction.predict", "prediction.accuracy"}
 
 def register(app: Flask, settings: Settings) -> None:
     """Ask for the key before any other look at the request. An endpoint is closed unless it is named as open."""
-    if settings.api_key is None and settings.api_key_predict is None:
+    full = [key.encode() for key in settings.keys("api_key")]
+    predict = [key.encode() for key in settings.keys("api_key_predict")]
+    if not full and not predict:
         return
-    full = None if settings.api_key is None else settings.api_key.get_secret_value().encode()
-    predict = None if settings.api_key_predict is None else settings.api_key_predict.get_secret_value().encode()
+    guessing = Guessing(may_wait=settings.threads // 2)
 
     @app.before_request
     def check_key() -> None:
         endpoint = request.endpoint
-        if endpoint is None or endpoint in OPEN:
+        if endpoint is None or endpoint in OPEN or request.method == "OPTIONS":  # a browser's preflight has no key
             return
-        if endpoint in PREDICT:
-            accepted = [] if predict is None else [key for key in (predict, full) if key is not None]
-        else:
-            accepted = [] if full is None else [full]
+        accepted = (predict and predict + full) if endpoint in PREDICT else full
         if not accepted:
             return
-        given = bearer_key(request.headers.get("Authorization", ""))
-        matches = [hmac.compare_digest(given, key) for key in accepted]  # all of them, whatever the first one says
-        if not any(matches):
+        authorization = request.headers.get("Authorization")
+        address = request.remote_addr or ""
+        if authorization is not None and (seconds := guessing.seconds_to_wait(address)):
             raise Problem(
-                401,
-                "this wants the header Authorization: Bearer and the key that the service was started with",
-                headers={"WWW-Authenticate": "Bearer"},
+                429,
+                "wrong keys came from this address: after each, none is looked at for a moment",
+                headers={"Retry-After": str(int(seconds) + 1)},
             )
+        if is_one_of(bearer_key(authorization or ""), accepted):
+            return
+        if authorization is not None:
+            guessing.failed(address)
+        raise Problem(
+            401,
+            "this wants the header Authorization: Bearer and the key that the service was started with",
+            headers={"WWW-Authenticate": "Bearer"},
+        )
+
+
+def is_one_of(given: bytes, accepted: Sequence[bytes]) -> bool:
+    return sum(hmac.compare_digest(given, key) for key in accepted) > 0  # all of them, whatever the first one says
 
 
 def bearer_key(authorization: str) -> bytes:

@@ -1,8 +1,14 @@
 """Addresses as a URL has them, and what is said of the one that is served."""
 
 import sys
+from ipaddress import ip_address
 
 from service.settings import Settings
+
+OPEN_TO_ALL = (
+    "WARNING: it listens for other machines and has no key: anyone who reaches it may train the model, replace or roll "
+    "back its weights, and read them and every example that it learnt from; set TWOLAYERNET_API_KEY"
+)
 
 
 def url_host(host: str) -> str:
@@ -14,6 +20,15 @@ def say_where(settings: Settings, port: int) -> None:
     """Where it is served, and for whom, in a line on standard error."""
     address = f"http://{url_host(settings.host)}:{port}{settings.prefix}"
     print(f"twolayernet: serving at {address}, {for_whom(settings)}", file=sys.stderr, flush=True)
+    if settings.api_key is None and not is_loopback(settings.host):
+        print(f"twolayernet: {OPEN_TO_ALL}", file=sys.stderr, flush=True)
+
+
+def is_loopback(host: str) -> bool:
+    try:
+        return ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
 
 
 def for_whom(settings: Settings) -> str:

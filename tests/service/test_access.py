@@ -1,10 +1,13 @@
+import time
+from pathlib import Path
 from typing import Any
 
 import pytest
 from pydantic import SecretStr
 
 from service.app import create_app
-from service.settings import Settings
+from service.errors import StartupError
+from service.settings import Settings, load_settings
 from tests.conftest import Client, as_json, random_batch
 from tests.service.test_bad_input import is_problem
 
@@ -70,6 +73,62 @@ def test_predict_can_be_closed_too_by_a_key_of_its_own(
     assert ask(client, request_, "Bearer secret").status_code == 200
     is_problem(ask(client, CLOSED[0], "Bearer reader"), 401)
     assert ask(client, HEALTH[0]).status_code == 200
+
+
+def test_of_several_keys_each_is_accepted_as_long_as_clients_change_over(settings: Settings) -> None:
+    client = with_keys(settings, api_key="old, new\n  third\n", api_key_predict="reader,other")
+    for key in ("old", "new", "third"):
+        assert ask(client, CLOSED[-1], f"Bearer {key}").status_code == 200
+        assert ask(client, PREDICT[0], f"Bearer {key}").status_code == 200
+    assert ask(client, PREDICT[0], "Bearer other").status_code == 200
+    for wrong in ("old, new", "old,new", "", ","):
+        time.sleep(0.05)
+        is_problem(ask(client, CLOSED[-1], f"Bearer {wrong}"), 401)
+
+
+def test_keys_come_out_of_a_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "keys").write_text("new\r\nold\r\n")
+    monkeypatch.setenv("TWOLAYERNET_API_KEY_FILE", str(tmp_path / "keys"))
+    assert load_settings().keys("api_key") == ["new", "old"]
+    monkeypatch.setenv("TWOLAYERNET_API_KEY_PREDICT_FILE", str(tmp_path / "keys"))
+    assert load_settings().keys("api_key_predict") == ["new", "old"]
+    monkeypatch.setenv("TWOLAYERNET_API_KEY", "third")
+    with pytest.raises(StartupError, match="API_KEY and TWOLAYERNET_API_KEY_FILE are both set"):
+        load_settings()
+
+
+@pytest.mark.parametrize("content", [None, b"", b" \n,\n", b"\xff"])
+def test_a_file_without_a_key_is_no_open_service(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, content: bytes | None
+) -> None:
+    if content is not None:
+        (tmp_path / "keys").write_bytes(content)
+    monkeypatch.setenv("TWOLAYERNET_API_KEY_FILE", str(tmp_path / "keys"))
+    with pytest.raises(StartupError, match=r"TWOLAYERNET_API_KEY_FILE: the file .*keys (can't be read|holds no key)"):
+        load_settings()
+
+
+def test_who_tries_keys_is_slowed_down_and_others_are_not(settings: Settings) -> None:
+    client = with_keys(settings.model_copy(update={"threads": 1}), api_key="secret")  # of one thread, none may wait
+    statuses = [ask(client, CLOSED[-1], f"Bearer {n}").status_code for n in range(300)]
+    assert statuses[0] == 401
+    assert statuses.count(429) > 200
+    refused = ask(client, CLOSED[-1], "Bearer secret")
+    assert int(is_problem(refused, 429) and refused.headers["Retry-After"]) == 1
+    elsewhere = {"environ_base": {"REMOTE_ADDR": "203.0.113.9"}}
+    assert client.get("/versions", headers={"Authorization": "Bearer secret"}, **elsewhere).status_code == 200
+    assert ask(client, PREDICT[0]).status_code == 200
+    is_problem(ask(client, CLOSED[-1]), 401)
+    time.sleep(0.3)
+    assert ask(client, CLOSED[-1], "Bearer secret").status_code == 200
+
+
+def test_one_who_asks_again_at_once_gets_the_same_answer_later(settings: Settings) -> None:
+    client = with_keys(settings, api_key="secret")
+    began = time.monotonic()
+    for n in range(6):
+        is_problem(ask(client, CLOSED[-1], f"Bearer {n}"), 401)
+    assert 0.3 < time.monotonic() - began < 2
 
 
 def test_keys_are_not_in_the_settings_as_text(settings: Settings) -> None:

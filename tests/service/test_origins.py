@@ -1,0 +1,159 @@
+"""What a page of another origin can have its reader's browser do: nothing, unless the settings name it."""
+
+from typing import Any
+
+import pytest
+from pydantic import SecretStr
+
+from service.app import create_app
+from service.errors import StartupError
+from service.server.address import say_where
+from service.settings import Settings, load_settings
+from tests.conftest import Client, as_json, random_batch
+from tests.service.test_bad_input import is_problem
+
+X, T = random_batch(1)
+FRIEND = "https://friend.example"
+LINK = {"Sec-Fetch-Site": "cross-site", "Sec-Fetch-Mode": "navigate", "Sec-Fetch-Dest": "document"}
+FOREIGN: list[dict[str, str]] = [
+    {"Sec-Fetch-Site": "cross-site"},
+    {"Sec-Fetch-Site": "same-site", "Origin": "http://localhost"},
+    {"Sec-Fetch-Site": "what is that"},
+    {"Origin": "http://evil.example"},
+    {"Origin": "http://localhost:3000"},
+    {"Origin": "http://localhost.evil.example"},
+    {"Origin": "null"},
+    {"Origin": "http://evil.example", "X-Forwarded-Host": "evil.example"},
+    {"Origin": "http://[", "Host": "localhost"},
+    {**LINK, "Sec-Fetch-Dest": "iframe"},
+]
+OWN: list[dict[str, str]] = [
+    {},
+    {"Sec-Fetch-Site": "same-origin", "Origin": "http://localhost"},
+    {"Sec-Fetch-Site": "none"},
+    {"Origin": "http://localhost"},
+    {"Origin": "http://localhost:80"},
+    {"Origin": "https://models.example:8443", "Host": "models.example:8443"},
+    {"Origin": "http://[::1]:8000", "Host": "[::1]:8000"},
+]
+
+
+def with_settings(settings: Settings, **changes: Any) -> Client:
+    return Client(create_app(settings.model_copy(update=changes)))
+
+
+@pytest.mark.parametrize("headers", FOREIGN)
+def test_a_page_of_another_origin_changes_nothing_and_reads_nothing(client: Client, headers: dict[str, str]) -> None:
+    for answer in (
+        client.post("/train-step", json=as_json(X, T), headers=headers),
+        client.post("/predict", json=as_json(X), headers=headers),
+        client.put("/weights", data=b"", headers=headers),
+        client.get("/weights", headers=headers),
+        client.get("/readyz", headers=headers),
+        client.get("/nowhere", headers=headers),
+    ):
+        is_problem(answer, 403)
+        assert "Access-Control-Allow-Origin" not in answer.headers
+    assert client.get("/readyz").json["model_version"] == 1
+
+
+@pytest.mark.parametrize("headers", OWN)
+def test_the_service_s_own_pages_and_clients_that_are_no_browsers_go_on(
+    client: Client, headers: dict[str, str]
+) -> None:
+    assert client.post("/train-step", json=as_json(X, T), headers=headers).status_code == 200
+
+
+def test_a_link_from_elsewhere_can_be_followed_but_no_form_sent(client: Client) -> None:
+    assert client.get("/healthz", headers=LINK).status_code == 200
+    is_problem(client.post("/train-step", json=as_json(X, T), headers=LINK), 403)
+
+
+def test_behind_a_trusted_proxy_the_host_is_the_one_that_the_browser_asked(settings: Settings) -> None:
+    client = with_settings(settings, trusted_proxies=1)
+    headers = {"Origin": "https://models.example", "X-Forwarded-Host": "models.example", "X-Forwarded-Proto": "https"}
+    assert client.get("/versions", headers=headers).status_code == 200
+    is_problem(client.get("/versions", headers={**headers, "X-Forwarded-Host": "other.example"}), 403)
+
+
+def test_an_origin_that_is_named_gets_cors_answers_and_no_other_does(settings: Settings) -> None:
+    client = with_settings(settings, allowed_origins=f"{FRIEND},http://[::1]:3000", api_key=SecretStr("secret"))
+    friend = {"Origin": FRIEND, "Sec-Fetch-Site": "cross-site"}
+    wanted = {"Access-Control-Request-Method": "POST", "Access-Control-Request-Headers": "authorization, content-type"}
+    preflight = client.app.test_client().options("/train-step", headers={**friend, **wanted})
+    assert preflight.status_code == 200
+    assert preflight.headers["Access-Control-Allow-Origin"] == FRIEND
+    assert preflight.headers["Access-Control-Allow-Headers"].lower() == "authorization, content-type"
+    assert "POST" in preflight.headers["Access-Control-Allow-Methods"]
+    assert preflight.headers["Vary"] == "Origin"
+
+    key = {"Authorization": "Bearer secret"}
+    step = client.post("/train-step", json=as_json(X, T), headers={**friend, **key})
+    assert step.status_code == 200
+    assert step.headers["Access-Control-Allow-Origin"] == FRIEND
+    refused = client.post("/train-step", json=as_json(X, T), headers=friend)
+    is_problem(refused, 401)
+    assert refused.headers["Access-Control-Allow-Origin"] == FRIEND
+
+    for origin in ("https://friend.example.evil.example", "https://friendxexample", "http://friend.example", "null"):
+        stranger = {"Origin": origin, "Sec-Fetch-Site": "cross-site"}
+        for answer in (
+            client.app.test_client().options("/train-step", headers={**stranger, **wanted}),
+            client.post("/train-step", json=as_json(X, T), headers={**stranger, **key}),
+        ):
+            is_problem(answer, 403)
+            assert "Access-Control-Allow-Origin" not in answer.headers
+    assert client.get("/versions", headers={"Origin": "http://[::1]:3000", **key}).status_code == 200
+
+
+def test_another_host_is_refused_where_hosts_are_named(settings: Settings) -> None:
+    client = with_settings(settings, trusted_hosts="models.example,.internal")
+    for host in ("models.example", "models.example:8000", "a.internal", "127.0.0.1:8000", "localhost"):
+        assert client.get("/readyz", headers={"Host": host}).status_code == 200, host
+    for host in ("evil.example", "models.example.evil.example", "127.0.0.1.evil.example", "", "a b", "[::ffff]"):
+        is_problem(client.post("/train-step", json=as_json(X, T), headers={"Host": host}), 400)
+        is_problem(client.get("/healthz", headers={"Host": host, "Origin": f"http://{host}"}), 400)
+    assert client.get("/readyz").json["model_version"] == 1
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("ALLOWED_ORIGINS", "*"),
+        ("ALLOWED_ORIGINS", "friend.example"),
+        ("ALLOWED_ORIGINS", "https://friend.example/page"),
+        ("ALLOWED_ORIGINS", "https://friend.example:port"),
+        ("TRUSTED_HOSTS", "*"),
+        ("TRUSTED_HOSTS", "http://models.example"),
+        ("TRUSTED_HOSTS", "models..example"),
+    ],
+)
+def test_what_names_no_origin_and_no_host_is_a_mistake(monkeypatch: pytest.MonkeyPatch, name: str, value: str) -> None:
+    monkeypatch.setenv(f"TWOLAYERNET_{name}", value)
+    with pytest.raises(StartupError, match=f"TWOLAYERNET_{name} is .* is no (origin|name)"):
+        load_settings()
+
+
+def test_origins_may_be_written_as_people_write_them(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TWOLAYERNET_ALLOWED_ORIGINS", "HTTPS://Friend.example:443/, http://localhost:3000")
+    assert load_settings().allowed_origins == "https://friend.example,http://localhost:3000"
+
+
+@pytest.mark.parametrize(
+    ("host", "key", "warned"),
+    [
+        ("0.0.0.0", None, True),
+        ("::", None, True),
+        ("models.example", None, True),
+        ("127.0.0.1", None, False),
+        ("::1", None, False),
+        ("localhost", None, False),
+        ("0.0.0.0", SecretStr("secret"), False),
+    ],
+)
+def test_a_start_that_opens_the_service_to_all_says_what_anyone_may_do(
+    settings: Settings, capsys: pytest.CaptureFixture[str], host: str, key: SecretStr | None, warned: bool
+) -> None:
+    say_where(settings.model_copy(update={"host": host, "api_key": key}), 8000)
+    said = capsys.readouterr().err
+    assert ("WARNING" in said and "may train the model" in said and "TWOLAYERNET_API_KEY" in said) == warned
