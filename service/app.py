@@ -7,7 +7,7 @@ from service.http.incoming import IncomingRequest
 from service.live.learner import Learner
 from service.live.replica import Replica
 from service.live.service import Service
-from service.routes import health, learning, prediction, versions, weights
+from service.routes import health, inference, learning, prediction, versions, weights
 from service.settings import Settings, load_settings
 from service.startup import open_log
 
@@ -38,8 +38,9 @@ def create_app(settings: Settings | None = None, say: bool = False) -> Flask:
     access.register(app, settings)
     proxy.register(app, settings)
     connection.register(app, settings)
-    for routes in (prediction, learning, versions, weights, health):
+    for routes in (prediction, learning, versions, weights, health, inference):
         app.register_blueprint(routes.blueprint(service))
+    inference.errors_in_the_protocol_s_form(app)
     app.extensions[EXTENSION] = service
     log.release()  # a server may fork now
     return app

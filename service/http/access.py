@@ -9,8 +9,9 @@ from service.http.guessing import Guessing
 from service.http.problems import Problem
 from service.settings import Settings
 
-OPEN = {"health.healthz", "health.readyz"}
+OPEN = {"health.healthz", "health.readyz", "inference.live", "inference.ready", "inference.model_ready"}
 PREDICT = {"prediction.predict", "prediction.accuracy"}
+PREDICT |= {"inference.server_metadata", "inference.model_metadata", "inference.infer"}
 
 
 def register(app: Flask, settings: Settings) -> None:

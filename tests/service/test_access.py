@@ -114,7 +114,8 @@ def test_who_tries_keys_is_slowed_down_and_others_are_not(settings: Settings) ->
     assert statuses[0] == 401
     assert statuses.count(429) > 200
     refused = ask(client, CLOSED[-1], "Bearer secret")
-    assert int(is_problem(refused, 429) and refused.headers["Retry-After"]) == 1
+    is_problem(refused, 429)
+    assert refused.headers["Retry-After"] == "1"
     elsewhere = {"environ_base": {"REMOTE_ADDR": "203.0.113.9"}}
     assert client.get("/versions", headers={"Authorization": "Bearer secret"}, **elsewhere).status_code == 200
     assert ask(client, PREDICT[0]).status_code == 200

@@ -1,0 +1,111 @@
+"""/v2: the Open Inference Protocol, which clients of KServe, Triton and MLServer speak. Its errors have a form of their
+own: https://github.com/kserve/open-inference-protocol/blob/main/specification/protocol/inference_rest.md"""
+
+import re
+from importlib.metadata import PackageNotFoundError, version
+from typing import Any
+
+import numpy as np
+import orjson
+from flask import Blueprint, Flask, Response, jsonify
+
+from model.datasets import pixels_to_input
+from model.functions import softmax
+from service.http.incoming import request
+from service.http.problems import MEDIA_TYPE, Problem
+from service.http.queries import read_query
+from service.live.service import Service
+from service.routes.tensors import inference_answer, read_inference
+from service.schemas import LARGEST_VERSION, Request
+
+MODEL = "twolayernet"
+OUTPUTS = ["probabilities", "labels"]
+MOST_VERSIONS_NAMED = 100
+
+
+def blueprint(service: Service) -> Blueprint:
+    routes = Blueprint("inference", __name__)
+
+    @routes.get("/v2", strict_slashes=False)
+    def server_metadata() -> Response:
+        read_query(request, Request)
+        return jsonify(name=MODEL, version=package_version(), extensions=["binary_tensor_data"])
+
+    @routes.get("/v2/health/live")
+    def live() -> Response:
+        return jsonify(live=True)
+
+    @routes.get("/v2/health/ready")
+    def ready() -> Response:
+        service.replica.newest()
+        return jsonify(ready=True)
+
+    @routes.get(f"/v2/models/{MODEL}")
+    @routes.get(f"/v2/models/{MODEL}/versions/<model_version>")
+    def model_metadata(model_version: str | None = None) -> Response:
+        read_query(request, Request)
+        weights = service.replica.newest().weights
+        with service.log.reading() as reader:
+            if model_version is None:
+                versions = [found.model_version for found in reader.versions(MOST_VERSIONS_NAMED, None)]
+            else:
+                versions = [reader.version(number(model_version)).version.model_version]
+        inputs = [{"name": "images", "datatype": "FP32", "shape": [-1, weights.input_size]}]
+        outputs = [
+            {"name": "probabilities", "datatype": "FP32", "shape": [-1, weights.output_size]},
+            {"name": "labels", "datatype": "INT64", "shape": [-1]},
+        ]
+        return jsonify(
+            name=MODEL, versions=list(map(str, versions)), platform="twolayernet_npz", inputs=inputs, outputs=outputs
+        )
+
+    @routes.get(f"/v2/models/{MODEL}/ready")
+    @routes.get(f"/v2/models/{MODEL}/versions/<model_version>/ready")
+    def model_ready(model_version: str | None = None) -> Response:
+        service.replica.newest()
+        if model_version is not None:
+            with service.log.reading() as reader:
+                reader.version(number(model_version))
+        return jsonify(name=MODEL, ready=True)
+
+    @routes.post(f"/v2/models/{MODEL}/infer")
+    @routes.post(f"/v2/models/{MODEL}/versions/<model_version>/infer")
+    def infer(model_version: str | None = None) -> Response:
+        read_query(request, Request)
+        model = service.replica.newest() if model_version is None else service.replica.at(number(model_version))
+        inference = read_inference(request, model.weights, OUTPUTS)
+        probabilities = softmax(model.network.predict(pixels_to_input(inference.pixels)))
+        arrays: dict[str, Any] = {
+            "probabilities": probabilities.astype(np.float32, copy=False),
+            "labels": probabilities.argmax(axis=1).astype(np.int64, copy=False),
+        }
+        return inference_answer(inference, {"model_name": MODEL, "model_version": str(model.version)}, arrays)
+
+    return routes
+
+
+def number(text: str) -> int:
+    if not re.fullmatch(r"[0-9]{1,19}", text) or not 1 <= int(text) <= LARGEST_VERSION:
+        raise Problem(404, f"there is no version {text[:40]!r}: versions are numbers from 1")
+    return int(text)
+
+
+def package_version() -> str:
+    try:
+        return version("twolayernet-service")
+    except PackageNotFoundError:  # a copy of the sources that was never installed
+        return "unknown"
+
+
+def errors_in_the_protocol_s_form(app: Flask) -> None:
+    """Under /v2, every problem document becomes what the protocol has for it; what is 422 elsewhere is its 400."""
+
+    @app.after_request
+    def in_the_protocol_s_form(answer: Response) -> Response:
+        if answer.mimetype == MEDIA_TYPE and (request.path == "/v2" or request.path.startswith("/v2/")):
+            problem = orjson.loads(answer.get_data())
+            answer.set_data(orjson.dumps({"error": problem["detail"]}))
+            answer.mimetype = "application/json"
+            if answer.status_code == 422:
+                answer.status_code = 400
+        return answer
