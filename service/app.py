@@ -2,12 +2,12 @@
 
 from flask import Flask
 
-from service.http import access, connection, origins, problems, proxy
+from service.http import access, connection, observing, origins, problems, proxy
 from service.http.incoming import IncomingRequest
 from service.live.learner import Learner
 from service.live.replica import Replica
 from service.live.service import Service
-from service.routes import health, inference, learning, prediction, versions, weights
+from service.routes import health, inference, learning, monitoring, prediction, versions, weights
 from service.settings import Settings, load_settings
 from service.startup import open_log
 
@@ -37,8 +37,9 @@ def create_app(settings: Settings | None = None, say: bool = False) -> Flask:
     origins.register(app, settings)
     access.register(app, settings)
     proxy.register(app, settings)
+    observing.register(app, settings)
     connection.register(app, settings)
-    for routes in (prediction, learning, versions, weights, health, inference):
+    for routes in (prediction, learning, versions, weights, health, inference, monitoring):
         app.register_blueprint(routes.blueprint(service))
     inference.errors_in_the_protocol_s_form(app)
     app.extensions[EXTENSION] = service

@@ -77,6 +77,10 @@ class Settings(BaseSettings):
         "", description="Names under which it may be asked, with commas; .example.org: and those under it; none: any."
     )
 
+    access_log: Literal["auto", "json", "text", "off"] = Field(
+        "auto", description="A line for each request on standard output; auto: JSON, on a terminal text."
+    )
+
     @model_validator(mode="before")
     @classmethod
     def _keys_out_of_their_files(cls, given: Any) -> Any:

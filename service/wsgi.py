@@ -3,6 +3,11 @@
 import os
 import sys
 
+from service.counting import share
+
+# Before the rest is imported. What the workers of a server have in common that was started by hand is their parent.
+share(os.getppid())
+
 from service.app import create_app
 from service.errors import StartupError, StoreError
 from service.exit_codes import NO_START

@@ -12,6 +12,7 @@ from pydantic import SecretStr
 from pydantic.fields import FieldInfo
 
 from service.cli.console import fail, reported_errors
+from service.counting import share
 from service.errors import StartupError, StoreError
 from service.exit_codes import NO_START
 from service.settings import Settings, load_settings, variable
@@ -73,6 +74,7 @@ def serve(**options: Any) -> None:
 
     Exit codes: 2 for a mistake, 4 when the store, the weights or the address can't be used.
     """
+    share()
     from service.server.run import run
 
     given = {name: value for name, value in options.items() if value is not None}

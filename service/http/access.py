@@ -5,6 +5,7 @@ from collections.abc import Sequence
 
 from flask import Flask, request
 
+from service import metrics
 from service.http.guessing import Guessing
 from service.http.problems import Problem
 from service.settings import Settings
@@ -33,6 +34,7 @@ def register(app: Flask, settings: Settings) -> None:
         authorization = request.headers.get("Authorization")
         address = request.remote_addr or ""
         if authorization is not None and (seconds := guessing.seconds_to_wait(address)):
+            metrics.FAILED_KEYS.labels("not looked at").inc()
             raise Problem(
                 429,
                 "wrong keys came from this address: after each, none is looked at for a moment",
@@ -40,6 +42,7 @@ def register(app: Flask, settings: Settings) -> None:
             )
         if is_one_of(bearer_key(authorization or ""), accepted):
             return
+        metrics.FAILED_KEYS.labels("none" if authorization is None else "wrong").inc()
         if authorization is not None:
             guessing.failed(address)
         raise Problem(

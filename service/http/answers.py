@@ -18,6 +18,9 @@ NPZ = "application/x-npz"
 class JsonAnswer(Response):
     """A whole answer whose headers are complete: werkzeug need not work them out, and a server gets one piece."""
 
+    model_version: int | str | None = None
+    """For the log of requests."""
+
     def __init__(self, body: bytes) -> None:
         super().__init__(body, content_type="application/json")
 
@@ -32,7 +35,9 @@ def json_answer(schema: type[BaseModel], **fields: Any) -> Response:
     """The fields, as the schema describes them. Arrays are written as they are: pydantic need not go through numbers
     that were computed here."""
     assert fields.keys() <= schema.model_fields.keys()
-    return JsonAnswer(orjson.dumps(fields, option=orjson.OPT_SERIALIZE_NUMPY))
+    answer = JsonAnswer(orjson.dumps(fields, option=orjson.OPT_SERIALIZE_NUMPY))
+    answer.model_version = fields.get("model_version")
+    return answer
 
 
 def named(labels: Iterable[int], label_names: Sequence[str] | None) -> dict[str, list[str]]:

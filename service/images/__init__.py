@@ -5,8 +5,10 @@ A decoder is found by the body's content type; each stands in a file of its own.
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from functools import lru_cache
 
 from model.weights import Weights
+from service import metrics
 from service.http.incoming import IncomingRequest
 from service.http.problems import BadInput, Problem
 from service.images import json_body, npy_body, picture_body
@@ -14,7 +16,7 @@ from service.images.batch import Images, Labelled
 from service.images.body import IMAGES, LABELLED, TRAIN_STEP, Body, Takes
 from service.schemas import ImagesQuery
 
-__all__ = ["IMAGES", "LABELLED", "TRAIN_STEP", "Images", "Labelled", "read_images", "read_labelled"]
+__all__ = ["IMAGES", "LABELLED", "TRAIN_STEP", "Images", "Labelled", "count_batch", "read_images", "read_labelled"]
 
 
 @dataclass(frozen=True)
@@ -40,12 +42,24 @@ LABELLED_DECODERS = {name: decoder.labelled for name, decoder in DECODERS.items(
 
 def read_images(request: IncomingRequest, weights: Weights, query: ImagesQuery) -> Images:
     """Raises Problem: 415, 422 or, for a body over the limit, 413."""
-    return IMAGE_DECODERS[_content_type(request, IMAGE_DECODERS)](Body(request, weights, IMAGES, query))
+    images = IMAGE_DECODERS[_content_type(request, IMAGE_DECODERS)](Body(request, weights, IMAGES, query))
+    count_batch(request, len(images.pixels))
+    return images
 
 
 def read_labelled(request: IncomingRequest, weights: Weights, takes: Takes, query: ImagesQuery) -> Labelled:
     """takes: what may stand beside them. Raises Problem: 415, 422 or, for a body over the limit, 413."""
-    return LABELLED_DECODERS[_content_type(request, LABELLED_DECODERS)](Body(request, weights, takes, query))
+    labelled = LABELLED_DECODERS[_content_type(request, LABELLED_DECODERS)](Body(request, weights, takes, query))
+    count_batch(request, len(labelled.labels))
+    return labelled
+
+
+def count_batch(request: IncomingRequest, count: int) -> None:
+    if count > 1 and request.url_rule is not None:
+        batches_at(request.url_rule.rule).observe(count)
+
+
+batches_at = lru_cache(maxsize=100)(metrics.BATCHES.labels)
 
 
 def _content_type(request: IncomingRequest, accepted: Iterable[str]) -> str:

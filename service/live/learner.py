@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from model import weights as weights_file
 from model.online import answers_stay_finite, online_step, planned
 from model.weights import Weights, WeightsError
+from service import metrics
 from service.errors import KeyReusedError, WeightsChangedError
 from service.live.replica import Model, Replica, rebuild
 from service.store.log import StepLog, Writer
@@ -115,7 +116,9 @@ class Learner:
         key: IdempotencyKey | None = None,
     ) -> Version:
         """Append what `change` makes of the newest version, unless the key says that it has been done."""
+        began = time.perf_counter()
         with self._log.writing() as writer:
+            metrics.LOG_WAIT.observe(time.perf_counter() - began)
             if key is not None and (done := same_request(writer.of_key(key.key), key)) is not None:
                 return done
             version, weights = change(writer, self._replica.follow(writer))
@@ -123,7 +126,15 @@ class Learner:
                 version = replace(version, idempotency_key=key.key, request_digest=key.digest)
             changed = append(writer, version, weights, stored)
         self._replica.advance(changed)
+        counted(version)
         return version
+
+
+def counted(version: Version) -> None:
+    metrics.VERSIONS.labels(version.kind).inc()
+    if version.kind == "train-step":
+        metrics.EXAMPLES.inc(version.count or 0)
+        metrics.REHEARSED.inc(version.rehearsed or 0)
 
 
 def append(writer: Writer, version: Version, weights: Weights, stored: StoredExamples | None = None) -> Model:

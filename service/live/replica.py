@@ -47,6 +47,11 @@ class Replica:
         self._rebuilding = threading.Lock()
         self._old = lru_cache(maxsize=OLD_MODELS_KEPT)(self._rebuild)
 
+    def known_version(self) -> int:
+        """The newest that this copy has seen, without a look at the log; 0 before the first."""
+        model = self._newest
+        return 0 if model is None else model.version
+
     def newest(self) -> Model:
         """The newest version of the log at this moment, or a newer one; the newest that is known where the store was
         taken away: nobody can have written another one there. Raises StoreError."""

@@ -102,7 +102,11 @@ def errors_in_the_protocol_s_form(app: Flask) -> None:
 
     @app.after_request
     def in_the_protocol_s_form(answer: Response) -> Response:
-        if answer.mimetype == MEDIA_TYPE and (request.path == "/v2" or request.path.startswith("/v2/")):
+        if (
+            answer.status_code >= 400
+            and answer.mimetype == MEDIA_TYPE
+            and (request.path == "/v2" or request.path.startswith("/v2/"))
+        ):
             problem = orjson.loads(answer.get_data())
             answer.set_data(orjson.dumps({"error": problem["detail"]}))
             answer.mimetype = "application/json"

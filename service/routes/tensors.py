@@ -16,13 +16,14 @@ from service.http.answers import JsonAnswer
 from service.http.incoming import IncomingRequest
 from service.http.problems import BadInput, Location, Problem
 from service.http.queries import parse
+from service.images import count_batch
 from service.images.batch import checked_pixels
 from service.images.npy_body import batch_shape
 from service.schemas import Request
 
 HEADER_LENGTH = "Inference-Header-Content-Length"
 DATATYPES: dict[str, np.dtype[Any]] = {"FP32": np.dtype("<f4"), "FP64": np.dtype("<f8"), "UINT8": np.dtype("u1")}
-NAMES_OF_DATATYPES: dict[str, np.dtype[Any]] = {np.dtype("f4"): "FP32", np.dtype("i8"): "INT64"}
+NAMES_OF_DATATYPES: dict[np.dtype[Any], str] = {np.dtype("f4"): "FP32", np.dtype("i8"): "INT64"}
 
 Parameters = dict[str, Any]
 Size = Annotated[int, Field(strict=True, ge=0, le=2**31)]
@@ -70,6 +71,7 @@ def read_inference(request: IncomingRequest, weights: Weights, outputs: list[str
     (tensor,) = asked.inputs
     at: Location = ("inputs", 0)
     pixels = pixels_of(array_of(tensor, behind, at), tensor, weights, at)
+    count_batch(request, len(pixels))
     return Inference(asked.id, pixels, wanted_outputs(asked, outputs))
 
 
@@ -163,8 +165,9 @@ def inference_answer(inference: Inference, about: dict[str, str], arrays: dict[s
             outputs.append({**output, "data": array.ravel()})
     told = {} if inference.id is None else {"id": inference.id}
     header = orjson.dumps({**about, **told, "outputs": outputs}, option=orjson.OPT_SERIALIZE_NUMPY)
-    if not behind:
-        return JsonAnswer(header)
-    answer = Response(b"".join([header, *behind]), content_type="application/octet-stream")
-    answer.headers[HEADER_LENGTH] = str(len(header))
+    answer = JsonAnswer(b"".join([header, *behind]))
+    answer.model_version = about["model_version"]
+    if behind:
+        answer.content_type = "application/octet-stream"
+        answer.headers[HEADER_LENGTH] = str(len(header))
     return answer

@@ -5,11 +5,13 @@ from pathlib import Path
 from typing import Any
 
 import service  # noqa: F401  sets BLAS to one thread before anything imports numpy
+from service.counting import share
 from service.server.address import say_where, url_host
 from service.server.leaving import take_leave_at_sigterm
 from service.settings import load_settings
 
 _settings = load_settings()
+share()
 _memory = Path("/dev/shm")
 
 bind = f"{url_host(_settings.host)}:{_settings.port}"

@@ -1,0 +1,127 @@
+"""What is said and counted of each request: its name, how long it took, what became of it. Neither body nor key."""
+
+import os
+import re
+import sys
+import time
+from collections.abc import Iterable
+from datetime import UTC, datetime
+from functools import lru_cache
+from random import getrandbits
+from typing import TYPE_CHECKING, Any
+
+import orjson
+from flask import Flask, Response, request
+
+from service import metrics
+from service.settings import Settings
+
+if TYPE_CHECKING:
+    from _typeshed.wsgi import StartResponse, WSGIApplication, WSGIEnvironment
+
+REQUEST_ID, ROUTE, MODEL_VERSION = "twolayernet.request_id", "twolayernet.route", "twolayernet.model_version"
+NO_ROUTE = "(none)"
+SANE_ID = re.compile(r"[A-Za-z0-9._:/+=-]{1,128}")
+TRACEPARENT = re.compile(r"[0-9a-f]{2}-([0-9a-f]{32})-[0-9a-f]{16}-[0-9a-f]{2}(-.*)?")
+METHODS = {"GET", "HEAD", "POST", "PUT", "DELETE", "OPTIONS"}
+LONGEST_PATH = 200
+STANDARD_OUTPUT = 1
+
+
+def register(app: Flask, settings: Settings) -> None:
+    @app.after_request
+    def note(answer: Response) -> Response:
+        environ, rule = request.environ, request.url_rule
+        if rule is not None:
+            environ[ROUTE] = rule.rule
+        environ[MODEL_VERSION] = getattr(answer, "model_version", None)
+        return answer
+
+    app.wsgi_app = Observed(app.wsgi_app, line_for(settings))  # type: ignore[method-assign]
+
+
+def line_for(settings: Settings) -> Any:
+    """What makes a line of a request, or None for no lines."""
+    if settings.access_log == "off":
+        return None
+    terminal = settings.access_log == "auto" and sys.stdout is not None and sys.stdout.isatty()
+    return text_line if settings.access_log == "text" or terminal else json_line
+
+
+class Observed:
+    def __init__(self, app: "WSGIApplication", line: Any) -> None:
+        self.app = app
+        self.line = line
+
+    def __call__(self, environ: "WSGIEnvironment", start_response: "StartResponse") -> Iterable[bytes]:
+        began = time.perf_counter()
+        request_id = environ[REQUEST_ID] = request_id_of(environ)
+        status = "500"
+
+        def start(line: str, headers: list[tuple[str, str]], exc_info: Any = None) -> Any:
+            nonlocal status
+            status = line[:3]
+            headers = [*headers, ("X-Request-ID", request_id)]
+            return start_response(line, headers, exc_info) if exc_info else start_response(line, headers)
+
+        try:
+            return self.app(environ, start)
+        finally:
+            seconds = time.perf_counter() - began
+            method = environ["REQUEST_METHOD"]
+            durations(method if method in METHODS else "other", environ.get(ROUTE, NO_ROUTE), status).observe(seconds)
+            if self.line is not None:
+                say(self.line(environ, int(status), seconds))
+
+
+durations = lru_cache(maxsize=1000)(metrics.DURATIONS.labels)
+
+
+def request_id_of(environ: "WSGIEnvironment") -> str:
+    """The client's, where it can stand in a log, or a new one."""
+    given = environ.get("HTTP_X_REQUEST_ID")
+    return given if given is not None and SANE_ID.fullmatch(given) else f"{getrandbits(128):032x}"
+
+
+def trace_id_of(environ: "WSGIEnvironment") -> str | None:
+    """Of W3C's Trace Context."""
+    found = TRACEPARENT.fullmatch(environ.get("HTTP_TRACEPARENT", ""))
+    return found[1] if found else None
+
+
+def json_line(environ: "WSGIEnvironment", status: int, seconds: float) -> bytes:
+    fields = {
+        "time": datetime.now(UTC),
+        "method": environ["REQUEST_METHOD"][:20],
+        "path": shown_path(environ),
+        "status": status,
+        "duration_ms": round(seconds * 1000, 3),
+        "request_id": environ[REQUEST_ID],
+        "client": environ.get("REMOTE_ADDR"),
+    }
+    if (trace := trace_id_of(environ)) is not None:
+        fields["trace_id"] = trace
+    if (version := environ.get(MODEL_VERSION)) is not None:
+        fields["model_version"] = version
+    return orjson.dumps(fields, option=orjson.OPT_APPEND_NEWLINE | orjson.OPT_UTC_Z)
+
+
+def text_line(environ: "WSGIEnvironment", status: int, seconds: float) -> bytes:
+    version = environ.get(MODEL_VERSION)
+    told = "" if version is None else f" version {version}"
+    line = f"{status} {environ['REQUEST_METHOD'][:20]} {shown_path(environ)} {seconds * 1000:.1f} ms{told}"
+    return f"{line} {environ[REQUEST_ID]}\n".encode()
+
+
+def shown_path(environ: "WSGIEnvironment") -> str:
+    """Without the query, in which a client might have put what is not for a log."""
+    path = (environ.get("SCRIPT_NAME", "") + environ.get("PATH_INFO", "")).encode("latin-1", "replace")
+    return ascii(path.decode("utf-8", "replace")[:LONGEST_PATH])[1:-1]
+
+
+def say(line: bytes) -> None:
+    """In one piece, so that lines of several workers stay whole."""
+    try:
+        os.write(STANDARD_OUTPUT, line)
+    except OSError:  # nobody listens any more: no reason to fail a request
+        return

@@ -1,0 +1,60 @@
+"""The line that is written of each request."""
+
+import json
+import re
+from typing import Any
+
+import pytest
+from pydantic import SecretStr
+
+from service.app import create_app
+from service.settings import Settings
+from tests.conftest import Client, as_json, random_batch
+
+X, T = random_batch(1)
+TRACE = "4bf92f3577b34da6a3ce929d0e0e4736"
+
+
+def lines(capfd: pytest.CaptureFixture[str]) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in capfd.readouterr().out.splitlines()]
+
+
+def test_each_request_is_one_line_of_json(client: Client, capfd: pytest.CaptureFixture[str]) -> None:
+    client.post("/train-step", json=as_json(X, T))
+    traced = {"X-Request-ID": "abc-1", "traceparent": f"00-{TRACE}-00f067aa0ba902b7-01"}
+    answer = client.post("/predict?pixel_max=7", json=as_json(X), headers=traced)
+    step, predict = lines(capfd)
+    assert answer.headers["X-Request-ID"] == predict["request_id"] == "abc-1"
+    assert (predict["method"], predict["path"], predict["status"]) == ("POST", "/predict", 422)
+    assert predict["trace_id"] == TRACE
+    assert predict["client"] == "127.0.0.1"
+    assert 0 < predict["duration_ms"] < 10_000
+    assert re.fullmatch(r"\d{4}-\d\d-\d\dT[\d:.]+Z", predict["time"])
+    assert (step["status"], step["model_version"]) == (200, 2)
+    assert re.fullmatch("[0-9a-f]{32}", step["request_id"])
+
+
+@pytest.mark.parametrize("given", ["", "a b", "x" * 129, 'a"b', "é", "{}"])
+def test_an_id_that_is_not_sane_is_replaced(client: Client, given: str) -> None:
+    assert re.fullmatch("[0-9a-f]{32}", client.get("/healthz", headers={"X-Request-ID": given}).headers["X-Request-ID"])
+
+
+def test_neither_body_nor_key_nor_query_is_written(settings: Settings, capfd: pytest.CaptureFixture[str]) -> None:
+    client = Client(create_app(settings.model_copy(update={"api_key": SecretStr("secret")})))
+    client.get("/versions?key=secret", headers={"Authorization": "Bearer secret"})
+    client.post("/train-step", json={"secret": 1}, headers={"Authorization": "Bearer secret"})
+    client.get("/versions", headers={"Authorization": "Bearer secretive"})
+    client.get("/a\nb%0A%22\x1b[31m" + "c" * 5000)
+    said = capfd.readouterr().out
+    assert "secret" not in said
+    assert len(said.splitlines()) == 4
+    assert json.loads(said.splitlines()[-1])["status"] == 404
+    assert len(said) < 2000
+
+
+def test_the_lines_can_be_text_and_switched_off(settings: Settings, capfd: pytest.CaptureFixture[str]) -> None:
+    for form, expected in (("text", r"200 POST /predict [\d.]+ ms version 1 [0-9a-f]{32}\n"), ("off", "")):
+        client = Client(create_app(settings.model_copy(update={"access_log": form})))
+        assert client.post("/predict", json=as_json(X)).headers["X-Request-ID"]
+        assert re.fullmatch(expected, capfd.readouterr().out)
+        client.close()
