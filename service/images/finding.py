@@ -63,6 +63,9 @@ SMALL_PEAK_RANK = 16
 MOST_PARTS = 24
 """Connected parts that are looked at one by one, the largest first: noise has thousands."""
 
+ALIKE = 16
+"""So many parts of about the same size are a pattern or noise."""
+
 MOST_STROKES = 6
 """What is in more parts is a pattern, not a broken digit."""
 
@@ -73,13 +76,26 @@ LEAST_SHARE = 0.45
 """Of all ink: a digit is what there mostly is in the picture."""
 
 PAPER_SHARE = 0.33
-"""Of the shorter side: the kernel of the closing, wider than any stroke and narrower than most shadows."""
+"""Of a square of its area: the kernel of the closing, wider than any stroke and narrower than most shadows."""
+
+RIM_AREA = 0.25
+"""Of the picture: what takes more isn't its rim."""
+
+PAPER_WITHIN_THE_RIM = 0.7
+"""Of what the rim leaves. There is less where the strokes of a digit reach the border and its corners look like a rim.
+"""
+
+RIM_CONVEXITY = 0.93
+"""A sheet is convex, whatever lies around it; what is around a digit's strokes isn't."""
 
 FITTED_SHARE = 20 / 28
 """Of the network's shape: what MNIST's digits fill."""
 
-THINNEST_STROKE = 0.09
+THINNEST_STROKE = 0.12
 """Of the digit's longer side. Thinner strokes are thickened: scaled down they would fade."""
+
+WIDEST_STROKE = 0.16
+"""Of the digit's longer side. Wider strokes are thinned."""
 
 THICKEST_STROKE = 0.42
 """Of the digit's longer side: what is thicker is a blot."""
@@ -90,11 +106,18 @@ SMALL = 56
 SPACES = 0.6
 """The spaces inside of a digit look like strokes of the other polarity: so much less is given for them."""
 
+SPACES_OF_THIN_STROKES, THIN_AROUND = 0.2, 0.5
+"""Thin strokes fade where thresholds are high, and the spaces between are wide: so much less, if what is around is so
+much thinner."""
+
 FRAMED = 3.0
 """A frame and the digit in it are written with the same ink: so much more is given for what a frame is around."""
 
 HALO = 0.25
 """A JPEG and an enlargement put a faint seam around ink, of the other polarity: so much of its ink at most."""
+
+STEEP, MOST_STEEP = 0.05, 0.25
+"""A slope of so much brightness per pixel, at so many pixels, isn't paper."""
 
 TINY = 16
 """Of fewer pixels than this nothing can be said before the closer look."""
@@ -260,7 +283,7 @@ def digit_in(grey: Bytes) -> tuple[View, Group]:
         group = or_thin(group, view.picture, noise)
     if group is None:
         group = found(view.picture, noise, flat=True)  # a stroke so thick that a closing takes it for paper
-    hidden = group is None and scale > 1.3
+    hidden = group is None and scale > 1.3 and is_calm(view.picture)
     if hidden:
         group = found_small(grey, scale)
     if group is None:
@@ -276,6 +299,11 @@ def digit_in(grey: Bytes) -> tuple[View, Group]:
         if group.several:
             raise NoDigitError(SEVERAL)
     return view, group
+
+
+def is_calm(work: Bytes) -> bool:
+    """Mostly paper: a pattern has edges everywhere."""
+    return float(np.mean(sample(slopes_of(work)) > STEEP)) < MOST_STEEP
 
 
 def found_small(grey: Bytes, scale: float) -> Group | None:
@@ -319,11 +347,10 @@ def grain_of(grey: Bytes) -> float:
     """The standard deviation of the grain, 0…1, after Immerkær (1996), with a median instead of the mean."""
     if min(grey.shape) < 3:
         return 0.0
-    step = max(1, grey.shape[0] // 400)  # bands of three rows are enough of a large picture
-    cv2 = opencv()
-    kernel = np.array([[1, -2, 1], [-2, 4, -2], [1, -2, 1]], np.float32)
-    some = grey if step == 1 else grey[: 3 * (grey.shape[0] // (3 * step))]
-    differences = np.abs(cv2.filter2D(some, cv2.CV_32F, kernel)[1:-1, 1:-1])
+    step = max(1, grey.size // WORKING_AREA)
+    above, row, below = (rows.astype(np.int16) for rows in (grey[:-2:step], grey[1:-1:step], grey[2::step]))
+    down = above - 2 * row + below
+    differences = np.abs(down[:, :-2] - 2 * down[:, 1:-1] + down[:, 2:])
     return float(np.median(sample(differences))) / 0.6745 / 6 / 255
 
 
@@ -390,9 +417,12 @@ def found(
     total = {dark: sum(value for value, _ in groups) for dark, groups in likely.items()}
     if all(likely.get(dark) for dark in BOTH):
         for dark in BOTH:
-            inner, outer = likely[dark][-1][1], likely[not dark][-1][1]
-            if inside(inner.box, outer.box):
-                total[not dark if outer.peak < HALO * inner.peak else dark] *= SPACES
+            inner, outer = (max(likely[one], key=lambda pair: pair[0])[1] for one in (dark, not dark))
+            halo = outer.peak < HALO * inner.peak
+            if not halo and outer.stroke < THIN_AROUND * inner.stroke and inside(inner.box, grown(outer.box, 2)):
+                total[dark] *= SPACES_OF_THIN_STROKES
+            elif inside(inner.box, outer.box):
+                total[not dark if halo else dark] *= SPACES
             if any(group.framed for _, group in likely[dark]):
                 total[dark] *= FRAMED
     groups = likely[max(total, key=lambda dark: total[dark])]
@@ -401,6 +431,10 @@ def found(
 
 def inside(inner: Box, outer: Box) -> bool:
     return inner[0] > outer[0] and inner[1] > outer[1] and inner[2] < outer[2] and inner[3] < outer[3]
+
+
+def grown(box: Box, by: int) -> Box:
+    return box[0] - by, box[1] - by, box[2] + by, box[3] + by
 
 
 def without_rim(picture: Bytes) -> Bytes:
@@ -412,27 +446,38 @@ def without_rim(picture: Bytes) -> Bytes:
         return picture
     dark = (picture < darkest + 0.4 * (paper - darkest)).astype(np.uint8)
     count, labels = cv2.connectedComponents(dark, connectivity=8)
-    corners = {
-        int(v) for c in (labels[:2, :2], labels[:2, -2:], labels[-2:, :2], labels[-2:, -2:]) for v in np.unique(c)
-    }
+    cornered = np.zeros(count, np.bool_)
+    for corner in (labels[:2, :2], labels[:2, -2:], labels[-2:, :2], labels[-2:, -2:]):
+        cornered[corner] = True
     sides = [labels[:, 0], labels[:, -1], labels[0], labels[-1]]
     longest = np.max([np.bincount(side, minlength=count) / len(side) for side in sides], axis=0)
-    rim = (
-        [i for i in range(1, count) if longest[i] > 0.85 or (i in corners and longest[i] > 0.12)]
-        if count < 5000
-        else []
-    )
-    if not rim:
+    of_rim = ((longest > 0.85) | (cornered & (longest > 0.12))).astype(np.uint8)
+    of_rim[0] = 0
+    if not of_rim.any():
         return picture
-    of_rim = np.zeros(count, np.uint8)
-    of_rim[rim] = 1
     region = of_rim[labels]
-    if region.mean() > 0.25 or soft(picture, region, paper - darkest):
+    if not around_paper(region, dark) or soft(picture, region, paper - darkest):
         return picture
     covered = cv2.dilate(region, np.ones((5, 5), np.uint8)) > 0
     cleared = picture.copy()
     cleared[covered] = round(paper)
     return cleared
+
+
+def around_paper(region: Bytes, dark: Bytes) -> bool:
+    """Whether what the region leaves free is a sheet with some ink, not the strokes of a digit."""
+    cv2 = opencv()
+    free = 1 - region
+    area = int(np.count_nonzero(free))
+    if (
+        area < (1 - RIM_AREA) * region.size
+        or np.count_nonzero(dark) - np.count_nonzero(region) > (1 - PAPER_WITHIN_THE_RIM) * area
+    ):
+        return False
+    rows = np.flatnonzero(free.any(axis=1))
+    lefts, rights = free[rows].argmax(axis=1), free.shape[1] - 1 - free[rows, ::-1].argmax(axis=1)
+    hull = cv2.convexHull(np.array([[*lefts, *rights], [*rows, *rows]], np.int32).T)
+    return bool(area > RIM_CONVEXITY * cv2.contourArea(hull))
 
 
 def soft(picture: Bytes, region: Bytes, contrast: float) -> bool:
@@ -459,7 +504,7 @@ def paper_of(picture: Bytes) -> Bytes:
     """The paper, were there no dark ink: a grey closing, made at half the size."""
     cv2 = opencv()
     rows, columns = picture.shape
-    kernel = max(9, int(PAPER_SHARE * min(picture.shape)) | 1)
+    kernel = max(9, int(PAPER_SHARE * math.sqrt(picture.size)) | 1)
     half = cv2.resize(picture, (max(1, columns // 2), max(1, rows // 2)), interpolation=cv2.INTER_AREA)
     pad = kernel // 2 + 1
     padded = cv2.copyMakeBorder(
@@ -486,7 +531,7 @@ def groups_in(picture: Bytes, slopes: Grey, dark: bool, flat: bool = False, rank
     ink = ink_of(picture, dark, flat)
     if ink.size <= rank:
         return
-    peak = float(np.partition(ink.ravel(), -rank)[-rank])
+    peak = ranked(ink, rank)
     if peak < LEAST_CONTRAST:
         return
     some = sample(ink)
@@ -505,11 +550,20 @@ def groups_in(picture: Bytes, slopes: Grey, dark: bool, flat: bool = False, rank
             yield group
 
 
+def ranked(ink: Grey, rank: int) -> float:
+    """The strongest ink of so many pixels. Only what is stronger than most is put in order."""
+    strong = ink[ink > 0.5 * float(ink.max())]
+    some = strong if len(strong) >= rank else ink.ravel()
+    return float(np.partition(some, -rank)[-rank])
+
+
 def group_above(ink: Grey, threshold: float, slopes: Grey, *, dark: bool, peak: float, grain: float) -> Group | None:
     cv2 = opencv()
     above = cv2.morphologyEx((ink > threshold).astype(np.uint8), cv2.MORPH_CLOSE, np.ones((3, 3), np.uint8))
     count, labels, stats, _ = cv2.connectedComponentsWithStats(above, connectivity=8)
     largest = [i for i in np.argsort(-stats[:, 4])[: MOST_PARTS + 1].tolist() if i and stats[i, 4] >= 4]
+    if len(largest) > ALIKE and stats[largest[ALIKE], 4] > 0.5 * stats[largest[0], 4]:
+        return None
     strokes = [i for i in largest if is_stroke(labels, stats[i].tolist(), i)]
     if not strokes:
         return None
@@ -696,11 +750,25 @@ def strokes_of(group: Group) -> Grey:
     ys, xs = np.nonzero(ink > 0.3)
     if len(ys):
         ink = ink[ys.min() : ys.max() + 1, xs.min() : xs.max() + 1]
-    missing = THINNEST_STROKE * max(ink.shape) - group.stroke
-    if missing < 1:
+    return with_usual_strokes(ink, group.stroke)
+
+
+def with_usual_strokes(ink: Grey, stroke: float) -> Grey:
+    """With strokes of about the width that MNIST's have: thin ones would fade, thick ones run together."""
+    cv2 = opencv()
+    size = max(ink.shape)
+    missing, excess = THINNEST_STROKE * size - stroke, stroke - WIDEST_STROKE * size
+    radius = math.ceil(max(missing, excess) / 2)
+    if max(missing, excess) < 1:
         return np.asarray(ink, np.float32)
-    grow = math.ceil(missing / 2)
-    return np.asarray(cv2.dilate(np.pad(ink, grow), cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (2 * grow + 1,) * 2)))
+    kernel = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (2 * radius + 1,) * 2)
+    if missing > 0:
+        return np.asarray(cv2.dilate(np.pad(ink, radius), kernel), np.float32)
+    thinned = cv2.erode(np.pad(ink, 1), kernel)
+    ys, xs = np.nonzero(thinned > 0.3)
+    if not len(ys):
+        return np.asarray(ink, np.float32)
+    return np.asarray(thinned[ys.min() : ys.max() + 1, xs.min() : xs.max() + 1], np.float32)
 
 
 def fitted(ink: Grey, shape: tuple[int, int]) -> Grey:
