@@ -45,6 +45,9 @@ MEDIAN_NOISE = 0.015
 SOLID_STROKE, SOLID_PEAK = 4.0, 0.4
 """A stroke of so many pixels, and of such an ink, isn't what a median left of a thin one."""
 
+BROKEN = 0.07
+"""Of the height: a narrower gap may be a break in a stroke."""
+
 WIDEST_SPACE = 0.2
 """Of a group's longer side: what is wider may be the space between thin strokes."""
 
@@ -91,8 +94,11 @@ RIM_CONVEXITY = 0.93
 FITTED_SHARE = 20 / 28
 """Of the network's shape: what MNIST's digits fill."""
 
-THINNEST_STROKE = 0.12
+THINNEST_STROKE = 0.125
 """Of the digit's longer side. Thinner strokes are thickened: scaled down they would fade."""
+
+THINNEST_IN_MNIST = 1.05
+"""Pixels: the mean width of its thinnest strokes."""
 
 WIDEST_STROKE = 0.16
 """Of the digit's longer side. Wider strokes are thinned."""
@@ -252,8 +258,17 @@ def in_mnist_form(grey: Bytes) -> Digit | None:
         return None
     strongest = int(ink.max())
     if strongest < 0.98 * 255:
+        if mean_width(ink) < THINNEST_IN_MNIST:
+            return None
         ink = np.round(ink * (255 / strongest))
     return Digit(ink.astype(np.uint8), box, dark)
+
+
+def mean_width(ink: NDArray[Any]) -> float:
+    """Of the strokes: twice their area by their outline."""
+    values = ink.astype(np.float32)
+    outline = np.abs(np.diff(values, axis=0)).sum() + np.abs(np.diff(values, axis=1)).sum()
+    return float(2 * values.sum() / max(float(outline), 1e-6))
 
 
 def bounds(mask: Mask) -> Box:
@@ -419,9 +434,11 @@ def found(
         for dark in BOTH:
             inner, outer = (max(likely[one], key=lambda pair: pair[0])[1] for one in (dark, not dark))
             halo = outer.peak < HALO * inner.peak
-            if not halo and outer.stroke < THIN_AROUND * inner.stroke and inside(inner.box, grown(outer.box, 2)):
+            around = functools.reduce(union, (group.box for _, group in likely[not dark]))
+            roughly = inside(inner.box, grown(around, 2))
+            if not halo and outer.stroke < THIN_AROUND * inner.stroke and roughly:
                 total[dark] *= SPACES_OF_THIN_STROKES
-            elif inside(inner.box, outer.box):
+            elif roughly and box_area(inner.box) < 0.9 * box_area(around):
                 total[not dark if halo else dark] *= SPACES
             if any(group.framed for _, group in likely[dark]):
                 total[dark] *= FRAMED
@@ -431,6 +448,10 @@ def found(
 
 def inside(inner: Box, outer: Box) -> bool:
     return inner[0] > outer[0] and inner[1] > outer[1] and inner[2] < outer[2] and inner[3] < outer[3]
+
+
+def box_area(box: Box) -> int:
+    return (box[2] - box[0]) * (box[3] - box[1])
 
 
 def grown(box: Box, by: int) -> Box:
@@ -650,16 +671,14 @@ def gathered(stats: NDArray[np.int32], strokes: list[int]) -> tuple[list[int], B
     boxes = {i: box_of(stats[i]) for i in strokes}
     area = {i: int(stats[i, 4]) for i in strokes}
     main, rest = strokes[0], strokes[1:]
-    size = max(stats[main, 2], stats[main, 3])
+    size = longer_side(boxes[main])
     members, box, several, growing = [main], boxes[main], False, True
     while growing and len(members) <= MOST_STROKES:
         growing = False
         for i in list(rest):
             if area[i] < 0.02 * area[main]:
                 continue
-            across, down = gaps(box, boxes[i])
-            gap, extent = math.hypot(across, down), max(box[2] - box[0], box[3] - box[1])
-            if gap < 0.2 * extent and area[i] > 0.04 * area[main]:
+            if gap_between(box, boxes[i]) < 0.2 * longer_side(box) and area[i] > 0.04 * area[main]:
                 if side_by_side(box, boxes[i]):
                     several = True
                     continue
@@ -667,8 +686,12 @@ def gathered(stats: NDArray[np.int32], strokes: list[int]) -> tuple[list[int], B
                 rest.remove(i)
                 box = union(box, boxes[i])
                 growing = True
-            elif area[i] > 0.25 * area[main] and max(stats[i, 2], stats[i, 3]) > 0.4 * size and gap < 3 * extent:
-                several = True
+    several = several or any(
+        area[i] > 0.25 * area[main]
+        and longer_side(boxes[i]) > 0.4 * size
+        and 0.2 <= gap_between(box, boxes[i]) / longer_side(box) < 3
+        for i in rest
+    )
     return members, box, several
 
 
@@ -681,6 +704,10 @@ def gaps(a: Box, b: Box) -> tuple[int, int]:
     return max(0, a[0] - b[2], b[0] - a[2]), max(0, a[1] - b[3], b[1] - a[3])
 
 
+def gap_between(a: Box, b: Box) -> float:
+    return math.hypot(*gaps(a, b))
+
+
 def union(a: Box, b: Box) -> Box:
     return min(a[0], b[0]), min(a[1], b[1]), max(a[2], b[2]), max(a[3], b[3])
 
@@ -690,7 +717,7 @@ def side_by_side(a: Box, b: Box) -> bool:
     left, top, right, bottom = union(a, b)
     heights, widths = (a[3] - a[1], b[3] - b[1]), (a[2] - a[0], b[2] - b[0])
     tall = min(heights) / (bottom - top)
-    if gaps(a, b)[0] == 0 or tall < 0.6:
+    if gaps(a, b)[0] <= BROKEN * (bottom - top) or tall < 0.6:
         return False
     narrow = all(width < 0.5 * height for width, height in zip(widths, heights, strict=True))
     return right - left > 1.05 * (bottom - top) or (tall > 0.75 and narrow)
@@ -746,11 +773,16 @@ def strokes_of(group: Group) -> Grey:
     strongest = float(np.percentile(ink[mask], 60))
     least = max(0.15 * strongest, 3 * group.grain)
     ink = np.clip((ink - least) / max(0.85 * strongest - least, 1e-6), 0, 1)
+    if group.count > 1:  # the breaks in its strokes
+        across = math.ceil(1.2 * BROKEN * group.size)
+        ink = cv2.morphologyEx(ink, cv2.MORPH_CLOSE, cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (across, across)))
+        mask = cv2.morphologyEx(mask.astype(np.uint8), cv2.MORPH_CLOSE, np.ones((across, across), np.uint8)) > 0
+    fullness = float(ink[mask].mean())  # of a soft stroke the mask is wider than what is seen of it
     ink *= cv2.dilate(mask.astype(np.uint8), np.ones((5, 5), np.uint8))
     ys, xs = np.nonzero(ink > 0.3)
     if len(ys):
         ink = ink[ys.min() : ys.max() + 1, xs.min() : xs.max() + 1]
-    return with_usual_strokes(ink, group.stroke)
+    return with_usual_strokes(ink, group.stroke * fullness)
 
 
 def with_usual_strokes(ink: Grey, stroke: float) -> Grey:
