@@ -97,6 +97,13 @@ FITTED_SHARE = 20 / 28
 THINNEST_STROKE = 0.125
 """Of the digit's longer side. Thinner strokes are thickened: scaled down they would fade."""
 
+MOST_LEAN = (-0.6, 0.1)
+"""Columns per row, from the moments: 95 % of MNIST's digits lean to the right by less than the first or to the left by
+less than the second."""
+
+MOST_SHEAR = 0.8
+"""What leans still more is no upright digit at all."""
+
 THINNEST_IN_MNIST = 1.05
 """Pixels: the mean width of its thinnest strokes."""
 
@@ -294,11 +301,12 @@ def digit_in(grey: Bytes) -> tuple[View, Group]:
     scale = view.down
     noise = grain_of(grey if scale > 1 else view.picture)
     group = found(view.picture, noise)
-    if group is None or group.several or group.size >= SMALL or scale <= 1.3:
+    calm = group is not None or is_calm(view.picture)
+    if calm and (group is None or group.several or group.size >= SMALL or scale <= 1.3):
         group = or_thin(group, view.picture, noise)
     if group is None:
         group = found(view.picture, noise, flat=True)  # a stroke so thick that a closing takes it for paper
-    hidden = group is None and scale > 1.3 and is_calm(view.picture)
+    hidden = group is None and scale > 1.3 and calm
     if hidden:
         group = found_small(grey, scale)
     if group is None:
@@ -779,10 +787,8 @@ def strokes_of(group: Group) -> Grey:
         mask = cv2.morphologyEx(mask.astype(np.uint8), cv2.MORPH_CLOSE, np.ones((across, across), np.uint8)) > 0
     fullness = float(ink[mask].mean())  # of a soft stroke the mask is wider than what is seen of it
     ink *= cv2.dilate(mask.astype(np.uint8), np.ones((5, 5), np.uint8))
-    ys, xs = np.nonzero(ink > 0.3)
-    if len(ys):
-        ink = ink[ys.min() : ys.max() + 1, xs.min() : xs.max() + 1]
-    return with_usual_strokes(ink, group.stroke * fullness)
+    ink = cut_out(ink)
+    return upright(with_usual_strokes(ink, group.stroke * fullness))
 
 
 def with_usual_strokes(ink: Grey, stroke: float) -> Grey:
@@ -796,11 +802,29 @@ def with_usual_strokes(ink: Grey, stroke: float) -> Grey:
     kernel = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (2 * radius + 1,) * 2)
     if missing > 0:
         return np.asarray(cv2.dilate(np.pad(ink, radius), kernel), np.float32)
-    thinned = cv2.erode(np.pad(ink, 1), kernel)
-    ys, xs = np.nonzero(thinned > 0.3)
-    if not len(ys):
-        return np.asarray(ink, np.float32)
-    return np.asarray(thinned[ys.min() : ys.max() + 1, xs.min() : xs.max() + 1], np.float32)
+    return cut_out(cv2.erode(np.pad(ink, 1), kernel))
+
+
+def cut_out(ink: Grey) -> Grey:
+    """Without the empty margins."""
+    strong = ink > 0.3
+    if not strong.any():
+        return ink
+    left, top, right, bottom = bounds(strong)
+    return ink[top:bottom, left:right]
+
+
+def upright(ink: Grey) -> Grey:
+    """What leans more than MNIST's digits do, sheared until it leans like the most of them: it was turned."""
+    cv2 = opencv()
+    moments = cv2.moments(ink)
+    lean = moments["mu11"] / max(moments["mu02"], 1e-6)
+    shear = min(max(lean, MOST_LEAN[0]), MOST_LEAN[1]) - lean
+    if abs(shear) < 0.01 or abs(shear) > MOST_SHEAR:
+        return ink
+    rows, columns = ink.shape
+    matrix = np.array([[1, shear, max(0.0, -shear * rows)], [0, 1, 0]], np.float32)
+    return cut_out(cv2.warpAffine(ink, matrix, (columns + math.ceil(abs(shear) * rows), rows)))
 
 
 def fitted(ink: Grey, shape: tuple[int, int]) -> Grey:
