@@ -56,7 +56,7 @@ def fill(folder: Path, features: int, versions: int) -> None:
     last = (versions - SNAPSHOT_EVERY) // SNAPSHOT_EVERY * SNAPSHOT_EVERY + 1
     with log.writing() as writer:
         for number in range(2, versions + 1):
-            version = Version(number, "train-step", 1e9, 1, 2.3, 0.1, LEARNING_RATE, "sgd", 1.0)
+            version = Version(number, "train-step", 1e9, 1, 2.3, 0.1, LEARNING_RATE, 1.0)
             snapped = number == last or (number < last and number % (10 * SNAPSHOT_EVERY) == 0)
             writer.append(version, steps[number % 256], snapshot if snapped else None)
     log.close()

@@ -1,22 +1,21 @@
 """One gradient step on a live model, as a pure function: the same input gives the same result, to the bit."""
 
 import math
-from dataclasses import dataclass
-from typing import Literal
+from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
-from model.optimizer import TINY
-from model.two_layer_net import Activation, TwoLayerNet, accuracy_of
+from model.datasets import input_to_pixels, pixels_to_input
+from model.functions import cross_entropy_error, softmax
+from model.memory import most_examples
+from model.two_layer_net import accuracy_of
 from model.types import PARAMETER_NAMES, FloatArray, IntArray, Parameters
+from model.weights import Weights
 
 LARGEST_LOGIT = 1e37
 """Well below the largest float32, 3.4e38."""
-
-LARGEST_SQUARED_NORM = 1e18
-"""Of a gradient that AdaGrad takes: its square has to fit into float32, many times."""
-
-OnlineOptimizer = Literal["sgd", "adagrad"]
 
 
 class UnsafeStepError(ValueError):
@@ -24,87 +23,106 @@ class UnsafeStepError(ValueError):
 
 
 @dataclass(frozen=True)
-class OnlineStep:
-    """New parameters; loss and accuracy of the batch before the step; the rate that multiplied the gradient.
+class Rehearsal:
+    """What a step does with the memory beside its posted examples.
 
-    squares: what AdaGrad remembers, the sums of all squared gradients; None after a plain step.
+    version: the one that the step leads to, which says what is drawn; count: how many are drawn; memory_size: how many
+    the memory may hold when the posted ones are put into it, 0 for a step that leaves it alone.
     """
 
-    params: Parameters
-    squares: Parameters | None
+    version: int = 0
+    count: int = 0
+    memory_size: int = 0
+
+
+NO_REHEARSAL = Rehearsal()
+"""The plain step of gradient descent."""
+
+
+@dataclass(frozen=True)
+class OnlineStep:
+    """New weights; loss and accuracy of the posted examples before the step; the rate that multiplied the gradient."""
+
+    weights: Weights
     loss: float
     accuracy: float
     gradient_norm: float
     learning_rate: float
 
 
+def planned(weights: Weights, version: int, count: int, rehearse: int, memory_size: int) -> Rehearsal:
+    """What a step of `count` examples to a version will do, `rehearse` remembered ones being asked for each of them."""
+    if rehearse == 0:
+        return NO_REHEARSAL
+    size = most_examples(memory_size, weights.input_size)
+    return Rehearsal(version, weights.memory.size_of_draw(count, rehearse), size)
+
+
 def online_step(
-    params: Parameters,
-    activation: Activation,
-    x: FloatArray,
+    weights: Weights,
+    pixels: NDArray[Any],
     t: IntArray,
     learning_rate: float,
     *,
+    rehearsal: Rehearsal = NO_REHEARSAL,
     gradient_norm_limit: float | None = None,
-    optimizer: OnlineOptimizer = "sgd",
-    squares: Parameters | None = None,
 ) -> OnlineStep:
-    """One step of gradient descent on the batch x: (n, input), t: (n,); `params` and `squares` are left as they are.
+    """One step of gradient descent, of the mean loss over the posted examples and the remembered ones that are drawn.
 
-    optimizer: the plain step, w - rate × gradient, or AdaGrad's, which goes on from `squares`, or from none.
+    pixels: (n, input), bytes 0…255 or float32 0…1; t: (n,). `weights` are left as they are.
 
     With a limit, a gradient whose norm (over all parameters together) is above it is scaled down to it (clipping by
     global norm, Pascanu et al. 2013), which is the same as a smaller learning rate: that rate is what is returned.
 
     Raises UnsafeStepError.
     """
+    x, labels = batch(weights, pixels, t, rehearsal)
     with np.errstate(over="ignore", invalid="ignore"):
-        result = TwoLayerNet.from_params(params, activation).backpropagate(x, t)
+        result = weights.network().backpropagate(x, labels)
         norm = global_norm(result.gradient)
         if gradient_norm_limit is not None and norm > gradient_norm_limit:
             learning_rate *= gradient_norm_limit / norm
-        updated, remembered = updated_params(params, result.gradient, learning_rate, optimizer, squares)
-    too_large = remembered is not None and not all(np.isfinite(array).all() for array in remembered.values())
-    if optimizer == "adagrad" and (too_large or not norm < LARGEST_SQUARED_NORM):
-        raise UnsafeStepError("the gradient is too large for AdaGrad to remember its square")
+        updated = updated_params(weights.params, result.gradient, learning_rate)
+        posted = result.logits[: len(t)]
+        loss = result.loss if len(x) == len(t) else cross_entropy_error(softmax(posted), t)
     if not (math.isfinite(norm) and math.isfinite(result.loss) and answers_stay_finite(updated)):
         raise UnsafeStepError("the step would leave weights that are not finite, or too large to compute with")
-    return OnlineStep(updated, remembered, result.loss, accuracy_of(result.logits, t), norm, learning_rate)
+    stepped = after(weights, updated, pixels, t, rehearsal)
+    return OnlineStep(stepped, loss, accuracy_of(posted, t), norm, learning_rate)
 
 
 def replay_step(
-    params: Parameters,
-    activation: Activation,
-    x: FloatArray,
+    weights: Weights,
+    pixels: NDArray[Any],
     t: IntArray,
     learning_rate: float,
-    *,
-    optimizer: OnlineOptimizer = "sgd",
-    squares: Parameters | None = None,
-) -> tuple[Parameters, Parameters | None]:
-    """The parameters and squares that `online_step` gave, from what it took and the learning rate that it returned."""
-    gradient = TwoLayerNet.from_params(params, activation).gradient(x, t)
-    return updated_params(params, gradient, learning_rate, optimizer, squares)
+    rehearsal: Rehearsal = NO_REHEARSAL,
+) -> Weights:
+    """The weights that `online_step` gave, from what it took and the learning rate that it returned."""
+    gradient = weights.network().gradient(*batch(weights, pixels, t, rehearsal))
+    return after(weights, updated_params(weights.params, gradient, learning_rate), pixels, t, rehearsal)
 
 
-def updated_params(
-    params: Parameters,
-    gradient: Parameters,
-    learning_rate: float,
-    optimizer: OnlineOptimizer = "sgd",
-    squares: Parameters | None = None,
-) -> tuple[Parameters, Parameters | None]:
-    """One step, into new arrays: the parameters, and AdaGrad's sums of squares."""
-    if optimizer == "sgd":
-        return {name: params[name] - learning_rate * gradient[name] for name in PARAMETER_NAMES}, None
-    sums: Parameters = {name: np.square(gradient[name]) for name in PARAMETER_NAMES}
-    if squares is not None:
-        for name in PARAMETER_NAMES:
-            sums[name] += squares[name]
-    stepped: Parameters = {
-        name: params[name] - learning_rate * (gradient[name] / (np.sqrt(sums[name]) + TINY)) for name in PARAMETER_NAMES
-    }
-    return stepped, sums
+def batch(weights: Weights, pixels: NDArray[Any], t: IntArray, rehearsal: Rehearsal) -> tuple[FloatArray, IntArray]:
+    """The posted examples, then the remembered ones."""
+    x = pixels_to_input(pixels)
+    if not rehearsal.count:
+        return x, t
+    remembered, labels = weights.memory.draw(rehearsal.count, rehearsal.version)
+    return np.concatenate([x, pixels_to_input(remembered)]), np.concatenate([t, labels])
+
+
+def after(weights: Weights, params: Parameters, pixels: NDArray[Any], t: IntArray, rehearsal: Rehearsal) -> Weights:
+    """The weights with what a step changes: how they were trained before is not said of them any more."""
+    memory = weights.memory
+    if rehearsal.memory_size:
+        memory = memory.after(input_to_pixels(pixels), t, rehearsal.memory_size, rehearsal.version)
+    return replace(weights, params=params, memory=memory, training={})
+
+
+def updated_params(params: Parameters, gradient: Parameters, learning_rate: float) -> Parameters:
+    """w - rate × gradient, into new arrays."""
+    return {name: params[name] - learning_rate * gradient[name] for name in PARAMETER_NAMES}
 
 
 def global_norm(gradient: Parameters) -> float:

@@ -6,11 +6,11 @@ from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
 import numpy as np
-from numpy.typing import NDArray
 
 from model.augmentation import rotated, shifted
 from model.datasets.dataset import Dataset, Split, pixels_to_input
 from model.datasets.splitting import validation_split
+from model.memory import sample
 from model.optimizer import OPTIMIZERS, SGD, Momentum
 from model.two_layer_net import Activation, Backpropagation, TwoLayerNet
 from model.types import FloatArray, IntArray, Parameters
@@ -40,7 +40,7 @@ class TrainingOptions:
     weight_decay: the share by which W1 and W2 shrink in a step, times the rate (Loshchilov and Hutter 2019);
     patience: stop after so many epochs without a better validation accuracy, and keep the best epoch's weights;
     shift, rotate: images are moved by up to so many pixels and turned by up to so many degrees, in every batch by
-    another amount.
+    another amount; memory: how many training images the weights file keeps, for the live model to rehearse.
     """
 
     hidden: int = 50
@@ -56,6 +56,7 @@ class TrainingOptions:
     rotate: float = 0.0
     activation: Activation = "relu"
     seed: int = 0
+    memory: int = 1000
 
 
 @dataclass(frozen=True)
@@ -216,7 +217,12 @@ class Trainer:
         }
         params = self.network.params if self.best is None else self.best[1]
         return Weights(
-            params, self.network.activation, self.dataset.image_shape, training, label_names=self.label_names
+            params,
+            self.network.activation,
+            self.dataset.image_shape,
+            training,
+            sample(self.images, self.t, self.options.memory, self.options.seed),
+            self.label_names,
         )
 
 
@@ -264,8 +270,3 @@ def entropy(t: IntArray) -> float:
 def cosine(start: float, done: float) -> float:
     """A rate that falls from `start` to 0 along half a cosine, `done` being 0…1 (Loshchilov and Hutter 2017)."""
     return start * (1 + math.cos(math.pi * done)) / 2
-
-
-def as_bytes(x: NDArray[Any]) -> NDArray[np.uint8]:
-    """Pixels 0…255 from pixels 0…1; exact for those that were bytes."""
-    return np.round(x * 255).astype(np.uint8)

@@ -12,6 +12,7 @@ from typing import Any, cast
 import numpy as np
 from numpy.typing import NDArray
 
+from model.memory import NOTHING, Memory, MemoryFileError, memory_arrays, read_memory
 from model.npy import NpyError, read_npz
 from model.two_layer_net import ACTIVATIONS, Activation, TwoLayerNet
 from model.types import PARAMETER_NAMES, Parameters
@@ -32,9 +33,6 @@ LONGEST_SHOWN = 60
 SETTINGS_TOKENS = re.compile(r'"(?:[^"\\]++|\\.)*+"?|[][{}]', re.DOTALL)
 """Strings, which may hold brackets, even ones without an end; and brackets."""
 
-SQUARES = "adagrad."
-"""Before the names of the parameters: AdaGrad's sums of squared gradients."""
-
 
 class WeightsError(ValueError):
     """The weights can't be used; the message names the array, what it is and what it should be."""
@@ -45,15 +43,15 @@ class Weights:
     """Parameters (float32) and what is needed to use them.
 
     image_shape: rows and columns; where the file does not say, a square, or None if there is none.
-    training: how they came about, for people. squares: what AdaGrad remembers of the steps that led here, if the last
-    one was its. label_names: of the classes, in the order of their numbers, where they have names.
+    training: how they came about, for people. memory: what the live network rehearses. label_names: of the classes, in
+    the order of their numbers, where they have names.
     """
 
     params: Parameters
     activation: Activation = "relu"
     image_shape: tuple[int, int] | None = None
     training: dict[str, Any] = field(default_factory=dict)
-    squares: Parameters | None = None
+    memory: Memory = NOTHING
     label_names: tuple[str, ...] | None = None
 
     @property
@@ -77,8 +75,7 @@ def to_bytes(weights: Weights) -> bytes:
     would refuse."""
     stream = io.BytesIO()
     arrays: dict[str, Any] = {name: weights.params[name] for name in PARAMETER_NAMES}
-    if weights.squares is not None:
-        arrays |= {SQUARES + name: weights.squares[name] for name in PARAMETER_NAMES}
+    arrays |= memory_arrays(weights.memory, weights.input_size)
     np.savez(stream, settings=np.array(_settings_text(weights)), **arrays)
     return stream.getvalue()
 
@@ -103,7 +100,7 @@ def from_bytes(data: bytes, most_bytes: int = MOST_BYTES, activation: Activation
         activation=_activation(settings.get("activation", activation or "relu")),
         image_shape=_image_shape(settings.get("image_shape"), params["W1"].shape[0]),
         training=_training(settings.get("training", {})),
-        squares=_squares(arrays, params),
+        memory=_memory(arrays, params),
         label_names=_label_names(settings.get("label_names"), params["W2"].shape[1]),
     )
     if activation not in (None, weights.activation):
@@ -171,22 +168,11 @@ def checked_params(arrays: dict[str, NDArray[Any]]) -> Parameters:
     return params
 
 
-def _squares(arrays: dict[str, NDArray[Any]], params: Parameters) -> Parameters | None:
-    if not any(SQUARES + name in arrays for name in PARAMETER_NAMES):
-        return None
-    squares: Parameters = {}
-    for name in PARAMETER_NAMES:
-        found = arrays.get(SQUARES + name)
-        if found is None or found.shape != params[name].shape or found.dtype.kind != "f":
-            raise WeightsError(
-                f"{SQUARES}{name} is {'missing' if found is None else f'{found.dtype} {found.shape}'}: "
-                f"floats of shape {params[name].shape} are needed"
-            )
-        with np.errstate(all="ignore"):
-            squares[name] = np.array(found, np.float32, order="C")
-        if not (np.isfinite(squares[name]).all() and squares[name].min() >= 0):
-            raise WeightsError(f"{SQUARES}{name} holds a number that is no sum of squares")
-    return squares
+def _memory(arrays: dict[str, NDArray[Any]], params: Parameters) -> Memory:
+    try:
+        return read_memory(arrays, *params["W1"].shape[:1], *params["b2"].shape)
+    except MemoryFileError as error:
+        raise WeightsError(str(error)) from error
 
 
 def _settings_text(weights: Weights) -> str:

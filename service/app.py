@@ -26,7 +26,7 @@ def create_app(settings: Settings | None = None, say: bool = False) -> Flask:
     log = open_log(settings, say)
     replica = Replica(log)
     replica.newest()
-    learner = Learner(log, replica, settings.gradient_norm_limit, settings.optimizer)
+    learner = Learner(log, replica, settings.gradient_norm_limit, settings.memory_size)
     service = Service(settings, log, replica, learner)
 
     app = Flask(__name__, static_folder=None)

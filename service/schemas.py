@@ -5,6 +5,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Discriminator, Field, Tag, model_validator
 
+from model.memory import MOST_REHEARSED
 from model.two_layer_net import Activation
 
 LARGEST_LEARNING_RATE = 10.0
@@ -93,6 +94,8 @@ TrueOrFalse = Annotated[bool, BeforeValidator(_true_or_false)]
 """In a query, where everything is text."""
 
 VersionText = Annotated[WholeNumber, Field(ge=1, le=LARGEST_VERSION)]
+Rehearse = Annotated[int, Field(strict=True, ge=0, le=MOST_REHEARSED)]
+RehearseText = Annotated[WholeNumber, Field(ge=0, le=MOST_REHEARSED)]
 LearningRateText = Annotated[DecimalNumber, Field(gt=0, le=LARGEST_LEARNING_RATE, allow_inf_nan=False)]
 
 
@@ -137,6 +140,7 @@ class LabelledFields(ImagesFields):
 
 class TrainStepFields(LabelledFields):
     learning_rate: LearningRate | None = None
+    rehearse: Rehearse | None = None
 
 
 class ImagesRequest(ImagesFields):
@@ -175,6 +179,7 @@ class LabelledForm(ImagesForm):
 
 class TrainStepForm(LabelledForm):
     learning_rate: LearningRateText | None = None
+    rehearse: RehearseText | None = None
 
 
 class RollbackRequest(Request):
@@ -199,6 +204,7 @@ class PredictQuery(AccuracyQuery):
 
 class TrainStepQuery(ImagesQuery):
     learning_rate: LearningRateText | None = None
+    rehearse: RehearseText | None = None
 
 
 class WeightsQuery(Request):
@@ -212,10 +218,12 @@ class PutWeightsQuery(Request):
 
 
 class ExamplesQuery(Request):
-    """after: a version, whose examples the client has; limit: images in one answer, though a step is never divided."""
+    """after: a version, whose examples the client has; limit: images in one answer, though a step is never divided;
+    rehearsed: with the remembered examples that took part."""
 
     after: Annotated[WholeNumber, Field(ge=0, le=LARGEST_VERSION)] = 0
     limit: Annotated[WholeNumber, Field(ge=1, le=MOST_EXAMPLES_GIVEN)] = MOST_EXAMPLES_GIVEN
+    rehearsed: TrueOrFalse = False
 
 
 class VersionsQuery(Request):
@@ -258,7 +266,8 @@ class AccuracyAnswer(BaseModel):
 
 
 class TrainStepAnswer(BaseModel):
-    """loss and accuracy are those before the step; learning_rate is what the gradient was multiplied with.
+    """loss and accuracy are those of the posted examples before the step; learning_rate is what the gradient was
+    multiplied with; rehearsed: how many remembered examples took part.
 
     clip_norm: the limit on the gradient's norm, where it cut in and made the learning rate smaller than was asked.
     """
@@ -269,11 +278,12 @@ class TrainStepAnswer(BaseModel):
     gradient_norm: float
     learning_rate: float
     count: int
+    rehearsed: int
     clip_norm: float | None = None
 
 
 class VersionAnswer(BaseModel):
-    """created_at: ISO 8601, UTC. What a kind of version does not have is null; optimizer: where it is not sgd."""
+    """created_at: ISO 8601, UTC. What a kind of version does not have is null."""
 
     model_version: int
     kind: Literal["load", "train-step", "rollback"]
@@ -283,7 +293,6 @@ class VersionAnswer(BaseModel):
     accuracy: float | None
     learning_rate: float | None
     source_version: int | None
-    optimizer: Literal["adagrad"] | None = None
 
 
 class VersionsAnswer(BaseModel):

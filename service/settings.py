@@ -9,7 +9,7 @@ from typing import Any, Literal
 from pydantic import Field, SecretStr, ValidationError, field_validator, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
-from model.online import OnlineOptimizer
+from model.memory import MOST_REHEARSED, MOST_REMEMBERED
 from model.two_layer_net import Activation
 from service.errors import StartupError
 from service.mistakes import sentence, shortened
@@ -36,8 +36,16 @@ class Settings(BaseSettings):
     weights: Path = Field(Path("weights.npz"), description="The starting point of an empty store.")
     activation: Activation | None = Field(None, description="Of a weights file that does not say its own; none: relu.")
     store: str = Field("sqlite:///twolayernet.db", description="Database URL of the log of versions.")
-    learning_rate: float = Field(0.02, gt=0, le=10, description="Of a train-step that names none.")
-    optimizer: OnlineOptimizer = Field("sgd", description="Of train-steps: sgd, the plain step, or adagrad.")
+    learning_rate: float = Field(0.04, gt=0, le=10, description="Of a train-step that names none.")
+    rehearse: int = Field(
+        8,
+        ge=0,
+        le=MOST_REHEARSED,
+        description="Remembered examples that take part in a train-step for each posted one; 0: the plain step.",
+    )
+    memory_size: int = Field(
+        1000, ge=1, le=MOST_REMEMBERED, description="How many examples the live model may remember."
+    )
     gradient_norm_limit: float | None = Field(
         None, gt=0, description="Gradients with a larger norm are scaled down to it; none: no limit."
     )

@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from model.datasets.arrays import npz_file
-from model.datasets.dataset import Dataset, DatasetError, Split, pixels_to_input
+from model.datasets.dataset import Dataset, DatasetError, Split, input_to_pixels, pixels_to_input
 from model.datasets.digits import packaged_digits
 from model.datasets.idx import holds_idx_files, idx_folder
 from model.datasets.mnist import MNIST_MIRROR_VARIABLE, MNIST_SHA256, mnist
@@ -17,6 +17,7 @@ __all__ = [
     "DatasetError",
     "Split",
     "holds_idx_files",
+    "input_to_pixels",
     "load_dataset",
     "packaged_digits",
     "pixels_to_input",

@@ -64,6 +64,14 @@ def pixels_to_input(pixels: NDArray[Any]) -> FloatArray:
     return x
 
 
+def input_to_pixels(x: NDArray[Any]) -> NDArray[np.uint8]:
+    """Bytes 0…255 from pixels 0…1, exact for those that were bytes; bytes as they are."""
+    if x.dtype == np.uint8:
+        return x
+    pixels: NDArray[np.uint8] = np.round(np.clip(x, 0, 1) * np.float32(255)).astype(np.uint8)
+    return pixels
+
+
 def shape_of(features: int) -> tuple[int, int]:
     """Rows and columns of images that come as flat pixels: a square, or a row if that can't be."""
     side = math.isqrt(features)

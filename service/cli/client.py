@@ -11,11 +11,10 @@ import numpy as np
 import requests
 
 from model import weights as weights_file
-from model.datasets import DatasetError, Split
+from model.datasets import DatasetError, Split, input_to_pixels
 from model.datasets.files import whole
 from model.datasets.splitting import digests
 from model.npy import NpyError, read_npz
-from model.training import as_bytes
 from model.weights import Weights
 from service.errors import ServiceError
 from service.settings import PREFIX
@@ -92,7 +91,7 @@ def split_of(arrays: dict[str, Any], source: str) -> Split:
         )
     if not (np.isfinite(x).all() and x.min() >= 0 and x.max() <= 1 and t.min() >= 0 and t.max() < 256):
         raise DatasetError(f"{source}: pixels 0…1 and labels 0…255 are needed")
-    return Split(as_bytes(x), t.astype(np.uint8))
+    return Split(input_to_pixels(x), t.astype(np.uint8))
 
 
 @dataclass(frozen=True)

@@ -18,6 +18,7 @@ from model import weights as weights_file
 from model.datasets import Dataset, DatasetError, Split
 from model.datasets.dataset import shape_of
 from model.datasets.splitting import digests, with_test_set, without
+from model.memory import MOST_REMEMBERED
 from model.optimizer import OPTIMIZERS
 from model.training import LEARNING_RATES, Epoch, Trainer, TrainingError, TrainingOptions
 from model.weights import Weights
@@ -77,6 +78,13 @@ TRAINING_OPTIONS = [
         help="Turn images by up to so many degrees each way.",
     ),
     activation_option,
+    click.option(
+        "--memory",
+        type=click.IntRange(0, MOST_REMEMBERED),
+        default=DEFAULTS.memory,
+        show_default=True,
+        help="Training images that the weights file keeps, for the live model to rehearse; 0: none.",
+    ),
     click.option("--seed", type=click.IntRange(0), default=DEFAULTS.seed, show_default=True),
 ]
 """One for each field of TrainingOptions."""

@@ -42,6 +42,7 @@ def named(labels: Iterable[int], label_names: Sequence[str] | None) -> dict[str,
 
 def train_step_answer(version: Version) -> Response:
     fields = {name: getattr(version, name) for name in TrainStepAnswer.model_fields}
+    fields["rehearsed"] = version.rehearsed or 0
     if version.clip_norm is None:
         del fields["clip_norm"]
     return json_answer(TrainStepAnswer, **fields)
@@ -65,6 +66,4 @@ def version_fields(version: Version) -> dict[str, Any]:
     """What `VersionAnswer` describes."""
     created_at = datetime.fromtimestamp(version.created_at, UTC).isoformat(timespec="microseconds")
     fields = {name: getattr(version, name) for name in VersionAnswer.model_fields}
-    if version.optimizer in (None, "sgd"):
-        del fields["optimizer"]
     return {**fields, "created_at": created_at.replace("+00:00", "Z")}

@@ -6,8 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 from model import weights as weights_file
-from model.datasets import pixels_to_input
-from model.online import OnlineOptimizer, answers_stay_finite, online_step
+from model.online import answers_stay_finite, online_step, planned
 from model.weights import Weights, WeightsError
 from service.errors import KeyReusedError, WeightsChangedError
 from service.live.replica import Model, Replica, rebuild
@@ -25,20 +24,25 @@ class IdempotencyKey:
 
 class Learner:
     def __init__(
-        self, log: StepLog, replica: Replica, gradient_norm_limit: float | None, optimizer: OnlineOptimizer = "sgd"
+        self, log: StepLog, replica: Replica, gradient_norm_limit: float | None = None, memory_size: int = 1000
     ) -> None:
         self._log = log
         self._replica = replica
         self._gradient_norm_limit = gradient_norm_limit
-        self._optimizer: OnlineOptimizer = optimizer
+        self._memory_size = memory_size
 
     def answered(self, key: IdempotencyKey) -> Version | None:
         """The version that an earlier request with this key made. Raises KeyReusedError, StoreError."""
         with self._log.reading() as reader:
             return same_request(reader.of_key(key.key), key)
 
-    def train_step(self, examples: Examples, learning_rate: float, key: IdempotencyKey | None = None) -> Version:
+    def train_step(
+        self, examples: Examples, learning_rate: float, rehearse: int = 0, key: IdempotencyKey | None = None
+    ) -> Version:
         """Take one gradient step from the newest version; when this returns it is durable and every worker's.
+
+        rehearse: how many remembered examples take part for each of these; with 0 it is the plain step, and the memory
+        stays as it is.
 
         It is computed from the bytes that are stored, as every replay is. A repeat of a key gets the version that the
         first request made. Raises UnsafeStepError, KeyReusedError and StoreError; then nothing has changed, but for a
@@ -46,33 +50,32 @@ class Learner:
         """
         stored = StoredExamples.of(examples)
         examples = stored.examples(len(examples.labels))
-        x = pixels_to_input(examples.pixels)
 
         def step(model: Model) -> tuple[Version, Weights]:
-            weights = model.weights
+            number, count = model.version + 1, len(examples.labels)
+            rehearsal = planned(model.weights, number, count, rehearse, self._memory_size)
             taken = online_step(
-                weights.params,
-                weights.activation,
-                x,
+                model.weights,
+                examples.pixels,
                 examples.labels,
                 learning_rate,
+                rehearsal=rehearsal,
                 gradient_norm_limit=self._gradient_norm_limit,
-                optimizer=self._optimizer,
-                squares=weights.squares,
             )
             version = Version(
-                model_version=model.version + 1,
+                model_version=number,
                 kind="train-step",
                 created_at=time.time(),
-                count=len(x),
+                count=count,
                 loss=taken.loss,
                 accuracy=taken.accuracy,
                 learning_rate=taken.learning_rate,
-                optimizer=self._optimizer,
                 gradient_norm=taken.gradient_norm,
+                rehearsed=rehearsal.count,
+                memory_size=rehearsal.memory_size or None,
                 clip_norm=self._gradient_norm_limit if taken.learning_rate < learning_rate else None,
             )
-            return version, replace(weights, params=taken.params, squares=taken.squares, training={})
+            return version, taken.weights
 
         return self._append(lambda _, model: step(model), stored, key)
 

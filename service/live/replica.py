@@ -5,11 +5,10 @@ no reader needs a lock.
 """
 
 import threading
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import lru_cache
 
 from model import weights as weights_file
-from model.datasets import pixels_to_input
 from model.online import replay_step
 from model.two_layer_net import TwoLayerNet
 from model.weights import Weights, WeightsError
@@ -160,17 +159,9 @@ def applied(model: Model | None, entry: Entry) -> Model:
 
 
 def learnt(weights: Weights, step: Step) -> Weights:
-    """The weights after a step that was taken before. How the ones before it were trained is not said of them."""
-    params, squares = replay_step(
-        weights.params,
-        weights.activation,
-        pixels_to_input(step.examples.pixels),
-        step.examples.labels,
-        step.learning_rate,
-        optimizer=step.optimizer,
-        squares=weights.squares,
-    )
-    return replace(weights, params=params, squares=squares, training={})
+    """The weights after a step that was taken before."""
+    examples = step.examples
+    return replay_step(weights, examples.pixels, examples.labels, step.learning_rate, step.rehearsal)
 
 
 def stored_weights(version: int, data: bytes) -> Weights:

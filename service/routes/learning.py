@@ -1,10 +1,13 @@
 """POST /train-step, /rollback; GET /examples."""
 
 import io
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from flask import Blueprint, Response
+from numpy.typing import NDArray
 
 from model.datasets import pixels_to_input
 from service.http.answers import npz_answer, train_step_answer, version_answer
@@ -12,10 +15,12 @@ from service.http.incoming import request
 from service.http.problems import BadInput
 from service.http.queries import read_json, read_query
 from service.images import TRAIN_STEP, read_labelled
+from service.live import rehearsal
 from service.live.service import Service
 from service.routes.keys import idempotency_key
 from service.schemas import MOST_EXAMPLES_GIVEN, ExamplesQuery, Request, RollbackRequest, TrainStepQuery
-from service.store.records import Examples, Step
+from service.store.log import AFTER_ALL, Reader
+from service.store.records import Examples
 
 
 def blueprint(service: Service) -> Blueprint:
@@ -29,11 +34,13 @@ def blueprint(service: Service) -> Blueprint:
             return train_step_answer(done)
         labelled = read_labelled(request, service.replica.newest().weights, TRAIN_STEP, query)
         learning_rate = labelled.parameters.get("learning_rate") or service.settings.learning_rate
+        rehearse = labelled.parameters.get("rehearse")
+        rehearse = service.settings.rehearse if rehearse is None else rehearse
         count = len(labelled.labels)
         if count > MOST_EXAMPLES_GIVEN:
             raise BadInput(("labels",), f"{count} images: at most {MOST_EXAMPLES_GIVEN} are learnt in one step")
         examples = Examples(labelled.pixels, labelled.labels)
-        return train_step_answer(service.learner.train_step(examples, learning_rate, key))
+        return train_step_answer(service.learner.train_step(examples, learning_rate, rehearse, key))
 
     @routes.post("/rollback")
     def rollback() -> Response:
@@ -48,20 +55,63 @@ def blueprint(service: Service) -> Blueprint:
         query = read_query(request, ExamplesQuery)
         features = service.replica.newest().weights.input_size
         with service.log.reading() as reader:
-            steps = reader.examples(query.after, query.limit)
+            steps = rehearsed_steps(reader, query.after) if query.rehearsed else plain_steps(reader, query.after)
+            groups = whole_steps(steps, query.limit)
             oldest = reader.oldest()
-        return npz_answer(examples_npz(steps, features), "examples.npz", **{"X-Oldest-Model-Version": str(oldest)})
+        data = examples_npz(groups, features, query.rehearsed)
+        return npz_answer(data, "examples.npz", **{"X-Oldest-Model-Version": str(oldest)})
 
     return routes
 
 
-def examples_npz(steps: Sequence[Step], features: int) -> bytes:
-    """x: (n, features) float32 0…1, as the network took them; t: (n,) class numbers; model_version: (n,)."""
+@dataclass(frozen=True)
+class Group:
+    """Examples of one step: posted, or remembered."""
+
+    model_version: int
+    examples: Examples
+    rehearsed: bool = False
+
+
+def plain_steps(reader: Reader, after: int) -> Iterator[list[Group]]:
+    """For each step its examples, oldest first."""
+    for step in reader.steps(after, AFTER_ALL):
+        yield [Group(step.model_version, step.examples)]
+
+
+def rehearsed_steps(reader: Reader, after: int) -> Iterator[list[Group]]:
+    """For each step its examples and the remembered ones that took part, oldest first."""
+    for step, remembered in rehearsal.rehearsed_steps(reader, after):
+        yield [Group(step.model_version, step.examples), Group(step.model_version, remembered, True)]
+
+
+def whole_steps(steps: Iterator[list[Group]], limit: int) -> list[Group]:
+    """Whole ones, of `limit` images in all at the most, but one at the least if there is any."""
+    found: list[Group] = []
+    total = 0
+    for groups in steps:
+        total += sum(len(group.examples.labels) for group in groups)
+        if found and total > limit:
+            break
+        found += groups
+    return found
+
+
+def examples_npz(groups: Sequence[Group], features: int, tell_apart: bool) -> bytes:
+    """x: (n, features) float32 0…1, as the network took them; t: (n,) class numbers; model_version: (n,).
+
+    tell_apart: with an array `rehearsed` too, True where an example was remembered and not posted.
+    """
+    sizes = [len(group.examples.labels) for group in groups]
+    arrays: dict[str, NDArray[Any]] = {
+        "x": np.concatenate(
+            [np.empty((0, features), np.float32), *(pixels_to_input(group.examples.pixels) for group in groups)]
+        ),
+        "t": np.concatenate([np.empty(0, np.int64), *(group.examples.labels for group in groups)]),
+        "model_version": np.repeat([group.model_version for group in groups], sizes).astype("i8"),
+    }
+    if tell_apart:
+        arrays["rehearsed"] = np.repeat([group.rehearsed for group in groups], sizes).astype(np.bool_)
     stream = io.BytesIO()
-    np.savez(
-        stream,
-        x=np.concatenate([np.empty((0, features), np.float32), *(pixels_to_input(s.examples.pixels) for s in steps)]),
-        t=np.concatenate([np.empty(0, np.int64), *(s.examples.labels for s in steps)]),
-        model_version=np.repeat([s.model_version for s in steps], [len(s.examples.labels) for s in steps]).astype("i8"),
-    )
+    np.savez(stream, **arrays)  # type: ignore[arg-type]
     return stream.getvalue()

@@ -253,18 +253,6 @@ class Reader:
             raise StoreCorruptError("it holds no version")
         return before.version.model_version
 
-    def examples(self, after: int, limit: int) -> list[Step]:
-        """The train-steps of versions above `after`, oldest first: whole ones, of `limit` images in all at the most,
-        but one at the least if there is any. Raises StoreCorruptError."""
-        found: list[Step] = []
-        total = 0
-        for step in self.steps(after, AFTER_ALL):
-            total += len(step.examples.labels)
-            if found and total > limit:
-                break
-            found.append(step)
-        return found
-
     def version(self, model_version: int) -> Record:
         """Raises UnknownVersionError."""
         row = self._session.execute(SELECT_VERSION, version=model_version).fetchone()
@@ -283,12 +271,13 @@ class Reader:
 
 
 def entry_of(record: Record, snapshot: bytes | None, stored: StoredExamples | None) -> Entry:
-    """The snapshot where there is one, else the step. Raises StoreCorruptError for what was not written like that."""
+    """The snapshot where there is one, and the step if it is one. Raises StoreCorruptError for what was not written
+    like that."""
     taken = None if not isinstance(snapshot, bytes) else snapshot_digest(snapshot)
     number = record.version.model_version
     if taken != record.link.snapshot_digest:
         raise StoreCorruptError(f"the snapshot of version {number} is corrupt: its digest does not fit")
-    is_step = snapshot is None and stored is not None and record.version.kind == "train-step"
+    is_step = stored is not None and record.version.kind == "train-step"
     return Entry(record, snapshot, Step.of(record, stored) if is_step and stored is not None else None)
 
 
@@ -324,8 +313,8 @@ class Writer(Reader):
                 weights_digest=weights_digest,
             )
             return
-        for version in range(found, SCHEMA_VERSION):
-            MIGRATIONS[version](self._session)
+        while found < SCHEMA_VERSION:
+            found = MIGRATIONS[found](self._session)
         self._session.execute(UPDATE_SCHEMA_VERSION, version=SCHEMA_VERSION)
 
     def newest(self) -> Record | None:

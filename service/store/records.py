@@ -12,7 +12,7 @@ import numpy as np
 import orjson
 from numpy.typing import NDArray
 
-from model.online import OnlineOptimizer
+from model.online import Rehearsal
 from model.types import IntArray
 from service.errors import StoreCorruptError
 
@@ -26,9 +26,10 @@ NOTHING_BEFORE = bytes(32)
 class Version:
     """What is recorded of a version; the fields of a train-step are None for the other kinds.
 
-    created_at: seconds since the epoch; loss, accuracy: of the batch before the step; learning_rate: what the
-    gradient was multiplied with, after clipping; clip_norm: the limit, where it cut in; source_version: what a
-    rollback went back to; request_digest: of the request that had the idempotency_key.
+    created_at: seconds since the epoch; count, loss, accuracy: of the posted examples, before the step; learning_rate:
+    what the gradient was multiplied with, after clipping; rehearsed: how many remembered examples took part;
+    memory_size: how many the memory might hold, None where it took no part; clip_norm: the limit, where it cut in;
+    source_version: what a rollback went back to; request_digest: of the request that had the idempotency_key.
     """
 
     model_version: int
@@ -38,9 +39,10 @@ class Version:
     loss: float | None = None
     accuracy: float | None = None
     learning_rate: float | None = None
-    optimizer: OnlineOptimizer | None = None
     gradient_norm: float | None = None
     clip_norm: float | None = None
+    rehearsed: int | None = None
+    memory_size: int | None = None
     source_version: int | None = None
     idempotency_key: str | None = None
     request_digest: bytes | None = None
@@ -107,9 +109,20 @@ class Link:
         snapshot_digest: bytes | None,
         previous: bytes,
     ) -> "Link":
-        fields = (*vars(version).values(), unsnapped_bytes, content_digest, snapshot_digest, previous)
-        said = orjson.dumps([value.hex() if isinstance(value, bytes) else value for value in fields])
+        fields = vars(version) | {
+            "unsnapped_bytes": unsnapped_bytes,
+            "content_digest": content_digest,
+            "snapshot_digest": snapshot_digest,
+            "previous": previous,
+        }
+        said = orjson.dumps(  # what is None is left out: a column that comes later changes no digest of before
+            {name: plain(value) for name, value in fields.items() if value is not None}, option=orjson.OPT_SORT_KEYS
+        )
         return cls(unsnapped_bytes, content_digest, snapshot_digest, previous, hashlib.sha256(said).digest())
+
+
+def plain(value: Any) -> Any:
+    return value.hex() if isinstance(value, bytes) else value
 
 
 @dataclass(frozen=True)
@@ -142,7 +155,7 @@ class Step:
 
     model_version: int
     learning_rate: float
-    optimizer: OnlineOptimizer
+    rehearsal: Rehearsal
     examples: Examples
 
     @classmethod
@@ -154,9 +167,9 @@ class Step:
                 f"version {version.model_version} is corrupt: its examples are not what was written"
             )
         assert version.learning_rate is not None
-        assert version.optimizer is not None
         assert version.count is not None
-        return cls(version.model_version, version.learning_rate, version.optimizer, stored.examples(version.count))
+        rehearsal = Rehearsal(version.model_version, version.rehearsed or 0, version.memory_size or 0)
+        return cls(version.model_version, version.learning_rate, rehearsal, stored.examples(version.count))
 
 
 def stored_is(stored: StoredExamples, record: Record) -> bool:
@@ -169,7 +182,7 @@ def stored_is(stored: StoredExamples, record: Record) -> bool:
 
 @dataclass(frozen=True)
 class Entry:
-    """What leads to a version from the one before it: a snapshot of the weights (a weights file), or a step."""
+    """What leads to a version from the one before it: a snapshot of the weights (a weights file), a step, or both."""
 
     record: Record
     snapshot: bytes | None

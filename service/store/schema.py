@@ -5,7 +5,7 @@ Rows are only ever appended; retention removes them from the old end, up to a sn
 
 import sqlalchemy as sa
 
-SCHEMA_VERSION = 2
+SCHEMA_VERSION = 3
 
 metadata = sa.MetaData()
 Big = sa.BigInteger().with_variant(sa.Integer, "sqlite")
@@ -30,9 +30,10 @@ versions_table = sa.Table(
     sa.Column("loss", sa.Float),
     sa.Column("accuracy", sa.Float),
     sa.Column("learning_rate", sa.Float),
-    sa.Column("optimizer", sa.String),
     sa.Column("gradient_norm", sa.Float),
     sa.Column("clip_norm", sa.Float),
+    sa.Column("rehearsed", sa.Integer),
+    sa.Column("memory_size", sa.Integer),
     sa.Column("source_version", sa.BigInteger),
     sa.Column("idempotency_key", sa.String),
     sa.Column("request_digest", sa.LargeBinary),

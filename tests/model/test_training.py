@@ -7,8 +7,8 @@ import pytest
 
 from model import TwoLayerNet, checkpoint
 from model.augmentation import rotated, shifted, turned
-from model.datasets import Dataset, Split
-from model.training import Trainer, TrainingError, TrainingOptions, as_bytes
+from model.datasets import Dataset, Split, input_to_pixels
+from model.training import Trainer, TrainingError, TrainingOptions
 from model.weights import Weights
 
 OPTIONS = TrainingOptions(hidden=8, epochs=6, batch_size=10)
@@ -124,7 +124,7 @@ def test_what_was_trained_on_is_never_kept_out_later_whatever_the_seed_and_whate
     more = replace(DATA, train=stripes(200, 7) + DATA.train)
     second = Trainer(more, replace(OPTIONS, seed=5), first.weights())
     trained_on = {image.tobytes() for image in first.images}
-    kept_out = {image.tobytes() for image in as_bytes(second.validation_x)}
+    kept_out = {image.tobytes() for image in input_to_pixels(second.validation_x)}
     assert len(kept_out) > 20
     assert not trained_on & kept_out
 
@@ -192,4 +192,4 @@ def test_a_quarter_turn_is_exact_and_a_small_turn_keeps_the_middle() -> None:
 
 def test_bytes_come_back_from_the_pixels_that_they_became() -> None:
     every = np.arange(256, dtype=np.uint8)
-    assert (as_bytes(every.astype(np.float32) / np.float32(255)) == every).all()
+    assert (input_to_pixels(every.astype(np.float32) / np.float32(255)) == every).all()

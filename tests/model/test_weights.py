@@ -72,7 +72,16 @@ def test_a_plain_file_of_four_arrays_loads_as_float32() -> None:
         ({"settings": np.array(["{}"])}, r"settings is <U2 \(1,\): it should be one text"),
         ({"settings": np.array(5)}, r"settings is int64 \(\): it should be one text"),
         ({"settings": np.array("{}", "<U70000")}, "70000 characters: it should have 65536 at most"),
-        ({f"adagrad.{name}": np.full(array.shape, 1e300) for name, array in PARAMS.items()}, "no sum of squares"),
+        ({"memory.x": np.zeros((2, 6), np.uint8)}, "memory.t is missing"),
+        ({"memory.x": np.zeros((2, 6), np.float32), "memory.t": np.zeros(2, int)}, r"memory.x is float32 \(2, 6\)"),
+        ({"memory.x": np.zeros((2, 5), np.uint8), "memory.t": np.zeros(2, int)}, r"uint8 \(n, 6\)"),
+        ({"memory.x": np.zeros((2, 6), np.uint8), "memory.t": np.zeros(3, int)}, r"memory.t is int64 \(3,\)"),
+        ({"memory.x": np.zeros((2, 6), np.uint8), "memory.t": np.array([0, 3])}, "class 3: the network has .* 0 to 2"),
+        ({"memory.x": np.zeros((2, 6), np.uint8), "memory.t": np.array([0, -1])}, "class -1"),
+        (
+            {"memory.x": np.zeros((2, 6), np.uint8), "memory.t": np.zeros(2, int), "memory.posted": np.zeros(3, bool)},
+            r"memory.posted is bool \(3,\)",
+        ),
     ],
 )
 def test_what_does_not_fit_together_is_named(changed: dict[str, np.ndarray], message: str) -> None:

@@ -27,17 +27,19 @@ def listed_versions(server: Server) -> list[dict[str, Any]]:
             return found[::-1]
 
 
-def all_examples(server: Server) -> dict[int, tuple[NDArray[np.float32], NDArray[np.int64]]]:
-    """All of /examples, by version."""
-    found: dict[int, tuple[NDArray[np.float32], NDArray[np.int64]]] = {}
+def all_examples(server: Server) -> dict[int, tuple[NDArray[np.float32], NDArray[np.int64], int]]:
+    """All of /examples by version, with the remembered ones, and how many of each version were posted."""
+    found: dict[int, tuple[NDArray[np.float32], NDArray[np.int64], int]] = {}
     after = 0
     while True:
-        with np.load(io.BytesIO(server.get("/examples", params={"after": after, "limit": 5000}).content)) as page:
-            x, t, versions = page["x"], page["t"], page["model_version"]
+        query = {"after": after, "limit": 5000, "rehearsed": "true"}
+        with np.load(io.BytesIO(server.get("/examples", params=query).content)) as page:
+            x, t, versions, rehearsed = page["x"], page["t"], page["model_version"], page["rehearsed"]
         if not len(t):
             return found
         for version in np.unique(versions):
-            found[int(version)] = (x[versions == version], t[versions == version])
+            of_it = versions == version
+            found[int(version)] = x[of_it], t[of_it], int((~rehearsed[of_it]).sum())
         after = int(versions[-1])
 
 
@@ -62,8 +64,8 @@ def recomputed(server: Server) -> Iterator[tuple[int, Params]]:
         elif version["kind"] == "rollback":
             params = known[version["source_version"]]
         else:
-            x, t = examples.pop(number)
-            assert len(t) == version["count"]
+            x, t, posted = examples.pop(number)
+            assert posted == version["count"]
             params = stepped(params, x, t, version["learning_rate"])
         if number in sources:
             known[number] = params

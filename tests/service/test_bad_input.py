@@ -90,7 +90,7 @@ BAD_BODIES = [
     pytest.param(
         {**GOOD, "pixelmax": 255},
         ["pixelmax"],
-        "known are image, images, labels, learning_rate, pixel_max (is pixel_max meant?)",
+        "known are image, images, labels, learning_rate, pixel_max, rehearse (is pixel_max meant?)",
         id="misspelt",
     ),
     pytest.param({**GOOD, "images": 5}, ["images"], "expected a list", id="images a number"),

@@ -1,9 +1,11 @@
 """Everything in a row is covered: what is not as it was written is never served, and is said in one line."""
 
+import json
 import os
 import sqlite3
 from pathlib import Path
 
+import numpy as np
 import pytest
 from sqlalchemy.engine import make_url
 
@@ -14,6 +16,7 @@ from service.store.schema import versions_table
 from tests.conftest import Client, as_json, behind_the_back, random_batch
 
 STEPS = 6
+STORES = Path(__file__).with_name("stores")
 DAMAGE = {
     "kind": "'load'",
     "created_at": "created_at + 1",
@@ -21,9 +24,10 @@ DAMAGE = {
     "loss": "loss * 1.0000001",
     "accuracy": "1 - accuracy",
     "learning_rate": "0.5",
-    "optimizer": "'adagrad'",
     "gradient_norm": "gradient_norm * 2",
     "clip_norm": "1.0",
+    "rehearsed": "rehearsed + 1",
+    "memory_size": "memory_size + 1",
     "source_version": "1",
     "idempotency_key": "'another'",
     "request_digest": "x'00'",
@@ -101,39 +105,36 @@ def test_a_history_that_was_exchanged_is_found(stopped: Settings) -> None:
         create_app(stopped)
 
 
-def test_a_store_of_schema_1_is_brought_to_this_one(settings: Settings) -> None:
-    """As the release before made it: a CRC of the examples, no chain, no identity."""
+@pytest.mark.parametrize("store", ["schema_1", "schema_2", "schema_2_adagrad"])
+def test_a_store_of_an_older_release_is_brought_to_this_one(settings: Settings, store: str) -> None:
+    """As the releases before wrote them, with what they answered."""
+    path = store_of(settings)
+    with behind_the_back(path) as connection:
+        connection.executescript((STORES / f"{store}.sql").read_text())
+    known = json.loads((STORES / f"{store}.json").read_text())
+    settings.weights.unlink()
     client = Client(create_app(settings))
-    for seed in range(5):
-        client.post("/train-step", json=as_json(*random_batch(2, seed)), headers={"Idempotency-Key": str(seed)})
-    answer = client.post("/predict", json=as_json(*random_batch(2)[:1])).json
-    versions = client.get("/versions").json
-    client.close()
-    to_schema_1(store_of(settings))
-    again = Client(create_app(settings))
-    assert again.post("/predict", json=as_json(*random_batch(2)[:1])).json == answer
-    assert again.get("/versions").json == versions
-    repeat = again.post("/train-step", json=as_json(*random_batch(2, 0)), headers={"Idempotency-Key": "0"})
+    for version, probabilities in enumerate(known["probabilities"], 1):
+        answer = client.post(f"/predict?model_version={version}", json={"images": [[0.0, 0.2, 0.4, 0.6, 0.8, 1.0]]})
+        assert np.array(answer.json["probabilities"]) == pytest.approx(np.array(probabilities), abs=1e-6), version
+    versions = client.get("/versions").json["versions"]
+    assert versions == [{name: entry[name] for name in entry if name != "optimizer"} for entry in known["versions"]]
+    random = np.random.default_rng(0)
+    first = {"images": random.integers(0, 256, (2, 6)).tolist(), "labels": random.integers(0, 3, 2).tolist()}
+    repeat = client.post("/train-step", json={**first, "pixel_max": 255}, headers={"Idempotency-Key": "key 0"})
     assert repeat.json["model_version"] == 2
-    assert again.post("/train-step", json=as_json(*random_batch(2, 9))).json["model_version"] == 7
-    again.close()
+    assert client.post("/train-step", json={**first, "pixel_max": 255}).json["model_version"] == 10
+    client.close()
     Client(create_app(settings)).close()
 
 
-def to_schema_1(path: Path) -> None:
-    import zlib
-
-    chained = ("unsnapped_bytes", "content_digest", "snapshot_digest", "previous", "digest")
+def test_an_old_store_with_a_bit_that_has_changed_is_refused_and_left_as_it_was(settings: Settings) -> None:
+    path = store_of(settings)
     with behind_the_back(path) as connection:
-        connection.execute("ALTER TABLE versions ADD COLUMN checksum BIGINT")
-        rows = connection.execute("SELECT model_version, learning_rate, optimizer, labels, pixels FROM versions")
-        for version, rate, optimizer, labels, pixels in rows.fetchall():
-            if pixels is not None:
-                said = f"{rate!r} {optimizer}".encode()
-                crc = zlib.crc32(said, zlib.crc32(labels, zlib.crc32(pixels)))
-                connection.execute("UPDATE versions SET checksum = ? WHERE model_version = ?", [crc, version])
-        for column in chained:
-            connection.execute(f"ALTER TABLE versions DROP COLUMN {column}")
-        for column in ("store_id", "created_at", "weights_digest"):
-            connection.execute(f"ALTER TABLE store DROP COLUMN {column}")
-        connection.execute("UPDATE store SET schema_version = 1")
+        connection.executescript((STORES / "schema_2.sql").read_text())
+        connection.execute("UPDATE versions SET loss = loss + 1 WHERE model_version = 5")
+    with pytest.raises(StoreError, match="version 5 is corrupt"):
+        create_app(settings)
+    with behind_the_back(path) as connection:
+        assert connection.execute("SELECT schema_version FROM store").fetchone() == (2,)
+        assert connection.execute("SELECT count(optimizer) FROM versions").fetchone() == (7,)

@@ -1,9 +1,9 @@
 """The service against a model of it in ten lines: a list of weights. Any order of loads, steps, rollbacks, repeats and
 restarts has to leave both the same."""
 
+import io
 import shutil
 import tempfile
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +15,6 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 
 from model import TwoLayerNet
 from model import weights as weights_file
-from model.online import OnlineOptimizer
 from model.types import Parameters
 from model.weights import Weights
 from service.app import create_app
@@ -27,67 +26,44 @@ INPUTS, CLASSES = 6, 3
 LOOKED_AT = np.linspace(0, 1, INPUTS)[np.newaxis]
 
 
-OPTIMIZERS = st.sampled_from(["sgd", "adagrad"])
-
-
-@dataclass(frozen=True)
-class State:
-    """A version: its parameters, and what AdaGrad remembers."""
-
-    params: Parameters
-    squares: Parameters | None = None
-
-
-def stepped(state: State, gradient: dict[str, Any], rate: float, optimizer: str) -> State:
-    if optimizer == "sgd":
-        return State({name: array - rate * gradient[name] for name, array in state.params.items()})
-    before = state.squares or dict.fromkeys(gradient, np.zeros(()))
-    squares = {name: before[name] + array**2 for name, array in gradient.items()}
-    steps = {name: array / (np.sqrt(squares[name]) + 1e-7) for name, array in gradient.items()}
-    return State({name: array - rate * steps[name] for name, array in state.params.items()}, squares)
+REHEARSE = st.sampled_from([0, 2])
 
 
 def network(seed: int) -> Parameters:
     return TwoLayerNet(INPUTS, 4, CLASSES, "he", seed=seed, dtype=np.float32).params
 
 
-@dataclass(frozen=True)
-class Worker:
-    client: Client
-    optimizer: OnlineOptimizer
-
-
 class Log(RuleBasedStateMachine):
     def __init__(self) -> None:
         super().__init__()
         self.folder = Path(tempfile.mkdtemp())
-        self.versions: list[State] = []
+        self.versions: list[Parameters] = []
         self.keys: dict[str, tuple[dict[str, Any], Any]] = {}
 
     def teardown(self) -> None:
         shutil.rmtree(self.folder)
 
-    @initialize(seed=st.integers(0, 9), snapshot_every=st.integers(1, 6), optimizer=OPTIMIZERS)
-    def begin(self, seed: int, snapshot_every: int, optimizer: OnlineOptimizer) -> None:
+    @initialize(seed=st.integers(0, 9), snapshot_every=st.integers(1, 6), rehearse=REHEARSE)
+    def begin(self, seed: int, snapshot_every: int, rehearse: int) -> None:
         weights_file.save(self.folder / "weights.npz", Weights(network(seed)))
         self.settings = Settings(
             weights=self.folder / "weights.npz",
             store=f"sqlite:///{self.folder}/store.db",
             snapshot_every=snapshot_every,
-            optimizer=optimizer,
+            memory_size=5,
         )
-        self.clients = [self.started(optimizer), self.started(optimizer)]
-        self.versions = [State(network(seed))]
+        self.clients = [self.started(rehearse), self.started(rehearse)]
+        self.versions = [network(seed)]
+        self.posted: list[bytes] = []
 
-    def started(self, optimizer: OnlineOptimizer) -> Worker:
-        settings = self.settings.model_copy(update={"optimizer": optimizer})
-        return Worker(Client(create_app(settings)), optimizer)
+    def started(self, rehearse: int) -> Client:
+        return Client(create_app(self.settings.model_copy(update={"rehearse": rehearse})))
 
     @property
     def client(self) -> Client:
         """One worker, then the other."""
         self.clients.reverse()
-        return self.clients[0].client
+        return self.clients[0]
 
     @rule(
         seed=st.integers(0, 99),
@@ -107,11 +83,25 @@ class Log(RuleBasedStateMachine):
             assert body != first_body or answer.json == first_answer
             return
         assert answer.status_code == 200
-        loss, gradient = oracle.loss_and_gradient(self.versions[-1].params, x / 255, t.tolist())  # type: ignore[arg-type]
+        loss, _ = oracle.loss_and_gradient(self.versions[-1], x / 255, t.tolist())  # type: ignore[arg-type]
         assert answer.json["loss"] == pytest.approx(loss, rel=1e-4)
-        self.versions.append(stepped(self.versions[-1], gradient, rate, self.clients[0].optimizer))
+        _, gradient = oracle.loss_and_gradient(self.versions[-1], *self.learnt(x, t, answer.json["rehearsed"]))  # type: ignore[arg-type]
+        self.versions.append({name: array - rate * gradient[name] for name, array in self.versions[-1].items()})
         if key is not None:
             self.keys[key] = (body, answer.json)
+
+    def learnt(self, x: Any, t: Any, rehearsed: int) -> tuple[Any, list[int]]:
+        """What the newest step learnt: what was posted, and remembered examples that had been posted before."""
+        query = {"after": len(self.versions), "rehearsed": "true"}
+        with np.load(io.BytesIO(self.client.get("/examples", query_string=query).data)) as page:
+            images, labels, remembered = page["x"], page["t"], page["rehearsed"]
+        assert (images[~remembered] == (x / np.float32(255)).astype(np.float32)).all()
+        assert labels[~remembered].tolist() == t.tolist()
+        assert remembered.sum() == rehearsed
+        pairs = [image.tobytes() + bytes([label]) for image, label in zip(images, labels, strict=True)]
+        assert {pair for pair, again in zip(pairs, remembered, strict=True) if again} <= set(self.posted)
+        self.posted += [pair for pair, again in zip(pairs, remembered, strict=True) if not again]
+        return images.astype(np.float64), labels.tolist()
 
     @precondition(lambda self: self.keys)
     @rule(data=st.data())
@@ -129,17 +119,17 @@ class Log(RuleBasedStateMachine):
     @rule(seed=st.integers(0, 9))
     def load(self, seed: int) -> None:
         assert self.client.put("/weights", data=weights_file.to_bytes(Weights(network(seed)))).status_code == 200
-        self.versions.append(State(network(seed)))
+        self.versions.append(network(seed))
 
     @rule()
     def refused(self) -> None:
         assert self.client.post("/train-step", json={"images": [[2.0] * INPUTS], "labels": [0]}).status_code == 422
         assert self.client.post("/rollback", json={"model_version": len(self.versions) + 1}).status_code == 404
 
-    @rule(optimizer=OPTIMIZERS)
-    def restart(self, optimizer: OnlineOptimizer) -> None:
-        """One worker, perhaps with another optimiser, as while a new setting is rolled out."""
-        self.clients[0] = self.started(optimizer)
+    @rule(rehearse=REHEARSE)
+    def restart(self, rehearse: int) -> None:
+        """One worker, perhaps with another setting, as while it is rolled out."""
+        self.clients[0] = self.started(rehearse)
 
     @rule(data=st.data())
     def look_back(self, data: st.DataObject) -> None:
@@ -154,7 +144,7 @@ class Log(RuleBasedStateMachine):
     def same(self, version: int, query: str) -> None:
         answer = self.client.post(f"/predict{query}", json={"images": LOOKED_AT.tolist()}).json
         assert answer["model_version"] == version
-        expected = oracle.probabilities(self.versions[version - 1].params, LOOKED_AT)  # type: ignore[arg-type]
+        expected = oracle.probabilities(self.versions[version - 1], LOOKED_AT)  # type: ignore[arg-type]
         assert np.array(answer["probabilities"]) == pytest.approx(expected, abs=1e-4)
 
 
