@@ -98,8 +98,8 @@ THINNEST_STROKE = 0.125
 """Of the digit's longer side. Thinner strokes are thickened: scaled down they would fade."""
 
 MOST_LEAN = (-0.6, 0.1)
-"""Columns per row, from the moments: 95 % of MNIST's digits lean to the right by less than the first or to the left by
-less than the second."""
+"""Columns per row, from the moments; to the right, to the left. 5 and 20 % of MNIST's digits lean further. They are read
+as well when they are sheared so far, and digits that were turned by 20° are read better."""
 
 MOST_SHEAR = 0.8
 """What leans still more is no upright digit at all."""
@@ -802,7 +802,8 @@ def with_usual_strokes(ink: Grey, stroke: float) -> Grey:
     kernel = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (2 * radius + 1,) * 2)
     if missing > 0:
         return np.asarray(cv2.dilate(np.pad(ink, radius), kernel), np.float32)
-    return cut_out(cv2.erode(np.pad(ink, 1), kernel))
+    thinned = np.asarray(cv2.erode(np.pad(ink, 1), kernel), np.float32)
+    return cut_out(thinned) if thinned.max() > 0.3 else ink
 
 
 def cut_out(ink: Grey) -> Grey:
@@ -815,7 +816,7 @@ def cut_out(ink: Grey) -> Grey:
 
 
 def upright(ink: Grey) -> Grey:
-    """What leans more than MNIST's digits do, sheared until it leans like the most of them: it was turned."""
+    """What leans more than most of MNIST's digits do, sheared until it leans like these: it may have been turned."""
     cv2 = opencv()
     moments = cv2.moments(ink)
     lean = moments["mu11"] / max(moments["mu02"], 1e-6)
