@@ -98,8 +98,8 @@ THINNEST_STROKE = 0.125
 """Of the digit's longer side. Thinner strokes are thickened: scaled down they would fade."""
 
 MOST_LEAN = (-0.6, 0.1)
-"""Columns per row, from the moments; to the right, to the left. 5 and 20 % of MNIST's digits lean further. They are read
-as well when they are sheared so far, and digits that were turned by 20° are read better."""
+"""Columns per row, from the moments; to the right, to the left. 5 and 20 % of MNIST's digits lean further. They are
+read as well when they are sheared so far, and digits that were turned by 20° are read better."""
 
 MOST_SHEAR = 0.8
 """What leans still more is no upright digit at all."""
