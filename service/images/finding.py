@@ -12,7 +12,7 @@ doesn't pay for it.
 
 import functools
 import math
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -440,14 +440,13 @@ def found(
     total = {dark: sum(value for value, _ in groups) for dark, groups in likely.items()}
     if all(likely.get(dark) for dark in BOTH):
         for dark in BOTH:
-            inner, outer = (max(likely[one], key=lambda pair: pair[0])[1] for one in (dark, not dark))
-            halo = outer.peak < HALO * inner.peak
-            around = functools.reduce(union, (group.box for _, group in likely[not dark]))
-            roughly = inside(inner.box, grown(around, 2))
-            if not halo and outer.stroke < THIN_AROUND * inner.stroke and roughly:
-                total[dark] *= SPACES_OF_THIN_STROKES
-            elif roughly and box_area(inner.box) < 0.9 * box_area(around):
-                total[not dark if halo else dark] *= SPACES
+            inner, outer = ([group for _, group in likely[one]] for one in (dark, not dark))
+            halo = outer[-1].peak < HALO * inner[-1].peak
+            thin = middle(g.stroke for g in outer) < THIN_AROUND * middle(g.stroke for g in inner)
+            around = functools.reduce(union, (g.box for g in outer)) if thin else middle_box(outer)
+            within = middle_box(inner)
+            if inside(within, grown(around, 2)) and box_area(within) < 0.9 * box_area(around):
+                total[not dark if halo else dark] *= SPACES_OF_THIN_STROKES if thin and not halo else SPACES
             if any(group.framed for _, group in likely[dark]):
                 total[dark] *= FRAMED
     groups = likely[max(total, key=lambda dark: total[dark])]
@@ -460,6 +459,16 @@ def inside(inner: Box, outer: Box) -> bool:
 
 def box_area(box: Box) -> int:
     return (box[2] - box[0]) * (box[3] - box[1])
+
+
+def middle(values: Iterable[float]) -> float:
+    return float(np.median(list(values)))
+
+
+def middle_box(groups: list[Group]) -> Box:
+    """Of most thresholds: at low ones there may be dirt in a box, at high ones a part of the digit is missing."""
+    left, top, right, bottom = np.median([group.box for group in groups], axis=0).astype(int).tolist()
+    return left, top, right, bottom
 
 
 def grown(box: Box, by: int) -> Box:
