@@ -123,6 +123,9 @@ SPACES_OF_THIN_STROKES, THIN_AROUND = 0.2, 0.5
 """Thin strokes fade where thresholds are high, and the spaces between are wide: so much less, if what is around is so
 much thinner."""
 
+NO_SEAM = 0.8
+"""Spaces don't stand out more than the strokes around them; the blurred seam of a stroke stands out less than it."""
+
 FRAMED = 3.0
 """A frame and the digit in it are written with the same ink: so much more is given for what a frame is around."""
 
@@ -442,11 +445,13 @@ def found(
         for dark in BOTH:
             inner, outer = ([group for _, group in likely[one]] for one in (dark, not dark))
             halo = outer[-1].peak < HALO * inner[-1].peak
-            thin = middle(g.stroke for g in outer) < THIN_AROUND * middle(g.stroke for g in inner)
+            thin = outer[-1].peak > NO_SEAM * inner[-1].peak and middle(g.stroke for g in outer) < THIN_AROUND * middle(
+                g.stroke for g in inner
+            )
             around = functools.reduce(union, (g.box for g in outer)) if thin else middle_box(outer)
             within = middle_box(inner)
             if inside(within, grown(around, 2)) and box_area(within) < 0.9 * box_area(around):
-                total[not dark if halo else dark] *= SPACES_OF_THIN_STROKES if thin and not halo else SPACES
+                total[not dark if halo else dark] *= SPACES_OF_THIN_STROKES if thin else SPACES
             if any(group.framed for _, group in likely[dark]):
                 total[dark] *= FRAMED
     groups = likely[max(total, key=lambda dark: total[dark])]
