@@ -17,6 +17,7 @@ from service.http.queries import read_json, read_query
 from service.images import read_labelled
 from service.live import rehearsal
 from service.live.service import Service
+from service.routes import predictions
 from service.routes.keys import idempotency_key
 from service.schemas import MOST_EXAMPLES_GIVEN, ExamplesQuery, Request, RollbackRequest, TrainStepQuery
 from service.store.log import AFTER_ALL, Reader
@@ -32,6 +33,12 @@ def blueprint(service: Service) -> Blueprint:
         key = idempotency_key()
         if key is not None and (done := service.learner.answered(key)) is not None:
             return train_step_answer(done)
+        if predictions.are_named(request):
+            lesson = predictions.read_lesson(request, service.replica.newest().weights)
+            rate = predictions.one_of(query.learning_rate, lesson.learning_rate) or service.settings.learning_rate
+            return train_step_answer(
+                service.learner.learn_remembered(lesson.ids, lesson.labels, rate, service.settings.rehearse, key)
+            )
         labelled = read_labelled(request, service.replica.newest().weights)
         if query.learning_rate is not None and labelled.learning_rate is not None:
             raise BadInput(("learning_rate",), "given twice, in the body and in the query")
