@@ -6,14 +6,15 @@ from model.datasets import pixels_to_input
 from model.functions import confusion_matrix, softmax
 from model.layers import SoftmaxWithLoss
 from model.two_layer_net import accuracy_of
-from service.http.answers import json_answer
+from service.http.answers import json_answer, named
 from service.http.incoming import request
 from service.http.problems import BadInput
 from service.http.queries import read_query
-from service.images import Images, read_images, read_labelled
+from service.images import LABELLED, Images, read_images, read_labelled
+from service.images.explained import explained
 from service.live.replica import Model
 from service.live.service import Service
-from service.schemas import MOST_AT_ONCE, AccuracyAnswer, PredictAnswer, PredictQuery, RememberQuery
+from service.schemas import MOST_AT_ONCE, AccuracyAnswer, AccuracyQuery, PredictAnswer, PredictQuery
 
 
 def blueprint(service: Service) -> Blueprint:
@@ -25,29 +26,34 @@ def blueprint(service: Service) -> Blueprint:
 
     @routes.post("/predict")
     def predict() -> Response:
-        query = read_query(request, RememberQuery)
+        query = read_query(request, PredictQuery)
         model = asked_for(query.model_version)
-        images = read_images(request, model.weights)
-        probabilities = softmax(model.network.predict(pixels_to_input(images.pixels)))
-        remembered = {}
-        if query.remember == "true":
+        images = read_images(request, model.weights, query)
+        if query.explain and images.found is None:
+            raise BadInput(("query", "explain"), "only pictures can be explained, not arrays")
+        if query.remember:
             check_few_enough(images)
-            ids = service.waiting.keep(images.pixels, probabilities, model.version)
-            remembered["prediction_ids"] = ids
+        pictures = {"pictures": [explained(digit) for digit in images.found or ()]} if query.explain else {}
+        probabilities = softmax(model.network.predict(pixels_to_input(images.pixels)))
+        labels = probabilities.argmax(axis=1)
+        ids = {}
+        if query.remember:
+            ids["prediction_ids"] = service.waiting.keep(images.pixels, probabilities, model.version)
         return json_answer(
             PredictAnswer,
-            labels=probabilities.argmax(axis=1),
+            labels=labels,
             probabilities=probabilities,
             model_version=model.version,
-            **remembered,
+            **named(labels, model.weights.label_names),
+            **pictures,
+            **ids,
         )
 
     @routes.post("/accuracy")
     def accuracy() -> Response:
-        model = asked_for(read_query(request, PredictQuery).model_version)
-        labelled = read_labelled(request, model.weights)
-        if labelled.learning_rate is not None:
-            raise BadInput(("learning_rate",), "only a train-step has one")
+        query = read_query(request, AccuracyQuery)
+        model = asked_for(query.model_version)
+        labelled = read_labelled(request, model.weights, LABELLED, query)
         logits = model.network.predict(pixels_to_input(labelled.pixels))
         return json_answer(
             AccuracyAnswer,
@@ -56,6 +62,7 @@ def blueprint(service: Service) -> Blueprint:
             count=len(labelled.labels),
             confusion_matrix=confusion_matrix(logits.argmax(axis=1), labelled.labels, model.weights.output_size),
             model_version=model.version,
+            **named(range(model.weights.output_size), model.weights.label_names),
         )
 
     return routes

@@ -1,7 +1,6 @@
 """GET /predictions, GET /predictions/{id}/image, DELETE /predictions/{id}; and their ids in a /train-step."""
 
 import io
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -15,8 +14,9 @@ from service.http.incoming import IncomingRequest, request
 from service.http.problems import BadInput
 from service.http.queries import parse, read_query
 from service.images.batch import checked_labels
+from service.images.body import TRAIN_STEP, Body
 from service.live.service import Service
-from service.schemas import PredictionsAnswer, PredictionsQuery, RememberedRequest, Request
+from service.schemas import PredictionsAnswer, PredictionsQuery, RememberedRequest, Request, TrainStepQuery
 from service.store.predictions import Prediction, position
 
 
@@ -77,32 +77,21 @@ def png(pixels: np.ndarray[Any, Any], shape: tuple[int, int]) -> bytes:
     return stream.getvalue()
 
 
-@dataclass(frozen=True)
-class Lesson:
-    """Ids of predictions, and for each its label."""
-
-    ids: list[str]
-    labels: IntArray
-    learning_rate: float | None
-
-
 def are_named(incoming: IncomingRequest) -> bool:
     """Whether a train-step's body speaks of remembered predictions."""
     return incoming.mimetype == "application/json" and b'"prediction_ids"' in incoming.body
 
 
-def read_lesson(incoming: IncomingRequest, weights: Weights) -> Lesson:
-    """Raises Problem."""
+def read_lesson(
+    incoming: IncomingRequest, weights: Weights, query: TrainStepQuery
+) -> tuple[list[str], IntArray, dict[str, Any]]:
+    """The ids, their labels (n,), and the parameters in the body or the query. Raises Problem."""
     body = parse(incoming.body, RememberedRequest)
     count = len(body.prediction_ids)
     if len(body.labels) != count:
         raise BadInput(("labels",), f"{len(body.labels)} labels for {count} predictions: expected one for each")
     labels = checked_labels(body.labels, count, weights.output_size, ("labels",))
-    return Lesson(body.prediction_ids, labels, body.learning_rate)
-
-
-def one_of(in_query: float | None, in_body: float | None) -> float | None:
-    """Raises BadInput where both are given."""
-    if in_query is not None and in_body is not None:
-        raise BadInput(("learning_rate",), "given twice, in the body and in the query")
-    return in_body if in_query is None else in_query
+    parameters = Body(incoming, weights, TRAIN_STEP, query).parameters(body)
+    if "pixel_max" in parameters:
+        raise BadInput(("pixel_max",), "the images are remembered as they were taken: only new ones have one")
+    return body.prediction_ids, labels, parameters
