@@ -131,6 +131,9 @@ class Link:
 
 
 def plain(value: Any) -> Any:
+    """As a digest takes it, which has to be the same before and after a database: SQLite has no -0.0."""
+    if isinstance(value, float):
+        return value + 0.0
     return value.hex() if isinstance(value, bytes) else value
 
 
