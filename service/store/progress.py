@@ -71,7 +71,7 @@ class Outcomes:
     def of(cls, probabilities: FloatArray, labels: IntArray) -> "Outcomes":
         """probabilities: (n, k), as they were answered."""
         of_true_class = probabilities[np.arange(len(labels)), labels]
-        losses = -np.log(np.maximum(of_true_class, np.finfo(of_true_class.dtype).tiny))
+        losses = 0 - np.log(np.maximum(of_true_class, np.finfo(of_true_class.dtype).tiny))  # never -0.0
         return cls(labels, losses, probabilities.argmax(axis=1) == labels)
 
     @property
