@@ -80,7 +80,7 @@ predictions_table = sa.Table(  # that wait for a label; the newest has the highe
     sa.Column("probabilities", sa.LargeBinary, nullable=False),
     sa.Column("pixels", sa.LargeBinary, nullable=False),
 )
-sa.Index("predictions_margin", predictions_table.c.margin, predictions_table.c.number)
+sa.Index("predictions_margin", predictions_table.c.margin, predictions_table.c.number.desc())
 
 learnt_predictions_table = sa.Table(  # whose label came: so that none is learnt twice
     "learnt_predictions",
