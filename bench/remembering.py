@@ -56,8 +56,9 @@ def run(path: str | None, rate: int, images: int, seconds: float) -> tuple[Measu
         with running(command, folder, port, TWOLAYERNET_THREADS="4") as process:
             stop = threading.Event()
             answered: list[float] = []
+            beside = {"images": images, "stop": stop, "answered": answered}
             predicts = [
-                threading.Thread(target=predict, args=(port, path, rate / CONNECTIONS, images, stop, answered))
+                threading.Thread(target=predict, args=(port, path, rate / CONNECTIONS), kwargs=beside)
                 for _ in range(CONNECTIONS if path else 0)
             ]
             for thread in predicts:
@@ -70,7 +71,7 @@ def run(path: str | None, rate: int, images: int, seconds: float) -> tuple[Measu
     return steps, answered
 
 
-def predict(port: int, path: str, rate: float, images: int, stop: threading.Event, answered: list[float]) -> None:
+def predict(port: int, path: str, rate: float, *, images: int, stop: threading.Event, answered: list[float]) -> None:
     request = request_bytes(path, json_bytes(images, False), "application/json")
     with connect(port) as connection:
         due = time.perf_counter()
