@@ -28,10 +28,10 @@ MOST_DRAWN = 256
 
 MOST_RECENT = 100
 
-RECENT_SHARE = 0.75
+RECENT_SHARE = 0.5
 """Of what is drawn, from the recent examples, once all of the sample has been posted."""
 
-ENTRY_OF_A_POSTED_EXAMPLE = 0.05, 0.75
+ENTRY_OF_A_POSTED_EXAMPLE = 0.05, 1.0
 """How likely a posted example is to take a place in a full sample: while all of that was trained on, and once all of it
 has been posted."""
 
