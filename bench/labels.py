@@ -165,9 +165,8 @@ def print_detectors(hits: list[bool]) -> None:
             if test.drift_detected:
                 seen.append(n + 1)
         false, right = [n for n in seen if n <= CLEAN], [n - CLEAN for n in seen if n > CLEAN]
-        print(
-            f"| {name} (only looks) | {rehearse} | | | | {min(right, default='–')} | {len(false)} false |", flush=True
-        )
+        first = min(right, default="–")
+        print(f"| {name} (only looks) | | | | {first} | {len(false)} false |", flush=True)
 
 
 def trained(dataset: Dataset) -> Weights:
