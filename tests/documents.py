@@ -26,6 +26,8 @@ UNRUN = {
     ".venv/bin/python -m bench.history": "measures for minutes",
     ".venv/bin/python -m bench.training": "measures for minutes, and wants libraries to measure beside",
     ".venv/bin/python -m bench.online --data FOLDER --images 8000": "as bench.training, and the folder is the reader's",
+    ".venv/bin/python -m bench.labels --data FOLDER": "measures for minutes, and the folder is the reader's",
+    ".venv/bin/python -m bench.remembering": "measures for minutes",
     ".venv/bin/python -m bench.pictures": "measures for minutes",
 }
 """Commands that nobody runs, and why."""
