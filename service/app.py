@@ -25,7 +25,7 @@ def create_app(settings: Settings | None = None, say: bool = False) -> Flask:
     settings = settings or load_settings()
     log = open_log(settings, say)
     replica = Replica(log)
-    replica.newest()
+    replica.catch_up()
     learner = Learner(log, replica, settings.gradient_norm_limit, settings.memory_size)
     service = Service(settings, log, replica, learner)
 

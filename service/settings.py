@@ -36,6 +36,9 @@ class Settings(BaseSettings):
     threads: int = Field(2, ge=1, le=256, description="Threads in each worker.")
     weights: Path = Field(Path("weights.npz"), description="The starting point of an empty store.")
     store: str = Field("sqlite:///twolayernet.db", description="Database URL of the log of versions.")
+    store_connections: int = Field(
+        3, ge=2, le=1000, description="The most connections of a worker, where the store is on PostgreSQL."
+    )
     learning_rate: float = Field(0.03, gt=0, le=10, description="Of a train-step that names none.")
     rehearse: int = Field(
         8,

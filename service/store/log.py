@@ -22,6 +22,7 @@ from service.errors import (
     StoreReplacedError,
     UnknownVersionError,
 )
+from service.store.database import Database, Session, database_at
 from service.store.migrations import MIGRATIONS
 from service.store.records import (
     NOTHING_BEFORE,
@@ -36,7 +37,7 @@ from service.store.records import (
     stored_is,
 )
 from service.store.schema import SCHEMA_VERSION, metadata, snapshots_table, store_table, versions_table
-from service.store.sqlite import REPLACED, Session, SqliteDatabase, database_path
+from service.store.sqlite import SqliteDatabase
 
 MOST_UNSNAPPED_BYTES = 32 * 2**20
 """Of pixels: more than that is not replayed to come to a version."""
@@ -112,24 +113,35 @@ class StoreIdentity:
 class StepLog:
     """The log in a database. Safe to use from any number of threads and processes."""
 
-    def __init__(self, path: Path, snapshot_every: int = 500, keep_versions: int | None = None) -> None:
-        """Nothing is opened yet."""
+    def __init__(
+        self, database: Database | Path, snapshot_every: int = 500, keep_versions: int | None = None
+    ) -> None:
+        """database: or the path of an SQLite file. Nothing is opened yet."""
+        if isinstance(database, Path):
+            database = SqliteDatabase(database)
         self.snapshot_every = snapshot_every
         self.keep_versions = keep_versions
-        self.path = path
+        self.name = database.name
         self._store_id: str | None = None
-        self._database = SqliteDatabase(path)
-        self.head = self._database.head
-        self.release = self._database.release
-        self.close = self._database.close
-        self.opening = self._database.opening
-        self.check_whole = self._database.check_whole
-        self.is_replaced = self._database.is_replaced
+        self._database = database
+        self.exists = database.exists
+        self.head = database.head
+        self.is_newest = database.is_newest
+        self.follow = database.follow
+        self.goes_on_alone = database.goes_on_alone
+        self.staleness = database.staleness
+        self.release = database.release
+        self.close = database.close
+        self.opening = database.opening
+        self.check_whole = database.check_whole
+        self.is_replaced = database.is_replaced
 
     @classmethod
-    def at(cls, url: str, snapshot_every: int = 500, keep_versions: int | None = None) -> "StepLog":
+    def at(
+        cls, url: str, snapshot_every: int = 500, keep_versions: int | None = None, connections: int = 3
+    ) -> "StepLog":
         """The log in the database that a URL names. Raises StartupError for a URL that can't be used."""
-        return cls(database_path(url), snapshot_every, keep_versions)
+        return cls(database_at(url, connections), snapshot_every, keep_versions)
 
     @contextmanager
     def reading(self) -> Iterator["Reader"]:
@@ -149,9 +161,9 @@ class StepLog:
             yield writer
 
     def check_identity(self, reader: "Reader") -> None:
-        """Raises StoreReplacedError for another store than the one that was prepared, in the same file."""
+        """Raises StoreReplacedError for another store than the one that was prepared, in the same place."""
         if self._store_id is not None and reader.identity().store_id != self._store_id:
-            raise StoreReplacedError(REPLACED.format(path=self.path))
+            raise StoreReplacedError(self._database.replaced)
 
     def prepare(self, network_shape: str | None, weights_digest: bytes | None = None) -> StoreIdentity:
         """Create the tables or bring them to this release's schema; from here on it is this store and no other.
@@ -167,6 +179,7 @@ class StepLog:
         with self.reading() as reader:
             identity = reader.identity()
         self._store_id = identity.store_id
+        self._database.served_as(identity.store_id)
         return identity
 
 
@@ -223,19 +236,19 @@ class Reader:
 
     def entries(self, after: int, until: int) -> Iterator[Entry]:
         """What leads from version `after` to `until`, oldest first, one at a time. Raises StoreCorruptError."""
-        for row in self._session.execute(SELECT_ENTRIES, after=after, until=until):
+        for row in self._session.stream(SELECT_ENTRIES, after=after, until=until):
             yield entry_of(Record.of_row(row[:RECORDS]), row[RECORDS], StoredExamples(*row[RECORDS + 1 :]))
 
     def steps(self, after: int, until: int) -> Iterator[Step]:
         """The train-steps after + 1 … until, oldest first. Raises StoreCorruptError."""
-        for row in self._session.execute(SELECT_STEPS, after=after, until=until):
+        for row in self._session.stream(SELECT_STEPS, after=after, until=until):
             yield Step.of(Record.of_row(row[:RECORDS]), StoredExamples(*row[RECORDS:]))
 
     def check(self) -> int:
         """Read all of the log; the number of its newest version. Raises StoreCorruptError for what is not as it was
         written, for a hole, and for a log without a version or without weights to begin with."""
         before: Record | None = None
-        for row in self._session.execute(SELECT_ENTRIES, after=0, until=AFTER_ALL):
+        for row in self._session.stream(SELECT_ENTRIES, after=0, until=AFTER_ALL):
             record = Record.of_row(row[:RECORDS])
             entry = entry_of(record, row[RECORDS], None)
             number = record.version.model_version
@@ -359,6 +372,7 @@ class Writer(Reader):
             self._session.execute(INSERT_SNAPSHOT, model_version=version.model_version, weights=snapshot)
             if self._keep_versions is not None:
                 self._fold(version.model_version - self._keep_versions + 1)
+        self._session.appended(version.model_version, link.digest)
         self._newest = Record(version, link)
         return self._newest
 
