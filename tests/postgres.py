@@ -5,6 +5,7 @@ import os
 import pwd
 import shutil
 import signal
+import socket
 import subprocess
 import tempfile
 from pathlib import Path
@@ -12,9 +13,15 @@ from typing import Any
 
 import psycopg
 
-from tests.processes.server import free_port
 
 USER = "twolayernet"
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port
 
 
 class Postgres:
@@ -82,7 +89,7 @@ class Postgres:
     def run(self, statement: str, database: str = "postgres") -> list[tuple[Any, ...]]:
         """In a transaction of its own."""
         with psycopg.connect(host="127.0.0.1", port=self.port, user=USER, dbname=database, autocommit=True) as session:
-            cursor = session.execute(statement)  # type: ignore[call-overload]
+            cursor = session.execute(statement)
             return cursor.fetchall() if cursor.description else []
 
     def terminate_connections(self, url: str) -> int:

@@ -49,6 +49,7 @@ class Replica:
         self._log = log
         self._newest: Model | None = None
         self._catching_up = threading.Lock()
+        self._replacing = threading.Lock()
         self._rebuilding = threading.Lock()
         self._old = lru_cache(maxsize=OLD_MODELS_KEPT)(self._rebuild)
         log.follow(lambda: self.catch_up().version)
@@ -70,8 +71,12 @@ class Replica:
         """Ask the log. Raises StoreError."""
         with self._catching_up, self._log.reading() as reader:
             self._log.check_identity(reader)
-            self._newest = model = follow(reader, self._newest)
-        return model
+            before = self._newest
+            model = follow(reader, before)
+            with self._replacing:  # a step of this process may have got there first
+                if self._newest is before or self._newest is None or self._newest.version < model.version:
+                    self._newest = model
+                return self._newest
 
     def at_least(self, version: int) -> Model:
         """The newest version, when it is this one or a newer one. Raises NotYetError where none comes soon."""
@@ -91,7 +96,7 @@ class Replica:
 
     def advance(self, model: Model) -> None:
         """Take over a version that has just been committed."""
-        with self._catching_up:
+        with self._replacing:
             if self._newest is None or self._newest.version < model.version:
                 self._newest = model
 

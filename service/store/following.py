@@ -5,6 +5,7 @@ import threading
 import time
 from collections.abc import Callable
 from contextlib import closing
+from typing import Any
 
 import psycopg
 
@@ -23,12 +24,16 @@ logger = logging.getLogger(__name__)
 
 
 class Follower:
-    """known: the newest version that this process has caught up with."""
+    """known: the newest version that this process has caught up with, or has written."""
 
-    def __init__(self, connect: Callable[[], psycopg.Connection], store_id: str, catch_up: Callable[[], int]) -> None:
+    def __init__(
+        self, connect: Callable[[], psycopg.Connection[Any]], store_id: str, catch_up: Callable[[], int]
+    ) -> None:
         """connect: a connection in autocommit mode, whose answers are waited for for a bounded time."""
         self.known = 0
         self.replaced = False
+        self.own_connection = 0
+        """The number that the server has for the connection that this process writes on."""
         self._connect = connect
         self._store_id = store_id
         self._catch_up = catch_up
@@ -57,13 +62,20 @@ class Follower:
                     connection.execute(f"LISTEN {CHANNEL}")
                     while not self._stopped.is_set():
                         self._look(connection)
-                        for _ in connection.notifies(timeout=POLL_SECONDS, stop_after=1):
-                            pass
+                        self._wait_for_others(connection)
             except (psycopg.Error, StoreError) as error:
                 self._say(str(error).strip().partition("\n")[0] or type(error).__name__)
                 self._stopped.wait(POLL_SECONDS)
 
-    def _look(self, connection: psycopg.Connection) -> None:
+    def _wait_for_others(self, connection: psycopg.Connection[Any]) -> None:
+        """Until there may be something new; what this process wrote it knows."""
+        until = time.monotonic() + POLL_SECONDS
+        while (left := until - time.monotonic()) > 0:
+            for notification in connection.notifies(timeout=left, stop_after=1):
+                if notification.pid != self.own_connection:
+                    return
+
+    def _look(self, connection: psycopg.Connection[Any]) -> None:
         began = time.monotonic()
         row = connection.execute(LOOK).fetchone()
         self._answered = time.monotonic()

@@ -2,8 +2,8 @@
 
 Who writes holds the row of the table `store` until the commit, so that there is one writer at a time anywhere. Who
 predicts does not ask: a thread follows the log (`following.py`). Nothing waits for the network without an end: a server
-can be stalled as well as gone, so that a connection that does not answer in time is closed, and what was to be committed
-on it is looked for on another one.
+can be stalled as well as gone, so that a connection that does not answer in time is closed, and what was to be
+committed on it is looked for on another one.
 """
 
 import logging
@@ -69,7 +69,7 @@ STATE = (
     "current_setting('synchronous_commit') = 'off', current_setting('fsync') = 'off', current_schema() IS NULL"
 )
 
-NOT_DURABLE = "synchronous_commit is off: a step that was acknowledged could be lost"
+NOT_DURABLE = "is off: a step that was acknowledged could be lost"
 UNREACHABLE = "the database can't be reached: try again"
 UNKNOWN = (
     "the connection was lost during the commit, and whether the change was made is not known: repeat it with its "
@@ -151,7 +151,7 @@ class PostgresSession:
 
 
 class PostgresDatabase:
-    """A database that a URL names. No process has more than `connections` connections to it, the follower's included."""
+    """A database that a URL names. A process has at most `connections` connections to it, the follower's included."""
 
     replaced = "the store was replaced by another one while it was served: nothing more is learnt until a restart"
 
@@ -173,7 +173,7 @@ class PostgresDatabase:
             use_native_hstore=False,
         )
         self._arguments, options = self._engine.dialect.create_connect_args(url)
-        self._options = CONNECTION_OPTIONS | dict(options)
+        self._options: dict[str, Any] = CONNECTION_OPTIONS | dict(options)
         sa.event.listen(self._engine, "do_connect", lambda *_: self._connected(autocommit=False))
         self._views = self._engine.execution_options(isolation_level="REPEATABLE READ", postgresql_readonly=True)
         self._store_id: str | None = None
@@ -309,6 +309,9 @@ class PostgresDatabase:
                     self._lock(connection)
                 session = PostgresSession(connection)
                 yield session
+                if self._follower is not None:
+                    driver: Any = connection.connection.driver_connection
+                    self._follower.own_connection = driver.info.backend_pid
                 lost = committed(connection)
             if lost is not None:
                 self._settle(session.newest, lost)
@@ -319,7 +322,7 @@ class PostgresDatabase:
     def _lock(connection: sa.Connection) -> None:
         row = connection.execute(LOCK).fetchone()
         if row is not None and row[1] == "off":
-            raise StoreError(NOT_DURABLE)
+            raise StoreError(f"synchronous_commit {NOT_DURABLE}")
 
     def _settle(self, appended: tuple[int, bytes] | None, lost: sa.exc.DBAPIError) -> None:
         """What became of a commit. Raises StoreError unless it was made.
@@ -365,9 +368,9 @@ def check_state(connection: psycopg.Connection[Any]) -> None:
     if read_only:
         raise StartupError("the store's database is read-only, as a standby is: name the primary server")
     if not_durable:
-        raise StartupError(f"the store's database can't be used: {NOT_DURABLE}")
+        raise StartupError(f"the store's database can't be used: synchronous_commit {NOT_DURABLE}")
     if no_fsync:
-        raise StartupError("the store's database can't be used: fsync is off, a step that was acknowledged could be lost")
+        raise StartupError(f"the store's database can't be used: fsync {NOT_DURABLE}")
     if no_schema:
         raise StartupError("the store's database has no schema that this user may use: see its search_path")
 
