@@ -8,11 +8,11 @@ import signal
 import socket
 import subprocess
 import tempfile
+import time
 from pathlib import Path
 from typing import Any
 
 import psycopg
-
 
 USER = "twolayernet"
 
@@ -62,7 +62,15 @@ class Postgres:
         )
 
     def start(self) -> None:
-        self._run("pg_ctl", "-w", "-l", str(self.folder / "log"), "start")
+        """After a kill as soon as the children of the server before have let its memory go."""
+        for attempt in range(40):
+            try:
+                self._run("pg_ctl", "-w", "-l", str(self.folder / "log"), "start")
+                return
+            except subprocess.CalledProcessError:
+                if attempt == 39:
+                    raise AssertionError((self.folder / "log").read_text()[-2000:]) from None
+                time.sleep(0.25)
 
     def stop(self, mode: str = "fast") -> None:
         self._run("pg_ctl", "-w", "-m", mode, "stop")

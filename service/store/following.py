@@ -41,10 +41,13 @@ class Follower:
         """When the database last said that there is nothing newer than what is known; when it last said anything."""
         self._trouble = ""
         self._stopped = threading.Event()
-        threading.Thread(target=self._run, name="follower", daemon=True).start()
+        self._thread = threading.Thread(target=self._run, name="follower", daemon=True)
+        self._thread.start()
 
     def stop(self) -> None:
+        """Its connections are closed when this returns, unless the network is stalled."""
         self._stopped.set()
+        self._thread.join(STALE_SECONDS)
 
     def staleness(self) -> float | None:
         """In seconds; None where it is nothing to speak of."""

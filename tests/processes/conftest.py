@@ -27,7 +27,9 @@ def make_server(tmp_path: Path, weights: Weights, http_server: str, store: str) 
     made: list[Server] = []
 
     def make(workers: int = 2, **environment: str) -> Server:
-        made.append(Server(tmp_path, workers, **{"TWOLAYERNET_SERVER": http_server, "TWOLAYERNET_STORE": store, **environment}))
+        made.append(
+            Server(tmp_path, workers, **{"TWOLAYERNET_SERVER": http_server, "TWOLAYERNET_STORE": store, **environment})
+        )
         return made[-1]
 
     yield make
