@@ -1,110 +1,246 @@
-"""Learning online, test-then-train: each image is predicted, then learnt, one after the other.
+"""What a live network learns and forgets, one image at a time, beside others that learn online.
 
-The service gets them through /train-step, with each of its optimisers; River's softmax regression and scikit-learn's
-MLP by partial_fit get the same stream. Three streams: from an untrained network; and from a trained one whose input
-changes half-way, its pixels permuted or its images turned by 45 degrees.
-`python -m bench.online [--data DIR] [--images N] [--out DIR]` prints tables of the accuracy in windows of 1,000 images
-and writes a plot of it; what is not installed (dependency group `bench`) is left out.
+The first table: a network that was trained is taught something, and is then asked about test images that nobody posted.
+The others: test-then-train, each image predicted, then learnt, in windows of 1,000: from an untrained network; and from
+one whose input changes half-way, its pixels permuted or its images turned by 45 degrees. The service's steps are taken
+by the functions that the service takes them with; River's softmax regression and scikit-learn's MLP by partial_fit get
+the same streams. `python -m bench.online [--data DIR] [--images N] [--out DIR]` prints the tables and writes a plot;
+what is not installed (dependency group `bench`) is left out.
 """
 
 import argparse
-import io
 import sys
-import tempfile
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import requests
 
-from bench.load import free_port, gunicorn, running
 from model import TwoLayerNet
-from model import weights as weights_file
 from model.augmentation import turned
-from model.datasets import load_dataset
+from model.datasets import Dataset, load_dataset
+from model.online import online_step, planned
+from model.training import Trainer, TrainingOptions
 from model.types import FloatArray, IntArray
 from model.weights import Weights
+from service.settings import Settings
 
 WINDOW = 1000
 BEFORE = 5000
-"""Images that the contenders that are not untrained have learnt before."""
+"""Images that the contenders of the windows that are not untrained have learnt before, and River and scikit-learn
+before they are taught something."""
+
+THIRTY_DEGREES = np.pi / 6
+DEFAULTS = Settings(_env_file=None)
 
 Stream = tuple[FloatArray, IntArray]
-Learner = Callable[[Stream, Stream | None], Iterator[bool]]
-"""Given a stream and what was learnt before it: whether each image was recognised, before it was learnt."""
 
 
-def service_with(optimizer: str) -> Learner:
-    def learn(stream: Stream, before: Stream | None) -> Iterator[bool]:
-        with tempfile.TemporaryDirectory() as name:
-            folder, port = Path(name), free_port()
-            weights_file.save(folder / "weights.npz", starting_point(stream, before))
-            command = gunicorn("service.wsgi:app", port, "-c", "python:service.server.gunicorn_settings")
-            settings = {"TWOLAYERNET_WORKERS": "1", "TWOLAYERNET_OPTIMIZER": optimizer}
-            with running(command, folder, port, **settings), requests.Session() as session:
-                for x, t in zip(*stream, strict=True):
-                    body = io.BytesIO()
-                    np.savez(body, x=x, t=[t])
-                    answer = session.post(
-                        f"http://127.0.0.1:{port}/train-step",
-                        data=body.getvalue(),
-                        headers={"Content-Type": "application/x-npz"},
-                    )
-                    answer.raise_for_status()
-                    yield answer.json()["accuracy"] == 1
+class Learner(ABC):
+    @abstractmethod
+    def predict(self, x: FloatArray) -> IntArray:
+        """Classes, (n,). x: (n, features)."""
 
-    return learn
+    @abstractmethod
+    def learn(self, x: FloatArray, t: int) -> None:
+        """x: one image, (features,)."""
+
+    def accuracy(self, stream: Stream) -> float:
+        return float((self.predict(stream[0]) == stream[1]).mean())
 
 
-def starting_point(stream: Stream, before: Stream | None) -> Weights:
-    """Untrained, or after one pass over what came before, an image at a time."""
-    network = TwoLayerNet(stream[0].shape[1], 50, 10, "he", seed=0, dtype=np.float32)
-    if before is not None:
-        for i in range(len(before[1])):
-            gradient = network.gradient(before[0][i : i + 1], before[1][i : i + 1])
-            network.params = {name: array - np.float32(0.02) * gradient[name] for name, array in network.params.items()}
-    return Weights(network.params)
+class Live(Learner):
+    """The service's model: as many steps as there are images, with the default settings but for `rehearse`."""
+
+    def __init__(self, weights: Weights, rehearse: int = DEFAULTS.rehearse) -> None:
+        self.weights = weights
+        self.rehearse = rehearse
+        self.version = 1
+
+    def predict(self, x: FloatArray) -> IntArray:
+        classes: IntArray = self.weights.network().predict(x).argmax(axis=1)
+        return classes
+
+    def learn(self, x: FloatArray, t: int) -> None:
+        self.version += 1
+        rehearsal = planned(self.weights, self.version, 1, self.rehearse, DEFAULTS.memory_size)
+        step = online_step(self.weights, x[np.newaxis], np.array([t]), DEFAULTS.learning_rate, rehearsal=rehearsal)
+        self.weights = step.weights
 
 
-def river_softmax(stream: Stream, before: Stream | None) -> Iterator[bool]:
-    from river import linear_model
+class River(Learner):
+    def __init__(self) -> None:
+        from river import linear_model
 
-    model = linear_model.SoftmaxRegression()
-    for x, t in zip(*(before or ([], [])), strict=True):
-        model.learn_one(dict(enumerate(x.tolist())), int(t))
-    for x, t in zip(*stream, strict=True):
-        features = dict(enumerate(x.tolist()))
-        yield model.predict_one(features) == t
-        model.learn_one(features, int(t))
+        self.model = linear_model.SoftmaxRegression()
 
+    def predict(self, x: FloatArray) -> IntArray:
+        found = [self.model.predict_one(dict(enumerate(image.tolist()))) for image in x]
+        return np.array([-1 if label is None else label for label in found])
 
-def scikit_learn_mlp(stream: Stream, before: Stream | None) -> Iterator[bool]:
-    from sklearn.neural_network import MLPClassifier
-
-    model = MLPClassifier((50,), random_state=0)
-    classes = np.arange(10)
-    for i in range(0 if before is None else len(before[1])):
-        assert before is not None
-        model.partial_fit(before[0][i : i + 1], before[1][i : i + 1], classes=classes)
-    for i, t in enumerate(stream[1]):
-        yield i + BEFORE * (before is not None) > 0 and model.predict(stream[0][i : i + 1])[0] == t
-        model.partial_fit(stream[0][i : i + 1], stream[1][i : i + 1], classes=classes)
+    def learn(self, x: FloatArray, t: int) -> None:
+        self.model.learn_one(dict(enumerate(x.tolist())), t)
 
 
-LEARNERS: dict[str, Learner] = {
-    "service, sgd": service_with("sgd"),
-    "service, adagrad": service_with("adagrad"),
-    "River softmax": river_softmax,
-    "scikit-learn MLP": scikit_learn_mlp,
-}
+class ScikitLearn(Learner):
+    def __init__(self, classes: int) -> None:
+        from sklearn.neural_network import MLPClassifier
+
+        self.model = MLPClassifier((50,), random_state=0)
+        self.classes = np.arange(classes)
+        self.began = False
+
+    def predict(self, x: FloatArray) -> IntArray:
+        if not self.began:
+            return np.full(len(x), -1)
+        classes: IntArray = self.model.predict(x)
+        return classes
+
+    def learn(self, x: FloatArray, t: int) -> None:
+        self.model.partial_fit(x[np.newaxis], [t], classes=self.classes)
+        self.began = True
 
 
-def streams(data: str, images: int) -> dict[str, tuple[Stream, Stream | None]]:
-    dataset = load_dataset(data)
+Contender = Callable[[Stream | None], Learner]
+"""Given what it has learnt before, an image at a time, or nothing."""
+
+
+def contenders(classes: int) -> dict[str, Contender]:
+    def live(rehearse: int) -> Contender:
+        return lambda before: Live(Weights(plainly_trained(before, classes)), rehearse)
+
+    def other(make: Callable[[], Learner]) -> Contender:
+        def after(before: Stream | None) -> Learner:
+            learner = make()
+            for x, t in pairs(before) if before else ():
+                learner.learn(x, t)
+            return learner
+
+        return after
+
+    return {
+        "plain step (rehearse 0)": live(0),
+        f"with rehearsal ({DEFAULTS.rehearse}, the default)": live(DEFAULTS.rehearse),
+        "River softmax": other(River),
+        "scikit-learn MLP": other(lambda: ScikitLearn(classes)),
+    }
+
+
+def plainly_trained(before: Stream | None, classes: int, features: int = 784) -> dict[str, FloatArray]:
+    """Untrained, or after one pass over what came before, an image at a time; it remembers nothing of that."""
+    features = features if before is None else before[0].shape[1]
+    network = TwoLayerNet(features, 50, classes, "he", seed=0, dtype=np.float32)
+    for x, t in pairs(before) if before else ():
+        gradient = network.gradient(x[np.newaxis], np.array([t]))
+        network.params = {name: array - np.float32(0.02) * gradient[name] for name, array in network.params.items()}
+    return network.params
+
+
+def pairs(stream: Stream) -> Iterator[tuple[FloatArray, int]]:
+    return zip(stream[0], stream[1].tolist(), strict=True)
+
+
+@dataclass(frozen=True)
+class Lesson:
+    """What is posted, and what is asked afterwards; only_mistakes: so many, of images that were not recognised."""
+
+    title: str
+    stream: Stream
+    asked: dict[str, Stream]
+    only_mistakes: int | None = None
+
+    def teach(self, learner: Learner) -> list[float]:
+        """Accuracies afterwards, in the order of `asked`."""
+        if self.only_mistakes is None:
+            for x, t in pairs(self.stream):
+                learner.learn(x, t)
+        else:
+            wrong = ((x, t) for x, t in pairs(self.stream) if learner.predict(x[np.newaxis])[0] != t)
+            for x, t in islice(wrong, self.only_mistakes):
+                learner.learn(x, t)
+        return [learner.accuracy(stream) for stream in self.asked.values()]
+
+
+def lessons(dataset: Dataset) -> list[Lesson]:
+    """Of the first half of the test images, over and over if need be; asked about the second half."""
+    x, t = as_stream(dataset.test.images, dataset.test.labels)
+    half = len(t) // 2
+    asked: Stream = (x[half:], t[half:])
+
+    def posted(count: int, label: int | None = None, seed: int = 0) -> Stream:
+        order = np.random.default_rng(seed).permutation(half)
+        order = order if label is None else order[t[order] == label]
+        chosen = np.resize(order, count)
+        return x[chosen], t[chosen]
+
+    def turned_by(stream: Stream, angle: float) -> Stream:
+        return turned(stream[0].copy(), dataset.image_shape, angle), stream[1]
+
+    def flipped(stream: Stream, share: float) -> Stream:
+        random, labels = np.random.default_rng(0), stream[1].copy()
+        wrong = random.random(len(labels)) < share
+        labels[wrong] = (labels[wrong] + random.integers(1, dataset.classes, int(wrong.sum()))) % dataset.classes
+        return stream[0], labels
+
+    right = turned_by(posted(2000), -THIRTY_DEGREES)
+    left = turned_by(posted(2000, seed=1), THIRTY_DEGREES)
+    both = np.concatenate([right[0], left[0]]), np.concatenate([right[1], left[1]])
+    return [
+        Lesson("200 sevens", posted(200, 7), {"all": asked}),
+        Lesson(
+            "500 corrections of digits turned by 30°",
+            turned_by(posted(20_000), THIRTY_DEGREES),
+            {"upright": asked, "turned": turned_by(asked, THIRTY_DEGREES)},
+            only_mistakes=500,
+        ),
+        Lesson("2,000 steps, 30 % of the labels wrong", flipped(posted(2000), 0.3), {"all": asked}),
+        Lesson(
+            "2,000 turned to the right, then 2,000 to the left",
+            both,
+            {"right": turned_by(asked, -THIRTY_DEGREES), "left": turned_by(asked, THIRTY_DEGREES), "upright": asked},
+        ),
+    ]
+
+
+def as_stream(images: Any, labels: Any) -> Stream:
+    return images.astype(np.float32) / np.float32(255), labels.astype(np.intp)
+
+
+def print_lessons(dataset: Dataset) -> None:
+    trainer = Trainer(dataset, TrainingOptions())
+    for _ in trainer.epochs():
+        pass
+    weights = trainer.weights()
+    first = np.random.default_rng(0).permutation(len(dataset.train))[:BEFORE]
+    before = as_stream(dataset.train.images[first], dataset.train.labels[first])
+    found: dict[str, list[list[float]]] = {}
+    taught = lessons(dataset)
+    for name, contender in contenders(dataset.classes).items():
+        for lesson in taught:
+            try:
+                if "rehearse" in name or "rehearsal" in name:
+                    learner: Learner = Live(weights, 0 if "plain" in name else DEFAULTS.rehearse)
+                else:
+                    learner = contender(before)
+            except ImportError as error:
+                print(f"{name}: {error.name} is not installed", file=sys.stderr)
+                break
+            accuracies = [learner.accuracy(stream) for stream in lesson.asked.values()]
+            found.setdefault(name, []).append([*accuracies, *lesson.teach(learner)])
+    print(f"\ntaught one image at a time\n\n| | asked about | {' | '.join(found)} |")
+    print("| --- | --- |" + " ---: |" * len(found))
+    for number, lesson in enumerate(taught):
+        for at, kind in enumerate(lesson.asked):
+            cells = [f"{row[number][at]:.1%} → {row[number][at + len(lesson.asked)]:.1%}" for row in found.values()]
+            print(f"| {lesson.title if at == 0 else ''} | {kind} | {' | '.join(cells)} |", flush=True)
+
+
+def streams(dataset: Dataset, images: int) -> dict[str, tuple[Stream, Stream | None]]:
     order = np.random.default_rng(0).permutation(len(dataset.train))
-    x = dataset.train.images[order].astype(np.float32) / np.float32(255)
-    t = dataset.train.labels[order].astype(np.intp)
+    x, t = as_stream(dataset.train.images[order], dataset.train.labels[order])
     before = (x[:BEFORE], t[:BEFORE])
     later = x[BEFORE : BEFORE + images], t[BEFORE : BEFORE + images]
     if len(later[1]) < images:  # a small set: what was learnt before comes again
@@ -121,22 +257,24 @@ def streams(data: str, images: int) -> dict[str, tuple[Stream, Stream | None]]:
     }
 
 
+def test_then_train(learner: Learner, stream: Stream) -> Iterator[bool]:
+    """Whether each image was recognised, before it was learnt."""
+    for x, t in pairs(stream):
+        yield bool(learner.predict(x[np.newaxis])[0] == t)
+        learner.learn(x, t)
+
+
 def windows(hits: list[bool]) -> list[float]:
     return [float(np.mean(hits[i : i + WINDOW])) for i in range(0, len(hits), WINDOW)]
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--data", default="digits")
-    parser.add_argument("--images", type=int, default=4000)
-    parser.add_argument("--out", type=Path, default=Path("report"))
-    options = parser.parse_args()
+def print_windows(dataset: Dataset, images: int) -> dict[str, dict[str, list[bool]]]:
     results: dict[str, dict[str, list[bool]]] = {}
-    for title, (stream, before) in streams(options.data, options.images).items():
+    for title, (stream, before) in streams(dataset, images).items():
         results[title] = {}
-        for name, learner in LEARNERS.items():
+        for name, contender in contenders(dataset.classes).items():
             try:
-                results[title][name] = [bool(hit) for hit in learner(stream, before)]
+                results[title][name] = list(test_then_train(contender(before), stream))
             except ImportError as error:
                 print(f"{name}: {error.name} is not installed", file=sys.stderr)
         found = {name: windows(hits) for name, hits in results[title].items()}
@@ -145,6 +283,18 @@ def main() -> None:
         print("| --- |" + " ---: |" * count)
         for name, accuracies in found.items():
             print(f"| {name} | {' | '.join(f'{accuracy:.1%}' for accuracy in accuracies)} |", flush=True)
+    return results
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--data", default="digits")
+    parser.add_argument("--images", type=int, default=4000)
+    parser.add_argument("--out", type=Path, default=Path("report"))
+    options = parser.parse_args()
+    dataset = load_dataset(options.data)
+    print_lessons(dataset)
+    results = print_windows(dataset, options.images)
     options.out.mkdir(parents=True, exist_ok=True)
     draw(results).savefig(options.out / "online.png", dpi=130)
     print(f"\nplot: {options.out / 'online.png'}")

@@ -16,7 +16,7 @@ from model.datasets import Split, packaged_digits, pixels_to_input
 from model.functions import softmax
 from model.training import Trainer, TrainingOptions
 from model.weights import Weights
-from service.images.finding import NoDigitError, prepared
+from service.images.finding import NoDigitError, find
 from service.images.picture import decoded
 from tests.service.papers import TO_BE_READ, TO_BE_REFUSED, Kind, encoded
 
@@ -64,10 +64,10 @@ def measured(render: Kind, some: Split, weights: Weights) -> tuple[float, float,
     right = refused = confident = 0
     seconds = 0.0
     for i, (image, label) in enumerate(zip(some.images, some.labels, strict=True)):
-        grey = decoded(encoded(render(image.reshape(SHAPE), np.random.default_rng(i))), ())
+        grey = decoded(encoded(render(image.reshape(SHAPE), np.random.default_rng(i))), ()).brightness
         started = time.process_time()
         try:
-            pixels = prepared(grey, SHAPE).ravel()
+            pixels = find(grey, SHAPE).pixels.ravel()
         except NoDigitError:
             refused += 1
             continue

@@ -30,6 +30,7 @@ from bench.load import (
 )
 from model import TwoLayerNet
 from model import weights as weights_file
+from model.memory import sample
 from model.weights import Weights
 from service.server.run import run_granian, run_gunicorn
 from service.settings import Settings, load_settings
@@ -57,6 +58,7 @@ CASES: list[tuple[str, str, bytes, str, int]] = [
     ("predict, 100 images, JSON", "/predict", json_bytes(100, False), "application/json", 4),
     ("predict, 100 images, .npy of bytes", "/predict", npy_bytes(100), NPY, 4),
     ("train-step, 1 image, JSON", "/train-step", json_bytes(1, True), "application/json", 8),
+    ("train-step, 1 image, JSON, rehearse 0", "/train-step?rehearse=0", json_bytes(1, True), "application/json", 8),
     ("train-step, 100 images, JSON", "/train-step", json_bytes(100, True), "application/json", 4),
 ]
 
@@ -75,9 +77,11 @@ def main() -> None:
 
 
 def network_file(folder: Path) -> None:
-    """An untrained network, as weights.npz."""
+    """An untrained network that remembers 1,000 images, as weights.npz."""
     network = TwoLayerNet(784, 50, 10, "he", seed=0, dtype=np.float32)
-    weights_file.save(folder / "weights.npz", Weights(network.params, image_shape=(28, 28)))
+    images = np.random.default_rng(0).integers(0, 256, (1000, 784), dtype=np.uint8)
+    memory = sample(images, np.arange(1000) % 10, 1000, seed=0)
+    weights_file.save(folder / "weights.npz", Weights(network.params, image_shape=(28, 28), memory=memory))
 
 
 def _compare(server: str, folder: Path, seconds: float) -> None:

@@ -2,10 +2,10 @@
 
 Every step learns a few remembered examples beside the posted ones (rehearsal: Robins 1995; Chaudhry et al. 2019, "On
 Tiny Episodic Memories in Continual Learning"). A memory has two parts. The *sample* is a bounded number of examples, of
-every class alike, and changes slowly: what the network was trained on gives way to one in twenty posted examples, so that
-neither a burst nor wrong labels wash it out. The *recent* ones are the last that were posted. How much of the sample
-has been posted, rather than trained on, says how much recent ones count: a network that came without a sample of its
-training has nothing to keep but what is posted, and follows a change fast (figures: `python -m bench.online`).
+every class alike, and changes slowly: what the network was trained on gives way to one in twenty posted examples, so
+that neither a burst nor wrong labels wash it out. The *recent* ones are the last that were posted. How much of the
+sample has been posted, rather than trained on, says how much recent ones count: a network that came without a sample of
+its training has nothing to keep but what is posted, and follows a change fast (`python -m bench.online`).
 
 What is drawn and what makes room follows from the number of the version alone, so that whoever takes the same steps
 again comes to the same memory and the same weights.
@@ -20,17 +20,23 @@ from numpy.typing import NDArray
 
 from model.types import IntArray
 
+MOST_REHEARSED = 32
+"""Remembered examples that may be asked for beside each posted one."""
+
 MOST_DRAWN = 256
 """Remembered examples in one step, unless more than that were posted: then as many as were posted."""
 
 MOST_RECENT = 100
 
-RECENT_SHARE = 0.75
+RECENT_SHARE = 0.5
 """Of what is drawn, from the recent examples, once all of the sample has been posted."""
 
-ENTRY_OF_A_POSTED_EXAMPLE = 0.05, 0.75
+ENTRY_OF_A_POSTED_EXAMPLE = 0.05, 1.0
 """How likely a posted example is to take a place in a full sample: while all of that was trained on, and once all of it
 has been posted."""
+
+MOST_REMEMBERED = 10_000
+"""Examples that a sample may be asked to hold."""
 
 MOST_BYTES = 16 * 2**20
 """Of a sample's images, however many of them are asked for."""
@@ -146,13 +152,6 @@ def sample(pixels: NDArray[np.uint8], labels: IntArray, size: int, seed: int) ->
 def most_examples(size: int, features: int) -> int:
     """How many of the `size` that are asked for fit into MOST_BYTES."""
     return min(size, MOST_BYTES // features)
-
-
-def as_bytes(pixels: NDArray[Any]) -> NDArray[np.uint8]:
-    """Pixels 0…1 as bytes 0…255, which a memory holds; bytes as they are."""
-    if pixels.dtype != np.uint8:
-        pixels = np.rint(np.clip(pixels, 0, 1) * np.float32(255)).astype(np.uint8)
-    return pixels
 
 
 def random_numbers(purpose: str, version: int, rows: int, columns: int) -> list[list[int]]:

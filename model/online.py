@@ -7,9 +7,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from model.datasets import pixels_to_input
+from model.datasets import input_to_pixels, pixels_to_input
 from model.functions import cross_entropy_error, softmax
-from model.memory import as_bytes, most_examples
+from model.memory import most_examples
 from model.two_layer_net import accuracy_of
 from model.types import PARAMETER_NAMES, FloatArray, IntArray, Parameters
 from model.weights import Weights
@@ -116,7 +116,7 @@ def after(weights: Weights, params: Parameters, pixels: NDArray[Any], t: IntArra
     """The weights with what a step changes: how they were trained before is not said of them any more."""
     memory = weights.memory
     if rehearsal.memory_size:
-        memory = memory.after(as_bytes(pixels), t, rehearsal.memory_size, rehearsal.version)
+        memory = memory.after(input_to_pixels(pixels), t, rehearsal.memory_size, rehearsal.version)
     return replace(weights, params=params, memory=memory, training={})
 
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from model.datasets import Dataset
+from model.datasets.dataset import Dataset
 from model.functions import confusion_matrix, softmax
 from model.training import Epoch, as_input
 from model.types import FloatArray, IntArray

@@ -27,6 +27,7 @@ MOST_SETTINGS_LEVELS = 8
 MOST_DIGITS = 1000
 """Of a whole number in the settings: Python itself reads no more than 4,300."""
 
+LONGEST_LABEL_NAME = 100
 LONGEST_SHOWN = 60
 
 SETTINGS_TOKENS = re.compile(r'"(?:[^"\\]++|\\.)*+"?|[][{}]', re.DOTALL)
@@ -42,7 +43,8 @@ class Weights:
     """Parameters (float32) and what is needed to use them.
 
     image_shape: rows and columns; where the file does not say, a square, or None if there is none.
-    training: how they came about, for people. memory: what the live network rehearses.
+    training: how they came about, for people. memory: what the live network rehearses. label_names: of the classes, in
+    the order of their numbers, where they have names.
     """
 
     params: Parameters
@@ -50,6 +52,7 @@ class Weights:
     image_shape: tuple[int, int] | None = None
     training: dict[str, Any] = field(default_factory=dict)
     memory: Memory = NOTHING
+    label_names: tuple[str, ...] | None = None
 
     @property
     def input_size(self) -> int:
@@ -77,11 +80,14 @@ def to_bytes(weights: Weights) -> bytes:
     return stream.getvalue()
 
 
-def from_bytes(data: bytes, most_bytes: int = MOST_BYTES) -> Weights:
-    """What `to_bytes` can write again. most_bytes: what the arrays may unpack to.
+def from_bytes(data: bytes, most_bytes: int = MOST_BYTES, activation: Activation | None = None) -> Weights:
+    """What `to_bytes` can write again.
 
-    Raises WeightsError for what is no .npz, or whose arrays are missing, not finite or do not fit together, and for
-    settings that are not what they should be.
+    most_bytes: what the arrays may unpack to. activation: of a file that does not say its own, which is a relu one
+    otherwise.
+
+    Raises WeightsError for what is no .npz, or whose arrays are missing, not finite or do not fit together, for
+    settings that are not what they should be, and for another activation than the file says.
     """
     try:
         arrays = read_npz(data, most_bytes)
@@ -91,11 +97,14 @@ def from_bytes(data: bytes, most_bytes: int = MOST_BYTES) -> Weights:
     settings = _settings(arrays)
     weights = Weights(
         params=params,
-        activation=_activation(settings.get("activation", "relu")),
+        activation=_activation(settings.get("activation", activation or "relu")),
         image_shape=_image_shape(settings.get("image_shape"), params["W1"].shape[0]),
         training=_training(settings.get("training", {})),
         memory=_memory(arrays, params),
+        label_names=_label_names(settings.get("label_names"), params["W2"].shape[1]),
     )
+    if activation not in (None, weights.activation):
+        raise WeightsError(f"the file says that its activation is {weights.activation}, not {activation}")
     _settings_text(weights)  # it may be longer than what was read: 1e15 is written as 1000000000000000.0
     return weights
 
@@ -118,14 +127,17 @@ def write_whole(target: Path, data: bytes) -> None:
         beside.unlink(missing_ok=True)
 
 
-def load(path: str | Path) -> Weights:
-    """Raises OSError when the file can't be read, WeightsError, naming it, when it can't be used."""
+def load(path: str | Path, activation: Activation | None = None) -> Weights:
+    """activation: as in `from_bytes`.
+
+    Raises OSError when the file can't be read, WeightsError, naming it, when it can't be used.
+    """
     with open(path, "rb") as file:
         if os.fstat(file.fileno()).st_size > MOST_BYTES:
             raise WeightsError(f"{path}: larger than {MOST_BYTES} bytes")
         data = file.read()
     try:
-        return from_bytes(data)
+        return from_bytes(data, activation=activation)
     except WeightsError as error:
         raise WeightsError(f"{path}: {error}") from error
 
@@ -165,12 +177,14 @@ def _memory(arrays: dict[str, NDArray[Any]], params: Parameters) -> Memory:
 
 def _settings_text(weights: Weights) -> str:
     """Raises WeightsError."""
-    settings = {
+    settings: dict[str, Any] = {
         "activation": weights.activation,
         "image_shape": weights.image_shape,
         "pixel_range": [0, 1],
         "training": weights.training,
     }
+    if weights.label_names is not None:
+        settings["label_names"] = weights.label_names
     try:
         text = json.dumps(settings)
     except (TypeError, ValueError, RecursionError) as error:
@@ -178,6 +192,7 @@ def _settings_text(weights: Weights) -> str:
     read = _parsed(text)
     _activation(read["activation"])
     _training(read["training"])
+    _label_names(read.get("label_names"), weights.output_size)
     return text
 
 
@@ -258,6 +273,28 @@ def _image_shape(stated: object, input_size: int) -> tuple[int, int] | None:
     if rows < 1 or rows * columns != input_size:
         raise WeightsError(f"image_shape is {_shown(rows)} × {_shown(columns)}, but W1 takes {input_size} pixels")
     return rows, columns
+
+
+def _label_names(stated: object, classes: int) -> tuple[str, ...] | None:
+    return None if stated is None else checked_label_names(stated, classes)
+
+
+def checked_label_names(stated: object, classes: int) -> tuple[str, ...]:
+    """A name for each class, each another one. Raises WeightsError."""
+    if not (isinstance(stated, list) and all(isinstance(name, str) for name in stated)):
+        raise WeightsError(f"label_names is {_shown(stated)}: it should be a list of texts")
+    if len(stated) != classes:
+        raise WeightsError(f"label_names has {len(stated)} names, but W2 gives {classes} classes")
+    seen: set[str] = set()
+    for number, name in enumerate(stated):
+        if not name.strip() or len(name) > LONGEST_LABEL_NAME:
+            raise WeightsError(
+                f"the label name {_shown(name)} of class {number} should have 1 to {LONGEST_LABEL_NAME} characters"
+            )
+        if name in seen:
+            raise WeightsError(f"label_names has {_shown(name)} twice")
+        seen.add(name)
+    return tuple(stated)
 
 
 def _shown(value: object) -> str:

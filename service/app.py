@@ -2,7 +2,7 @@
 
 from flask import Flask
 
-from service.http import access, problems, proxy
+from service.http import access, connection, problems, proxy
 from service.http.incoming import IncomingRequest
 from service.live.learner import Learner
 from service.live.replica import Replica
@@ -36,6 +36,7 @@ def create_app(settings: Settings | None = None, say: bool = False) -> Flask:
     problems.register(app)
     access.register(app, settings)
     proxy.register(app, settings)
+    connection.register(app, settings)
     for routes in (prediction, learning, versions, weights, health):
         app.register_blueprint(routes.blueprint(service))
     app.extensions[EXTENSION] = service

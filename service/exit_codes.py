@@ -3,6 +3,8 @@
 DONE = 0
 WORSE = 1
 """gradcheck: an error above the tolerance. publish: worse than what is served. Nothing was changed."""
+DIVERGED = 1
+"""train: it learnt nothing, or what is not finite; the weights file was left as it was."""
 MISTAKE = 2
 """In an option, a setting, a file or an address; or what it needs can't be had. One line says what."""
 NO_START = 4

@@ -5,6 +5,9 @@ from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Discriminator, Field, Tag, model_validator
 
+from model.memory import MOST_REHEARSED
+from model.two_layer_net import Activation
+
 LARGEST_LEARNING_RATE = 10.0
 MOST_VERSIONS_LISTED = 1000
 MOST_EXAMPLES_GIVEN = 10_000
@@ -16,17 +19,40 @@ FlatImage = Annotated[list[Pixel], Field(fail_fast=True)]
 Rows = Annotated[list[FlatImage], Field(fail_fast=True)]
 
 
-def _flat_or_rows(image: Any) -> str:
-    return "rows" if isinstance(image, list) and image and isinstance(image[0], list) else "flat"
+Channels = Annotated[list[Rows], Field(fail_fast=True)]
 
 
-FLAT_OR_ROWS = ("flat", "rows")
+def _flat_or_rows(labels: Any) -> str:
+    return "rows" if isinstance(labels, list) and labels and isinstance(labels[0], list) else "flat"
+
+
+def _kind_of_image(image: Any) -> str:
+    if isinstance(image, str):
+        return "picture"
+    if _flat_or_rows(image) == "flat":
+        return "flat"
+    return "rows" if _flat_or_rows(image[0]) == "flat" else "channels"
+
+
+FLAT_OR_ROWS = ("flat", "rows", "channels", "picture")
 """Tags that pydantic puts into an error's location, and that its reader has no use for."""
 
 Image = Annotated[
-    Annotated[FlatImage, Tag("flat")] | Annotated[Rows, Tag("rows")],
-    Discriminator(_flat_or_rows),
+    Annotated[FlatImage, Tag("flat")]
+    | Annotated[Rows, Tag("rows")]
+    | Annotated[Channels, Tag("channels")]
+    | Annotated[str, Tag("picture")],
+    Discriminator(_kind_of_image),
 ]
+"""Pixels in one list, in rows, in rows with a channel axis; or a PNG or JPEG in base64, or a data: URL of one."""
+
+
+def _whole_floats_as_integers(labels: Any) -> Any:
+    """7.0 is class 7: many a library has its labels as floats."""
+    if isinstance(labels, list) and float in set(map(type, labels)):
+        return [int(label) if type(label) is float and label.is_integer() else label for label in labels]
+    return labels
+
 
 LearningRate = Annotated[float, Field(gt=0, le=LARGEST_LEARNING_RATE, allow_inf_nan=False, strict=True)]
 
@@ -51,13 +77,25 @@ def _decimal_number(text: Any) -> float:
     return float(text)
 
 
+def _true_or_false(text: Any) -> bool:
+    """Only as JSON writes it: pydantic also takes 1, yes, on, t."""
+    if text not in ("true", "false"):
+        raise ValueError("expected true or false")
+    return bool(text == "true")
+
+
 WholeNumber = Annotated[int, BeforeValidator(_whole_number)]
 """In a query or a form, where everything is text."""
 
 DecimalNumber = Annotated[float, BeforeValidator(_decimal_number)]
 """In a query or a form, where everything is text."""
 
+TrueOrFalse = Annotated[bool, BeforeValidator(_true_or_false)]
+"""In a query, where everything is text."""
+
 VersionText = Annotated[WholeNumber, Field(ge=1, le=LARGEST_VERSION)]
+Rehearse = Annotated[int, Field(strict=True, ge=0, le=MOST_REHEARSED)]
+RehearseText = Annotated[WholeNumber, Field(ge=0, le=MOST_REHEARSED)]
 LearningRateText = Annotated[DecimalNumber, Field(gt=0, le=LARGEST_LEARNING_RATE, allow_inf_nan=False)]
 
 
@@ -68,6 +106,13 @@ def _white(pixel_max: float) -> float:
 
 
 PixelMax = Annotated[float, Field(strict=True), AfterValidator(_white)]
+PixelMaxText = Annotated[DecimalNumber, AfterValidator(_white)]
+
+
+def _some(images: list[Any]) -> list[Any]:
+    if not images:
+        raise ValueError("no images: expected at least 1")
+    return images
 
 
 class Request(BaseModel):
@@ -89,17 +134,19 @@ class LabelledFields(ImagesFields):
         Annotated[list[Label], Field(fail_fast=True), Tag("flat")]
         | Annotated[list[OneHot], Field(fail_fast=True), Tag("rows")],
         Discriminator(_flat_or_rows),
+        BeforeValidator(_whole_floats_as_integers),
     ]
 
 
 class TrainStepFields(LabelledFields):
     learning_rate: LearningRate | None = None
+    rehearse: Rehearse | None = None
 
 
 class ImagesRequest(ImagesFields):
-    """Images: a list, each a flat list of pixels or rows of them; or one bare image."""
+    """Images: a list of them, or one bare image."""
 
-    images: Annotated[list[Image], Field(fail_fast=True, min_length=1)] | None = None
+    images: Annotated[list[Image], Field(fail_fast=True), AfterValidator(_some)] | None = None
     image: Image | None = None
 
     @model_validator(mode="after")
@@ -117,31 +164,57 @@ class TrainStepRequest(ImagesRequest, TrainStepFields):
     """Images, the class of each, and the rate to learn them with."""
 
 
-class LabelledForm(Request):
-    """What may stand beside the pictures of a form; labels: class numbers, such as 7,1."""
+class ImagesForm(Request):
+    """What may stand beside the pictures of a form; pixel_max: taken, though a picture says itself what its pixels
+    mean."""
+
+    pixel_max: PixelMaxText | None = None
+
+
+class LabelledForm(ImagesForm):
+    """labels: class numbers, such as 7,1."""
 
     labels: str = ""
+
+
+class TrainStepForm(LabelledForm):
     learning_rate: LearningRateText | None = None
+    rehearse: RehearseText | None = None
 
 
 class RollbackRequest(Request):
     model_version: Version
 
 
-class PredictQuery(Request):
-    """Of predict and accuracy."""
+class ImagesQuery(Request):
+    """What may stand in the query instead of beside the images, for the bodies that have no place for it."""
 
+    pixel_max: PixelMaxText | None = None
+
+
+class AccuracyQuery(ImagesQuery):
     model_version: VersionText | None = None
 
 
-class TrainStepQuery(Request):
-    """learning_rate: for the bodies that have no place for it."""
+class PredictQuery(AccuracyQuery):
+    """explain: what was found in pictures is to be said, too."""
 
+    explain: TrueOrFalse = False
+
+
+class TrainStepQuery(ImagesQuery):
     learning_rate: LearningRateText | None = None
+    rehearse: RehearseText | None = None
 
 
 class WeightsQuery(Request):
     model_version: VersionText | None = None
+
+
+class PutWeightsQuery(Request):
+    """activation: of a file that does not say its own."""
+
+    activation: Activation | None = None
 
 
 class ExamplesQuery(Request):
@@ -150,7 +223,7 @@ class ExamplesQuery(Request):
 
     after: Annotated[WholeNumber, Field(ge=0, le=LARGEST_VERSION)] = 0
     limit: Annotated[WholeNumber, Field(ge=1, le=MOST_EXAMPLES_GIVEN)] = MOST_EXAMPLES_GIVEN
-    rehearsed: Literal["true", "false"] = "false"
+    rehearsed: TrueOrFalse = False
 
 
 class VersionsQuery(Request):
@@ -158,20 +231,38 @@ class VersionsQuery(Request):
     before: VersionText | None = None
 
 
+class PictureAnswer(BaseModel):
+    """box: left, top, width and height of the digit, in pixels of the picture as it was sent, upright.
+
+    image: what the network saw, as the data URL of a PNG, light on dark.
+    """
+
+    box: tuple[int, int, int, int]
+    polarity: Literal["dark on light", "light on dark"]
+    image: str
+
+
 class PredictAnswer(BaseModel):
+    """label_names: of the labels, where the weights file names its classes; pictures: one for each image, where the
+    query says explain=true."""
+
     labels: list[int]
     probabilities: list[list[float]]
     model_version: int
+    label_names: list[str] | None = None
+    pictures: list[PictureAnswer] | None = None
 
 
 class AccuracyAnswer(BaseModel):
-    """confusion_matrix: a row for each true class, a column for each predicted one."""
+    """confusion_matrix: a row for each true class, a column for each predicted one; label_names: of these classes,
+    where the weights file names them."""
 
     accuracy: float
     loss: float
     count: int
     confusion_matrix: list[list[int]]
     model_version: int
+    label_names: list[str] | None = None
 
 
 class TrainStepAnswer(BaseModel):

@@ -9,13 +9,12 @@ from typing import Any, Literal
 from pydantic import Field, SecretStr, ValidationError, field_validator, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
+from model.memory import MOST_REHEARSED, MOST_REMEMBERED
+from model.two_layer_net import Activation
 from service.errors import StartupError
 from service.mistakes import sentence, shortened
 
 PREFIX = "TWOLAYERNET_"
-MOST_REHEARSED = 32
-"""For each posted example."""
-
 SECRETS = ("api_key", "api_key_predict")
 
 
@@ -35,18 +34,21 @@ class Settings(BaseSettings):
     workers: int = Field(2, ge=1, le=256, description="Worker processes.")
     threads: int = Field(2, ge=1, le=256, description="Threads in each worker.")
     weights: Path = Field(Path("weights.npz"), description="The starting point of an empty store.")
+    activation: Activation | None = Field(None, description="Of a weights file that does not say its own; none: relu.")
     store: str = Field("sqlite:///twolayernet.db", description="Database URL of the log of versions.")
     store_connections: int = Field(
         3, ge=2, le=1000, description="The most connections of a worker, where the store is on PostgreSQL."
     )
-    learning_rate: float = Field(0.03, gt=0, le=10, description="Of a train-step that names none.")
+    learning_rate: float = Field(0.04, gt=0, le=10, description="Of a train-step that names none.")
     rehearse: int = Field(
         8,
         ge=0,
         le=MOST_REHEARSED,
         description="Remembered examples that take part in a train-step for each posted one; 0: the plain step.",
     )
-    memory_size: int = Field(1000, ge=1, le=10_000, description="How many examples the live model may remember.")
+    memory_size: int = Field(
+        1000, ge=1, le=MOST_REMEMBERED, description="How many examples the live model may remember."
+    )
     gradient_norm_limit: float | None = Field(
         None, gt=0, description="Gradients with a larger norm are scaled down to it; none: no limit."
     )
@@ -72,7 +74,7 @@ class Settings(BaseSettings):
     def _without_the_newline_at_a_file_s_end(cls, key: Any) -> Any:
         return key.strip() if isinstance(key, str) else key
 
-    @field_validator("gradient_norm_limit", "keep_versions", mode="before")
+    @field_validator("activation", "gradient_norm_limit", "keep_versions", mode="before")
     @classmethod
     def _none_by_its_name(cls, value: Any) -> Any:
         return None if isinstance(value, str) and value.strip().lower() == "none" else value

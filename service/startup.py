@@ -54,7 +54,7 @@ def open_log(settings: Settings, say: bool = False) -> StepLog:
 def read_weights(settings: Settings) -> Weights | None:
     """The weights file; None where there is none. Raises StartupError for one that can't be used."""
     try:
-        weights = weights_file.load(settings.weights)
+        weights = weights_file.load(settings.weights, settings.activation)
         check_answers_stay_finite(weights)
     except FileNotFoundError:
         return None

@@ -19,6 +19,8 @@ RUN_BY_NOBODY = {"mermaid", "ini", "yaml"}
 UNRUN = {
     "twolayernet train --data mnist --out mnist.npz": "downloads MNIST",
     "twolayernet train --data FOLDER --out other.npz": "the folder is the reader's",
+    "twolayernet train --data train.csv --out other.npz": "the file is the reader's",
+    "twolayernet train --data images.npz --out other.npz": "the file is the reader's",
     "make bench": "measures for minutes",
     ".venv/bin/python -m bench.threads": "measures for minutes",
     ".venv/bin/python -m bench.history": "measures for minutes",

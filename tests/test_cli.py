@@ -9,11 +9,15 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from click.testing import CliRunner
 from PIL import Image
 
+from model import TwoLayerNet
 from model import weights as weights_file
 from model.datasets import load_dataset
 from model.training import as_input
+from model.weights import Weights
+from service.cli import main
 
 MNIST = Path(__file__).parents[2] / "shared" / "mnist"
 """The four files, on machines that have them."""
@@ -159,7 +163,7 @@ def test_gradcheck_prints_every_parameter_and_fails_above_the_tolerance() -> Non
         (["train", "--data", "none"], "--data none wants --examples"),
         (["train", "--resume"], "nothing to resume: weights.npz.checkpoint does not exist"),
         (["train", "--weights", "nowhere.npz"], "nowhere.npz can't be read"),
-        (["train", "--examples", "nowhere.npz"], "nowhere.npz: No such file"),
+        (["train", "--examples", "nowhere.npz"], "nowhere.npz can't be read: No such file"),
         (["train", "--examples", "http://127.0.0.1:9"], "http://127.0.0.1:9/examples does not answer"),
         (["publish", "nowhere.npz", "--url", "http://127.0.0.1:9"], "nowhere.npz can't be read"),
     ],
@@ -169,3 +173,21 @@ def test_a_mistake_is_one_clear_line_and_exit_code_2(tmp_path: Path, arguments: 
     assert result.returncode == 2
     assert message in result.stderr
     assert "Traceback" not in result.stderr
+
+
+def test_a_weights_file_that_does_not_say_its_activation_is_used_with_the_one_that_is_named(tmp_path: Path) -> None:
+    network = TwoLayerNet(784, 20, 10, "xavier", activation="sigmoid", seed=1, dtype=np.float32)
+    plain, saying = str(tmp_path / "plain.npz"), str(tmp_path / "saying.npz")
+    np.savez(plain, **network.params)  # type: ignore[arg-type]
+    weights_file.save(saying, Weights(network.params, "sigmoid", (28, 28)))
+    run = CliRunner().invoke
+    expected = run(main, ["evaluate", "--weights", saying]).output
+    assert "test accuracy" in expected
+    assert run(main, ["evaluate", "--weights", plain, "--activation", "sigmoid"]).output == expected
+    assert run(main, ["evaluate", "--weights", plain]).output != expected
+    training = ["--epochs", "1", "--hidden", "20", "--quiet", "--out", str(tmp_path / "out.npz")]
+    assert run(main, ["train", "--weights", plain, "--activation", "sigmoid", *training]).exit_code == 0
+    assert weights_file.load(tmp_path / "out.npz").activation == "sigmoid"
+    for command in (["evaluate"], ["train", *training]):
+        refused = run(main, [*command, "--weights", saying, "--activation", "relu"])
+        assert (refused.exit_code, "activation is sigmoid, not relu" in refused.stderr) == (2, True)

@@ -74,7 +74,7 @@ def test_a_bad_option_is_named_as_it_was_given(arguments: list[str], message: st
     ("name", "value", "message"),
     [
         ("TWOLAYERNET_PORT", "eighty", "TWOLAYERNET_PORT is 'eighty': expected a whole number"),
-        ("TWOLAYERNET_OPTIMIZER", "adam", "TWOLAYERNET_OPTIMIZER is 'adam': expected 'sgd' or 'adagrad'"),
+        ("TWOLAYERNET_SERVER", "uwsgi", "TWOLAYERNET_SERVER is 'uwsgi': expected 'gunicorn' or 'granian'"),
         ("TWOLAYERNET_GRADIENT_NORM_LIMIT", "0", "TWOLAYERNET_GRADIENT_NORM_LIMIT is '0': expected more than 0"),
     ],
 )

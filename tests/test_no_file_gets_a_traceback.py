@@ -53,6 +53,11 @@ FILES = {
         t=LABELS.astype(np.int64),
         model_version=np.arange(IMAGES),
     ),
+    "data.npz": npz(x_train=PIXELS, y_train=LABELS, x_test=PIXELS, y_test=LABELS.astype(float)),
+    "data.csv": "".join(
+        f"{('a', 'b', 'c')[label]},{','.join(map(str, image.ravel()))}\n"
+        for image, label in zip(PIXELS, LABELS, strict=True)
+    ).encode(),
 }
 EVALUATE = ("evaluate", "--weights", "weights.npz", "--data", ".")
 PUBLISH = ("publish", "weights.npz", "--data", ".", "--url", "http://127.0.0.1:9")
@@ -63,6 +68,7 @@ ALONE = ("train", "--data", "none", "--epochs", "1", "--out", "out.npz", "--exam
 COMMANDS: dict[str, list[tuple[str, ...]]] = {
     "weights.npz": [EVALUATE, PUBLISH, GO_ON],
     "examples.npz": [LEARN, ALONE],
+    **{name: [tuple(name if word == "." else word for word in TRAIN)] for name in ("data.npz", "data.csv")},
     **{name: [EVALUATE, TRAIN] for name in FILES if name.endswith("ubyte")},
 }
 
@@ -93,7 +99,7 @@ def is_refused(arguments: tuple[str, ...]) -> str:
 
 
 def test_the_files_are_good_as_they_are(folder: Path) -> None:
-    for arguments in (EVALUATE, GO_ON, LEARN, ALONE):
+    for arguments in (EVALUATE, GO_ON, LEARN, ALONE, *COMMANDS["data.npz"], *COMMANDS["data.csv"]):
         assert result_of(arguments).exit_code == 0
     assert "does not answer" in is_refused(PUBLISH)
 
@@ -115,10 +121,14 @@ BAD_FILES = [
     ("examples.npz", npz(**{**EXAMPLES, "t": np.array(0)}), "t int64 ()"),
     ("examples.npz", npz(**{**EXAMPLES, "x": np.full((IMAGES, FEATURES), np.nan)}), "pixels 0…1"),
     ("examples.npz", npz(**{**EXAMPLES, "x": np.zeros((IMAGES, 4), np.float32)}), "4"),
+    ("data.npz", b"", "data.npz: not a .npz file"),
+    ("data.npz", npz(x=PIXELS), "data.npz: the array t is missing"),
+    ("data.csv", b"", "data.csv holds nothing"),
+    ("data.csv", b"a,1,2\nb,1\n", "data.csv: line 2 has 2 columns"),
     ("train-images-idx3-ubyte", b"", "magic number"),
     ("train-images-idx3-ubyte", b"\x1f\x8b", "can't be read"),
     ("train-images-idx3-ubyte", gzip.compress(idx(PIXELS), mtime=0)[:-12], "can't be read"),
-    ("train-images-idx3-ubyte", bytes([0, 0, 8, 3]) + b"\xff" * 12, "truncated"),
+    ("train-images-idx3-ubyte", bytes([0, 0, 8, 3]) + b"\xff" * 12, "promises"),
     ("train-images-idx3-ubyte", bytes([0, 0, 8, 3, 0, 0, 0, 0]) + b"\xff" * 8, "holds nothing"),
     ("train-images-idx3-ubyte", bytes([0, 0, 8, 3]) + bytes(12), "holds nothing"),
     ("train-labels-idx1-ubyte", bytes([0, 0, 8, 1, 0, 0, 0, 0]), "holds nothing"),

@@ -2,7 +2,7 @@
 
 import os
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -11,9 +11,10 @@ import numpy as np
 import requests
 
 from model import weights as weights_file
-from model.datasets import DatasetError, Split
+from model.datasets import DatasetError, Split, input_to_pixels
+from model.datasets.files import whole
+from model.datasets.splitting import digests
 from model.npy import NpyError, read_npz
-from model.training import as_bytes
 from model.weights import Weights
 from service.errors import ServiceError
 from service.settings import PREFIX
@@ -27,9 +28,28 @@ def fetch_examples(url: str, warn: Callable[[str], None]) -> Split:
 
     Raises ServiceError, DatasetError.
     """
-    address = url if url.rstrip("/").endswith("/examples") else f"{url.rstrip('/')}/examples"
-    parts: list[Split] = []
-    after = 0
+    pages, pixels = [], 0
+    for page in example_pages(url, warn):
+        pages.append(page)
+        pixels += page.images.size
+        if pixels > MOST_EXAMPLES_BYTES:
+            raise DatasetError(f"{url} has more than {MOST_EXAMPLES_BYTES} pixels of examples, the most that is read")
+    if not pages:
+        raise DatasetError(f"{examples_address(url)} has no examples yet")
+    return Split(np.concatenate([page.images for page in pages]), np.concatenate([page.labels for page in pages]))
+
+
+def learnt_digests(url: str, warn: Callable[[str], None]) -> set[bytes]:
+    """Of the images that a service has learnt from and still has. Raises as `fetch_examples` does, but for none."""
+    return {digest for page in example_pages(url, warn) for digest in digests(page.images)}
+
+
+def examples_address(url: str) -> str:
+    return url if url.rstrip("/").endswith("/examples") else f"{url.rstrip('/')}/examples"
+
+
+def example_pages(url: str, warn: Callable[[str], None]) -> Iterator[Split]:
+    address, after = examples_address(url), 0
     while True:
         answer = ask("GET", address, params={"after": after})
         oldest = int(answer.headers.get("X-Oldest-Model-Version", 1))
@@ -39,20 +59,16 @@ def fetch_examples(url: str, warn: Callable[[str], None]) -> Split:
             )
         arrays = example_arrays(answer.content, address)
         if not len(arrays["t"]):
-            break
-        parts.append(split_of(arrays, address))
+            return
+        yield split_of(arrays, address)
         after = int(arrays["model_version"][-1])
-    if not parts:
-        raise DatasetError(f"{address} has no examples yet")
-    return Split(np.concatenate([part.images for part in parts]), np.concatenate([part.labels for part in parts]))
 
 
 def read_examples(path: str) -> Split:
-    """A file that /examples gave. Raises OSError, DatasetError; ServiceError for an address without http://."""
+    """A file that /examples gave. Raises DatasetError; ServiceError for an address without http://."""
     if re.fullmatch(r"[\w.-]+:\d+(/.*)?", path) and not Path(path).exists():
         raise ServiceError(without_scheme(path))
-    with open(path, "rb") as file:
-        return split_of(example_arrays(file.read(), path), path)
+    return split_of(example_arrays(whole(Path(path), MOST_EXAMPLES_BYTES), path), path)
 
 
 def example_arrays(data: bytes, source: str) -> dict[str, Any]:
@@ -75,7 +91,7 @@ def split_of(arrays: dict[str, Any], source: str) -> Split:
         )
     if not (np.isfinite(x).all() and x.min() >= 0 and x.max() <= 1 and t.min() >= 0 and t.max() < 256):
         raise DatasetError(f"{source}: pixels 0…1 and labels 0…255 are needed")
-    return Split(as_bytes(x), t.astype(np.uint8))
+    return Split(input_to_pixels(x), t.astype(np.uint8))
 
 
 @dataclass(frozen=True)

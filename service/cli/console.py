@@ -13,6 +13,7 @@ import click
 from model import weights as weights_file
 from model.datasets import DatasetError
 from model.training import TrainingError
+from model.two_layer_net import Activation
 from model.weights import Weights, WeightsError
 from service.errors import ServiceError, StartupError, StoreError
 from service.exit_codes import BROKEN_PIPE, MISTAKE
@@ -41,9 +42,9 @@ def reported_errors() -> Iterator[None]:
         fail(f"{error.filename}: {error.strerror}" if error.filename else error)
 
 
-def loaded_weights(path: Path) -> Weights:
-    """Raises WeightsError for a file that can't be read or used."""
+def loaded_weights(path: Path, activation: Activation | None = None) -> Weights:
+    """activation: of a file that does not say its own. Raises WeightsError for one that can't be read or used."""
     try:
-        return weights_file.load(path)
+        return weights_file.load(path, activation)
     except OSError as error:
         raise WeightsError(f"{path} can't be read: {error.strerror}") from error

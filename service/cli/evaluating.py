@@ -1,34 +1,48 @@
 """The commands `evaluate`, `publish` and `gradcheck`: how good a network is, and whether its gradient is right."""
 
 import sys
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import click
 
-from model.datasets import Dataset, load_dataset
+from model.datasets import Dataset, DatasetError
+from model.datasets.splitting import without
+from model.functions import confusion_matrix
 from model.gradient import relative_errors
 from model.training import TrainingOptions, as_input, check_fits
 from model.two_layer_net import TwoLayerNet
 from model.weights import Weights
 from service.cli.console import loaded_weights, reported_errors
+from service.cli.data import DATA_HELP, load_data
 from service.exit_codes import WORSE
 
-data_option = click.option(
-    "--data", default="digits", show_default=True, help="digits, mnist, or a folder with IDX files, gzipped or not."
-)
+warn = partial(click.echo, err=True)
+
+data_option = click.option("--data", default="digits", show_default=True, help=DATA_HELP)
 activation_option = click.option(
     "--activation", type=click.Choice(["relu", "sigmoid"]), default=TrainingOptions().activation, show_default=True
 )
 
 
+file_activation_option = click.option(
+    "--activation",
+    type=click.Choice(["relu", "sigmoid"]),
+    help="Of a weights file that does not say its own; unless given, relu.",
+)
+
+
 @click.command()
 @click.option("--weights", "path", type=click.Path(path_type=Path), required=True, help="The weights file.")
+@file_activation_option
 @data_option
-def evaluate(path: Path, data: str) -> None:
+def evaluate(path: Path, activation: Any, data: str) -> None:
     """Print accuracy and loss of a weights file on the held-out images."""
     with reported_errors():
-        print_test(loaded_weights(path), load_dataset(data))
+        weights = loaded_weights(path, activation)
+        print_test(weights, load_data(data, weights))
 
 
 @click.command()
@@ -56,25 +70,40 @@ def gradcheck(activation: Any, seed: int, tolerance: float) -> None:
 @click.command()
 @click.argument("file", type=click.Path(path_type=Path))
 @click.option("--url", required=True, help="The address of the running service.")
+@file_activation_option
 @data_option
-def publish(file: Path, url: str, data: str) -> None:
+def publish(file: Path, url: str, activation: Any, data: str) -> None:
     """Put a weights file into a running service, unless it is worse there than what is served.
 
-    Both are measured on the held-out images of --data. The key of a closed service is taken from TWOLAYERNET_API_KEY.
+    Both are measured on those held-out images of --data that the service has not learnt. The key of a closed service is
+    taken from TWOLAYERNET_API_KEY.
+
     Exit codes: 0 when it is served, 1 when it is worse, 2 for a mistake.
     """
-    from service.cli.client import fetch_weights, put_weights
+    from service.cli.client import fetch_weights, learnt_digests, put_weights
 
     with reported_errors():
-        weights = loaded_weights(file)
-        dataset = load_dataset(data)
+        weights = loaded_weights(file, activation)
+        dataset = load_data(data, weights)
         served = fetch_weights(url)
+        dataset = not_learnt(dataset, learnt_digests(url, warn))
         accuracy, served_accuracy = (accuracy_of(candidate, dataset) for candidate in (weights, served.weights))
         figures = f"{file} {accuracy:.2%}, version {served.version} {served_accuracy:.2%} on {len(dataset.test)} images"
         if accuracy < served_accuracy:
             click.echo(f"not published: {figures}", err=True)
             sys.exit(WORSE)
         click.echo(f"published as version {put_weights(url, weights, served)}: {figures}")
+
+
+def not_learnt(dataset: Dataset, learnt: set[bytes]) -> Dataset:
+    """The held-out images without those that were learnt. Raises DatasetError where none is left."""
+    test = without(dataset.test, learnt)
+    count = len(dataset.test)
+    if len(test) == 0:
+        raise DatasetError(f"the service has learnt all {count} held-out images of {dataset.name}: name other --data")
+    if len(test) < count:
+        warn(f"the service has learnt {count - len(test)} of the {count} held-out images: they are left out")
+    return replace(dataset, test=test)
 
 
 def accuracy_of(weights: Weights, dataset: Dataset) -> float:
@@ -84,7 +113,14 @@ def accuracy_of(weights: Weights, dataset: Dataset) -> float:
 
 
 def print_test(weights: Weights, dataset: Dataset) -> None:
-    """Accuracy and loss on the held-out images. Raises TrainingError as `accuracy_of` does."""
+    """Accuracy and loss on the held-out images, and how many of each class are right where classes have names.
+
+    Raises TrainingError as `accuracy_of` does.
+    """
     x, t = as_input(dataset.test)
     accuracy, loss = accuracy_of(weights, dataset), weights.network().loss(x, t)
     click.echo(f"test accuracy {accuracy:.2%}, loss {loss:.4f} on {len(t)} images")
+    if weights.label_names is not None:
+        matrix = confusion_matrix(weights.network().predict(x).argmax(axis=1), t, weights.output_size)
+        for name, row, right in zip(weights.label_names, matrix.sum(axis=1), matrix.diagonal(), strict=True):
+            click.echo(f"  {name}: {right} of {row}")

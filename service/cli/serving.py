@@ -56,7 +56,8 @@ def option_type(annotation: Any) -> click.ParamType[Any]:
         return click.Choice(get_args(annotation))
     kinds = set(get_args(annotation) or (annotation,))
     (kind,) = kinds - {NoneType}
-    return OrNone(TYPES[kind]) if NoneType in kinds and kind is not SecretStr else TYPES[kind]
+    of_kind = click.Choice(get_args(kind)) if get_origin(kind) is Literal else TYPES[kind]
+    return OrNone(of_kind) if NoneType in kinds and kind is not SecretStr else of_kind
 
 
 def settings_options(command: Command) -> Command:

@@ -1,32 +1,39 @@
 """The command `train`."""
 
+import math
 import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from functools import reduce
 from pathlib import Path
 from typing import Any, TypeVar
 
 import click
-import numpy as np
+from click.core import ParameterSource
 
 from model import checkpoint
 from model import weights as weights_file
-from model.datasets import Dataset, DatasetError, Split, load_dataset
+from model.datasets import Dataset, DatasetError, Split
+from model.datasets.dataset import shape_of
+from model.datasets.splitting import digests, with_test_set, without
+from model.memory import MOST_REMEMBERED
 from model.optimizer import OPTIMIZERS
 from model.training import LEARNING_RATES, Epoch, Trainer, TrainingError, TrainingOptions
+from model.weights import Weights
 from service.cli.console import fail, loaded_weights, reported_errors
-from service.cli.evaluating import activation_option, print_test
-from service.exit_codes import INTERRUPTED
+from service.cli.data import DATA_HELP, load_data
+from service.cli.evaluating import activation_option, print_test, warn
+from service.exit_codes import DIVERGED, INTERRUPTED
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 Say = Callable[[str], None]
 
 DEFAULTS = TrainingOptions()
 SECONDS_BETWEEN_LINES = 1
-HELD_OUT = 5
-"""Where there are examples alone, every fifth is held out for the final test."""
+FEWEST_EXAMPLES = 10
+"""To train on alone."""
 
 TRAINING_OPTIONS = [
     click.option(
@@ -71,6 +78,13 @@ TRAINING_OPTIONS = [
         help="Turn images by up to so many degrees each way.",
     ),
     activation_option,
+    click.option(
+        "--memory",
+        type=click.IntRange(0, MOST_REMEMBERED),
+        default=DEFAULTS.memory,
+        show_default=True,
+        help="Training images that the weights file keeps, for the live model to rehearse; 0: none.",
+    ),
     click.option("--seed", type=click.IntRange(0), default=DEFAULTS.seed, show_default=True),
 ]
 """One for each field of TrainingOptions."""
@@ -85,7 +99,7 @@ def training_options(command: Command) -> Command:
     "--data",
     default="digits",
     show_default=True,
-    help="digits, mnist, a folder with IDX files, gzipped or not; none: the examples alone.",
+    help=f"{DATA_HELP} none: the examples alone.",
 )
 @click.option(
     "--examples",
@@ -96,13 +110,17 @@ def training_options(command: Command) -> Command:
     "--weights",
     "start",
     type=click.Path(path_type=Path),
-    help="Go on from these weights, with their hidden units and activation.",
+    help="Go on from these weights, with their hidden units and activation (--activation: of a file without its "
+    "own); others are refused.",
 )
 @training_options
 @click.option("--out", type=click.Path(dir_okay=False, path_type=Path), default=Path("weights.npz"), show_default=True)
 @click.option("--report", type=click.Path(file_okay=False, path_type=Path), help="Write pictures and figures here.")
 @click.option("--resume", is_flag=True, help="Go on where the same job was interrupted.")
 @click.option("--if-missing", is_flag=True, help="Do nothing if the weights file is there already.")
+@click.option(
+    "--force", is_flag=True, help="Write the weights even if the training diverged, unless they are not finite."
+)
 @click.option("--quiet", is_flag=True, help="Print nothing but errors.")
 def train(
     *,
@@ -113,12 +131,14 @@ def train(
     report: Path | None,
     resume: bool,
     if_missing: bool,
+    force: bool,
     quiet: bool,
     **options: Any,
 ) -> None:
     """Train a network and write its weights. Ctrl-C ends early and keeps what there is; --resume goes on.
 
-    Exit codes: 0 when it is done, 2 for a mistake, 130 when it was interrupted.
+    Exit codes: 0 when it is done, 1 when it diverged (nothing is written but with --force), 2 for a mistake, 130 when
+    it was interrupted.
     """
     say: Say = (lambda _: None) if quiet else click.echo
     if if_missing and out.exists():
@@ -127,9 +147,12 @@ def train(
     if not out.parent.is_dir():
         fail(f"{out} can't be written: its folder does not exist")
     with reported_errors():
-        dataset = training_data(data, examples)
-        trainer = Trainer(dataset, TrainingOptions(**options), None if start is None else loaded_weights(start))
+        beginning = None if start is None else loaded_weights(start, given("activation"))
+        dataset = training_data(data, examples, beginning, say)
+        trainer = Trainer(dataset, going_on(options, beginning), beginning)
+        weights_file.to_bytes(trainer.weights())  # what can't be written is told before it is waited for
         finished = run(trainer, checkpoint_of(out), resume, say, quiet)
+        check_learnt(trainer, out, force)
         weights = trainer.weights()
         weights_file.save(out, weights)
         if finished:
@@ -143,6 +166,13 @@ def train(
             say("report: " + ", ".join(str(path) for path in write_report(report, weights, dataset, trainer.history)))
     if not finished:
         sys.exit(INTERRUPTED)
+
+
+def given(option: str) -> Any:
+    """What the command line says, None where it says nothing and the default stands."""
+    context = click.get_current_context()
+    stated = context.get_parameter_source(option) is ParameterSource.COMMANDLINE
+    return context.params[option] if stated else None
 
 
 def checkpoint_of(out: Path) -> Path:
@@ -173,45 +203,64 @@ def run(trainer: Trainer, saved: Path, resume: bool, say: Say, quiet: bool) -> b
     return finished
 
 
-def training_data(data: str, examples: str | None) -> Dataset:
-    """The dataset of that name, with the examples added to its training images, or the examples alone.
+def going_on(options: dict[str, Any], beginning: Weights | None) -> TrainingOptions:
+    """What was asked for; of weights to go on from, what was not."""
+    if beginning is not None:
+        asked = click.get_current_context().get_parameter_source
+        for name, found in (("hidden", beginning.hidden_size), ("activation", beginning.activation)):
+            if asked(name) is ParameterSource.DEFAULT:
+                options = {**options, name: found}
+    return TrainingOptions(**options)
 
-    Raises DatasetError, OSError, ServiceError.
+
+def check_learnt(trainer: Trainer, out: Path, force: bool) -> None:
+    """End the command, and leave what is in the file as it is, where the training diverged."""
+    divergence = trainer.divergence()
+    if divergence is None:
+        if trainer.history and not math.isfinite(trainer.history[-1].loss):
+            warn(f"the training diverged in epoch {len(trainer.history)}: a better one before it is kept")
+        return
+    checkpoint_of(out).unlink(missing_ok=True)
+    message = f"the training diverged: {divergence}; a smaller --learning-rate may help"
+    if not (force and trainer.is_finite()):
+        fail(f"{message}. {out} is {'left as it was' if out.exists() else 'not written'}", DIVERGED)
+    warn(f"twolayernet: {message}")
+
+
+def training_data(data: str, examples: str | None, beginning: Weights | None, say: Say) -> Dataset:
+    """The dataset of that name, with the examples added to its training images, but for those of its test images, or
+    the examples alone.
+
+    Raises DatasetError, ServiceError.
     """
     if examples is None:
         if data == "none":
             raise DatasetError("there is nothing to train on: --data none wants --examples")
-        return load_dataset(data)
+        return load_data(data, beginning)
     from service.cli.client import fetch_examples, read_examples
 
-    added = (
-        fetch_examples(examples, lambda line: click.echo(line, err=True))
-        if "://" in examples
-        else read_examples(examples)
-    )
+    added = fetch_examples(examples, warn) if "://" in examples else read_examples(examples)
     if data == "none":
         return alone(added)
-    dataset = load_dataset(data)
+    dataset = load_data(data, beginning)
     pixels, expected = added.images.shape[1], dataset.train.images.shape[1]
     if pixels != expected:
         raise DatasetError(f"the examples have {pixels} pixels, the images of {dataset.name} {expected}")
-    both = Split(
-        np.concatenate([dataset.train.images, added.images]), np.concatenate([dataset.train.labels, added.labels])
-    )
-    return Dataset(f"{dataset.name} and {len(added)} examples", both, dataset.test, dataset.image_shape)
+    if dataset.label_names is not None and added.labels.max() >= dataset.classes:
+        raise DatasetError(f"the examples have a class {added.labels.max()}, {dataset.name} has {dataset.classes}")
+    new = without(added, set(digests(dataset.test.images)))
+    if len(new) < len(added):
+        say(f"{len(added) - len(new)} of {len(added)} examples are test images of {dataset.name}: they are left out")
+    return replace(dataset, name=f"{dataset.name} and {len(new)} examples", train=dataset.train + new)
 
 
 def alone(examples: Split) -> Dataset:
-    """Examples as a dataset of their own. Their shape is taken to be a square, or a row if that can't be."""
-    if len(examples) < 2 * HELD_OUT:
+    """Examples as a dataset of their own, a part of each class held out."""
+    if len(examples) < FEWEST_EXAMPLES:
         raise DatasetError(
-            f"{len(examples)} examples are too few to train on alone: at least {2 * HELD_OUT} are needed"
+            f"{len(examples)} examples are too few to train on alone: at least {FEWEST_EXAMPLES} are needed"
         )
-    held_out = np.arange(len(examples)) % HELD_OUT == HELD_OUT - 1
-    pixels = examples.images.shape[1]
-    side = round(pixels**0.5)
-    shape = (side, side) if side * side == pixels else (1, pixels)
-    return Dataset(f"{len(examples)} examples", examples.take(~held_out), examples.take(held_out), shape)
+    return with_test_set(f"{len(examples)} examples", examples, shape_of(examples.images.shape[1]))
 
 
 @contextmanager

@@ -35,6 +35,11 @@ def json_answer(schema: type[BaseModel], **fields: Any) -> Response:
     return JsonAnswer(orjson.dumps(fields, option=orjson.OPT_SERIALIZE_NUMPY))
 
 
+def named(labels: Iterable[int], label_names: Sequence[str] | None) -> dict[str, list[str]]:
+    """The field with the labels' names, of an answer about a model whose classes have some."""
+    return {} if label_names is None else {"label_names": [label_names[label] for label in labels]}
+
+
 def train_step_answer(version: Version) -> Response:
     fields = {name: getattr(version, name) for name in TrainStepAnswer.model_fields}
     fields["rehearsed"] = version.rehearsed or 0

@@ -5,11 +5,10 @@ import re
 from collections.abc import Mapping, Sequence
 from difflib import get_close_matches
 from http import HTTPStatus
-from typing import Any, cast
 
 import orjson
 from flask import Flask, Response, request
-from werkzeug.exceptions import HTTPException, MethodNotAllowed, NotFound, RequestEntityTooLarge
+from werkzeug.exceptions import HTTPException, MethodNotAllowed, NotFound
 
 from model.online import UnsafeStepError
 from service.errors import KeyReusedError, NotYetError, StoreError, UnknownVersionError, WeightsChangedError
@@ -60,16 +59,6 @@ class BadInput(Problem):
         super().__init__(422, f"{where}: {message}" if where else message, [(location, message)])
 
 
-def after_the_body(answer: Response) -> Response:
-    """An error that was found before the body was read: a client, or a proxy, that is still sending it would take an
-    answer now for a broken connection. What is over the limit is not read; then the connection ends, and says so."""
-    try:
-        cast(Any, request).body  # noqa: B018  read here, unless it was before
-    except Exception:  # whatever keeps it from being read was answered already, or is about to be
-        answer.headers["Connection"] = "close"
-    return answer
-
-
 def no_such_path(app: Flask) -> str:
     """What is asked for instead: the path that is likely to be meant, and all there are."""
     rules = {re.sub(r"<(?:\w+:)?(\w+)>", r"{\1}", rule.rule) for rule in app.url_map.iter_rules()}
@@ -89,7 +78,7 @@ def register(app: Flask) -> None:
 
     @app.errorhandler(Problem)
     def problem(error: Problem) -> Response:
-        return after_the_body(error.response())
+        return error.response()
 
     @app.errorhandler(UnknownVersionError)
     def unknown_version(error: UnknownVersionError) -> Response:
@@ -123,18 +112,14 @@ def register(app: Flask) -> None:
         status = error.code or 500
         if status < 400:
             return Response(error.get_body(), status, error.get_headers())
-        if isinstance(error, RequestEntityTooLarge):
-            error.description = f"the body is larger than the limit of {request.max_content_length} bytes"
-        elif isinstance(error, NotFound):
+        if isinstance(error, NotFound):
             error.description = no_such_path(app)
         elif isinstance(error, MethodNotAllowed):
             error.description = no_such_method(error)
         headers = {
             name: value for name, value in error.get_headers() if name.lower() not in ("content-type", "content-length")
         }
-        return after_the_body(
-            Problem(status, error.description or HTTPStatus(status).phrase, headers=headers).response()
-        )
+        return Problem(status, error.description or HTTPStatus(status).phrase, headers=headers).response()
 
     @app.errorhandler(Exception)
     def unexpected(error: Exception) -> Response:

@@ -11,40 +11,41 @@ from service.http.incoming import IncomingRequest
 from service.http.problems import BadInput, Problem
 from service.images import json_body, npy_body, picture_body
 from service.images.batch import Images, Labelled
+from service.images.body import IMAGES, LABELLED, TRAIN_STEP, Body, Takes
+from service.schemas import ImagesQuery
 
-__all__ = ["Images", "Labelled", "read_images", "read_labelled"]
+__all__ = ["IMAGES", "LABELLED", "TRAIN_STEP", "Images", "Labelled", "read_images", "read_labelled"]
 
 
 @dataclass(frozen=True)
 class Decoder:
     """images: for a body of images; labelled: for one with labels too. None: the type is not for that."""
 
-    images: Callable[[IncomingRequest, Weights], Images] | None = None
-    labelled: Callable[[IncomingRequest, Weights], Labelled] | None = None
+    images: Callable[[Body], Images] | None = None
+    labelled: Callable[[Body], Labelled] | None = None
 
 
 DECODERS = {
     "application/json": Decoder(json_body.read_images, json_body.read_labelled),
     "application/x-npy": Decoder(images=npy_body.read_images),
     "application/x-npz": Decoder(labelled=npy_body.read_labelled),
-    "image/png": Decoder(images=picture_body.read_images),
-    "image/jpeg": Decoder(images=picture_body.read_images),
+    **dict.fromkeys(picture_body.TYPES, Decoder(images=picture_body.read_images)),
     "multipart/form-data": Decoder(picture_body.read_multipart_images, picture_body.read_multipart_labelled),
 }
 
 
-OF_IMAGES = {name: decoder.images for name, decoder in DECODERS.items() if decoder.images is not None}
-LABELLED = {name: decoder.labelled for name, decoder in DECODERS.items() if decoder.labelled is not None}
+IMAGE_DECODERS = {name: decoder.images for name, decoder in DECODERS.items() if decoder.images is not None}
+LABELLED_DECODERS = {name: decoder.labelled for name, decoder in DECODERS.items() if decoder.labelled is not None}
 
 
-def read_images(request: IncomingRequest, weights: Weights) -> Images:
+def read_images(request: IncomingRequest, weights: Weights, query: ImagesQuery) -> Images:
     """Raises Problem: 415, 422 or, for a body over the limit, 413."""
-    return OF_IMAGES[_content_type(request, OF_IMAGES)](request, weights)
+    return IMAGE_DECODERS[_content_type(request, IMAGE_DECODERS)](Body(request, weights, IMAGES, query))
 
 
-def read_labelled(request: IncomingRequest, weights: Weights) -> Labelled:
-    """Raises Problem: 415, 422 or, for a body over the limit, 413."""
-    return LABELLED[_content_type(request, LABELLED)](request, weights)
+def read_labelled(request: IncomingRequest, weights: Weights, takes: Takes, query: ImagesQuery) -> Labelled:
+    """takes: what may stand beside them. Raises Problem: 415, 422 or, for a body over the limit, 413."""
+    return LABELLED_DECODERS[_content_type(request, LABELLED_DECODERS)](Body(request, weights, takes, query))
 
 
 def _content_type(request: IncomingRequest, accepted: Iterable[str]) -> str:

@@ -1,6 +1,6 @@
 """What every decoder gives, and the checks that are the same for all of them."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,22 +10,32 @@ from numpy.typing import NDArray
 from model.types import IntArray
 from model.weights import Weights
 from service.http.problems import BadInput, Location
+from service.images.finding import Digit
 
 
 @dataclass(frozen=True)
 class Images:
-    """pixels: (n, features), uint8 0…255 or float32 0…1."""
+    """pixels: (n, features), uint8 0…255 or float32 0…1; found: in pictures, where the digits were."""
 
     pixels: NDArray[Any]
+    found: Sequence[Digit] | None = None
+
+    @classmethod
+    def of(cls, found: Sequence[Digit]) -> "Images":
+        return cls(np.stack([digit.pixels.ravel() for digit in found]), found)
 
 
 @dataclass(frozen=True)
 class Labelled:
-    """pixels as in `Images`; labels: (n,) class numbers; learning_rate: None where the body names none."""
+    """pixels as in `Images`; labels: (n,) class numbers; parameters: what body and query say beside, by name."""
 
     pixels: NDArray[Any]
     labels: IntArray
-    learning_rate: float | None = None
+    parameters: Mapping[str, Any]
+
+
+HAIR = 1e-6
+"""Of the range: how far outside of it a pixel may be."""
 
 
 def wanted(weights: Weights) -> str:
@@ -36,9 +46,17 @@ def wanted(weights: Weights) -> str:
     return f"{weights.input_size} pixels ({rows} × {columns})"
 
 
-def in_range(values: NDArray[Any], pixel_max: float) -> bool:
-    """Whether all are 0…pixel_max; not if any is NaN."""
-    return bool(values.min() >= 0 and values.max() <= pixel_max)
+def pixels_in_range(values: NDArray[Any], pixel_max: float) -> NDArray[Any] | None:
+    """Numbers 0…pixel_max, (n, features), as stored; what is a hair outside, as a resize leaves it, is clipped.
+
+    None where one is further out, or NaN.
+    """
+    low, high, margin = values.min(), values.max(), HAIR * pixel_max
+    if low >= 0 and high <= pixel_max:
+        return as_stored(values, pixel_max)
+    if low >= -margin and high <= pixel_max + margin:
+        return as_stored(np.clip(values, 0, pixel_max), pixel_max)
+    return None
 
 
 def as_stored(values: NDArray[Any], pixel_max: float) -> NDArray[Any]:
@@ -52,23 +70,28 @@ def as_stored(values: NDArray[Any], pixel_max: float) -> NDArray[Any]:
     return values.astype(np.float32)
 
 
-def checked_float_pixels(
-    values: NDArray[Any], pixel_max: float, locate: Callable[[int, int], Location]
+def checked_pixels(
+    values: NDArray[Any], pixel_max: float, locate: Callable[[int, int], Location], say: str = '"pixel_max": 255'
 ) -> NDArray[Any]:
     """Numbers 0…pixel_max, (n, features), as stored.
 
-    locate: where in the request pixel i of image n stands. Raises BadInput for the first that is out of range.
+    locate: where in the request pixel i of image n stands. say: how a request says what a white pixel is. Raises
+    BadInput for the first that is out of range.
     """
-    if in_range(values, pixel_max):
-        return as_stored(values, pixel_max)
-    n, i = (int(at) for at in np.argwhere(~((values >= 0) & (values <= pixel_max)))[0])
+    if (pixels := pixels_in_range(values, pixel_max)) is not None:
+        return pixels
+    margin = HAIR * pixel_max
+    n, i = (int(at) for at in np.argwhere(~((values >= -margin) & (values <= pixel_max + margin)))[0])
     value = values[n, i]
-    high = values.max()
-    hint = ""
-    if pixel_max == 1 and np.isfinite(high) and 1 < high <= 255 and values.min() >= 0:
-        hint = '; for pixels 0…255 say "pixel_max": 255'
-    found = f"{value:g}" if np.isfinite(value) else "not a finite number"
+    hint = f"; for pixels 0…255 say {say}" if pixel_max == 1 and are_bytes(values) else ""
+    found = str(value).removesuffix(".0") if np.isfinite(value) else "not a finite number"
     raise BadInput(locate(n, i), f"the pixel is {found}: expected 0…{pixel_max:g}{hint}")
+
+
+def are_bytes(values: NDArray[Any]) -> bool:
+    """Whether they are meant as 0…255, beyond doubt: a few that are too large might also be a resize's overshoot."""
+    low, high = values.min(), values.max()
+    return bool(low >= 0 and 1 < high <= 255 and (high > 127 or (values == np.round(values)).all()))
 
 
 def checked_labels(labels: Sequence[Any] | NDArray[Any], count: int, classes: int, location: Location) -> IntArray:
@@ -93,6 +116,9 @@ def checked_labels(labels: Sequence[Any] | NDArray[Any], count: int, classes: in
 
 
 def _checked_numbers(labels: NDArray[Any], classes: int, location: Location) -> IntArray:
+    if labels.dtype.kind == "f" and not (whole := labels == np.round(labels)).all():  # nor is NaN
+        i = int((~whole).argmax())
+        raise BadInput((*location, i), f"the label is {labels[i]}: expected a class number, 0…{classes - 1}")
     wrong = (labels < 0) | (labels >= classes)
     if wrong.any():
         i = int(wrong.argmax())

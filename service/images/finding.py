@@ -39,6 +39,18 @@ LEAST_CONTRAST = 0.06
 NOISE_FACTOR = 3.5
 """Ink begins at so many standard deviations of the paper's grain."""
 
+MEDIAN_NOISE = 0.015
+"""Grain of more leaves nothing of a stroke of one pixel."""
+
+SOLID_STROKE, SOLID_PEAK = 4.0, 0.4
+"""A stroke of so many pixels, and of such an ink, isn't what a median left of a thin one."""
+
+WIDEST_SPACE = 0.2
+"""Of a group's longer side: what is wider may be the space between thin strokes."""
+
+THIN_PEAK = 0.75
+"""Where a median leaves less of the strongest ink, it took a pen's strokes."""
+
 LEAST_SIGNAL_TO_NOISE = 4.2
 """A digit's mean ink in standard deviations of the grain; groups found in nothing but noise lie below."""
 
@@ -48,8 +60,17 @@ PEAK_RANK = 40
 SMALL_PEAK_RANK = 16
 """The same, where a digit of 8 px is looked for."""
 
-MOST_PARTS = 40
+MOST_PARTS = 24
 """Connected parts that are looked at one by one, the largest first: noise has thousands."""
+
+MOST_STROKES = 6
+"""What is in more parts is a pattern, not a broken digit."""
+
+MOST_STROKES_AT_THE_BORDER = 3
+"""Of what reaches the picture's border: patterns do, and digits that are cropped tightly."""
+
+LEAST_SHARE = 0.45
+"""Of all ink: a digit is what there mostly is in the picture."""
 
 PAPER_SHARE = 0.33
 """Of the shorter side: the kernel of the closing, wider than any stroke and narrower than most shadows."""
@@ -68,6 +89,12 @@ SMALL = 56
 
 SPACES = 0.6
 """The spaces inside of a digit look like strokes of the other polarity: so much less is given for them."""
+
+FRAMED = 3.0
+"""A frame and the digit in it are written with the same ink: so much more is given for what a frame is around."""
+
+HALO = 0.25
+"""A JPEG and an enlargement put a faint seam around ink, of the other polarity: so much of its ink at most."""
 
 TINY = 16
 """Of fewer pixels than this nothing can be said before the closer look."""
@@ -89,10 +116,46 @@ class NoDigitError(Exception):
     """There is no digit to be read, or more than one; the message says what was seen."""
 
 
+@dataclass(frozen=True)
+class Digit:
+    """What was found in a picture.
+
+    pixels: of the network's shape, uint8, light on dark. box: in pixels of the picture that was looked at.
+    dark: whether its ink was darker than the paper.
+    """
+
+    pixels: Bytes
+    box: Box
+    dark: bool
+
+
+@dataclass(frozen=True)
+class View:
+    """A part of a picture, as it is looked at: where it begins, and how many pixels of the picture one of it is."""
+
+    picture: Bytes
+    left: int
+    top: int
+    across: float
+    down: float
+
+    def seen_whole(self, box: Box) -> Box:
+        """The box of a group of this view, in pixels of the whole picture."""
+        left, top, right, bottom = box
+        return (
+            self.left + math.floor(left * self.across),
+            self.top + math.floor(top * self.down),
+            self.left + math.ceil(right * self.across),
+            self.top + math.ceil(bottom * self.down),
+        )
+
+
 @dataclass
 class Group:
     """Strokes that may be the digit."""
 
+    dark: bool
+    """On light paper."""
     ink: Grey
     """(rows, columns), 0…1: how much each pixel of the working picture stands out from the paper."""
     mask: Mask
@@ -111,6 +174,8 @@ class Group:
     """Otsu's: the part of the variance in the box that mask or not explains."""
     grain: float
     peak: float
+    framed: bool
+    """There is something of the same ink around it, apart from the picture's border."""
     extent: Box
     """Of all strokes, whether of the digit or not."""
 
@@ -137,53 +202,64 @@ def opencv() -> Any:
     return cv2
 
 
-def prepared(grey: Bytes, shape: tuple[int, int]) -> Bytes:
-    """Light on dark, 0…255, of the network's shape, the digit fitted in and centred. Raises NoDigitError."""
+def find(grey: Bytes, shape: tuple[int, int]) -> Digit:
+    """The digit in a picture, brought to the shape, fitted in and centred. Raises NoDigitError."""
     if grey.shape == shape:
         as_it_is = in_mnist_form(grey)
         if as_it_is is not None:
             return as_it_is
-    group = digit_in(grey)
-    return np.round(centred(fitted(strokes_of(group), shape), shape) * 255).astype(np.uint8)
+    view, group = digit_in(grey)
+    pixels = np.round(centred(fitted(strokes_of(group), shape), shape) * 255).astype(np.uint8)
+    return Digit(pixels, view.seen_whole(group.box), group.dark)
 
 
-def in_mnist_form(grey: Bytes) -> Bytes | None:
-    """The picture, light on dark, if it plainly is what the network was trained on: a flat background, the digit in
-    its usual place and size. Full contrast is left as it is, to the bit; less is stretched."""
+def in_mnist_form(grey: Bytes) -> Digit | None:
+    """The picture, if it plainly is what the network was trained on: a flat background, the digit in its usual place
+    and size. Full contrast is left as it is, to the bit; less is stretched."""
     border = np.concatenate([grey[0], grey[-1], grey[:, 0], grey[:, -1]])
     background = int(np.median(border))
     difference = grey.astype(np.int16) - background
     lighter, darker = int(difference.max()), -int(difference.min())
-    if np.mean(border != background) > 0.05 or max(lighter, darker) < 51 or min(lighter, darker) > 5:
+    if np.mean(border != background) > 0.08 or max(lighter, darker) < 51 or min(lighter, darker) > 5:
         return None
-    ink = np.clip(difference if lighter >= darker else -difference, 0, 255)
-    if np.mean(ink == 0) < 0.4 or not in_its_place(ink):
+    dark = darker > lighter
+    ink = np.clip(-difference if dark else difference, 0, 255)
+    box = bounds(ink > 0.1 * ink.max())
+    if np.mean(ink == 0) < 0.4 or not in_its_place(ink, box):
         return None
     strongest = int(ink.max())
     if strongest < 0.98 * 255:
         ink = np.round(ink * (255 / strongest))
-    return ink.astype(np.uint8)
+    return Digit(ink.astype(np.uint8), box, dark)
 
 
-def in_its_place(ink: NDArray[Any]) -> bool:
+def bounds(mask: Mask) -> Box:
+    """Of what is True, of which there is some."""
+    ys, xs = np.nonzero(mask)
+    return int(xs.min()), int(ys.min()), int(xs.max()) + 1, int(ys.max()) + 1
+
+
+def in_its_place(ink: NDArray[Any], box: Box) -> bool:
     """As large as MNIST's digits are, and its centre of mass in the middle, within a pixel of 28."""
     rows, columns = ink.shape
-    ys, xs = np.nonzero(ink > 0.1 * ink.max())
-    size = max((np.ptp(ys) + 1) / rows, (np.ptp(xs) + 1) / columns)
+    left, top, right, bottom = box
+    size = max((bottom - top) / rows, (right - left) / columns)
     mass = ink / ink.sum()
     off_down = float((mass.sum(axis=1) * (np.arange(rows) + 0.5)).sum()) / rows - 0.5
     off_across = float((mass.sum(axis=0) * (np.arange(columns) + 0.5)).sum()) / columns - 0.5
     return bool(17 / 28 <= size <= 20.5 / 28 and max(abs(off_down), abs(off_across)) <= 1.2 / 28)
 
 
-def digit_in(grey: Bytes) -> Group:
-    """The one digit, looked at closely. Raises NoDigitError."""
-    work = working(grey)
-    scale = grey.shape[0] / work.shape[0]
-    noise = grain_of(grey) if scale < 1 else grain_of(work)
-    group = found(work, noise)
+def digit_in(grey: Bytes) -> tuple[View, Group]:
+    """The one digit, looked at closely, and what was looked at. Raises NoDigitError."""
+    view = working(grey)
+    scale = view.down
+    noise = grain_of(grey if scale > 1 else view.picture)
+    group = found(view.picture, noise)
+    if group is None or group.several or group.size >= SMALL or scale <= 1.3:
+        group = or_thin(group, view.picture, noise)
     if group is None:
-        group = found(work, noise, flat=True)  # a stroke so thick that a closing takes it for paper
+        group = found(view.picture, noise, flat=True)  # a stroke so thick that a closing takes it for paper
     hidden = group is None and scale > 1.3
     if hidden:
         group = found_small(grey, scale)
@@ -192,13 +268,14 @@ def digit_in(grey: Bytes) -> Group:
     if group.several:
         raise NoDigitError(SEVERAL)
     if scale > 1.3 and (hidden or group.size < SMALL):
-        closer = closer_look(grey, group, scale)
-        if closer is None and (hidden or group.size < TINY):
+        closer_view, closer = closer_look(grey, view, group)
+        if closer is not None:
+            view, group = closer_view, closer
+        elif hidden or group.size < TINY:
             raise NoDigitError(NOTHING)
-        group = closer or group
         if group.several:
             raise NoDigitError(SEVERAL)
-    return group
+    return view, group
 
 
 def found_small(grey: Bytes, scale: float) -> Group | None:
@@ -207,34 +284,35 @@ def found_small(grey: Bytes, scale: float) -> Group | None:
     kernel = np.ones((int(scale) + 2,) * 2, np.uint8)
     noise = 1.5 * grain_of(grey)
     for widen, dark in ((cv2.erode, True), (cv2.dilate, False)):
-        group = found(working(widen(grey, kernel)), noise, polarities=(dark,))
+        group = found(working(widen(grey, kernel)).picture, noise, polarities=(dark,), rank=SMALL_PEAK_RANK)
         if group is not None and group.size < SMALL:
             return group
     return None
 
 
-def closer_look(grey: Bytes, group: Group, scale: float) -> Group | None:
+def closer_look(grey: Bytes, view: View, group: Group) -> tuple[View, Group | None]:
     left, top, right, bottom = group.box
-    margin = 0.6 * group.size + 2
-    crop = grey[
-        max(0, int((top - margin) * scale)) : int((bottom + margin) * scale),
-        max(0, int((left - margin) * scale)) : int((right + margin) * scale),
-    ]
-    work = working(crop)
-    return found(work, max(grain_of(crop), grain_of(work)))
+    margin = math.ceil(0.6 * group.size + 2)
+    left, top, right, bottom = view.seen_whole((left - margin, top - margin, right + margin, bottom + margin))
+    left, top = max(0, left), max(0, top)
+    crop = grey[top:bottom, left:right]
+    closer = working(crop, left, top)
+    noise = max(grain_of(crop), grain_of(closer.picture))
+    polarities = (group.dark,)
+    return closer, or_thin(found(closer.picture, noise, polarities=polarities), closer.picture, noise, polarities)
 
 
-def working(grey: Bytes) -> Bytes:
+def working(grey: Bytes, left: int = 0, top: int = 0) -> View:
     """The picture at the working area, or at the working side if it is small."""
     cv2 = opencv()
     rows, columns = grey.shape
     factor = math.sqrt(WORKING_AREA / (rows * columns))
     if factor >= 1:
         factor = min(factor, max(1.0, WORKING_SIDE / min(rows, columns)))
-    size = max(1, round(columns * factor)), max(1, round(rows * factor))
-    if size == (columns, rows):
-        return grey
-    return np.asarray(cv2.resize(grey, size, interpolation=cv2.INTER_AREA if factor < 1 else cv2.INTER_CUBIC))
+    width, height = max(1, round(columns * factor)), max(1, round(rows * factor))
+    if (width, height) != (columns, rows):
+        grey = cv2.resize(grey, (width, height), interpolation=cv2.INTER_AREA if factor < 1 else cv2.INTER_CUBIC)
+    return View(grey, left, top, columns / width, rows / height)
 
 
 def grain_of(grey: Bytes) -> float:
@@ -249,14 +327,52 @@ def grain_of(grey: Bytes) -> float:
     return float(np.median(sample(differences))) / 0.6745 / 6 / 255
 
 
-def found(work: Bytes, noise: float, flat: bool = False, polarities: tuple[bool, ...] = BOTH) -> Group | None:
+def or_thin(group: Group | None, work: Bytes, noise: float, polarities: tuple[bool, ...] = BOTH) -> Group | None:
+    """What was found, or what is found without a median: it takes away salt and thin lines of the paper, but also the
+    strokes of a pen of one pixel. Where that was most of the ink, or there is nothing else, it is no good."""
+    fine = None if noise > MEDIAN_NOISE or is_solid(group) else with_thin_strokes(work)
+    if fine is None:
+        return group
+    thin = found(fine, noise, polarities=polarities, median=False)
+    if thin is None:
+        return group
+    alone = thin.count == thin.parts
+    return thin if group is None or alone or group.peak < THIN_PEAK * thin.peak else group
+
+
+def is_solid(group: Group | None) -> bool:
+    if group is None or group.several or group.peak < SOLID_PEAK:
+        return False
+    return SOLID_STROKE < group.stroke < WIDEST_SPACE * group.size
+
+
+def with_thin_strokes(work: Bytes) -> Bytes | None:
+    """As after a median, but with what isn't single pixels; None if there is nothing of the kind."""
+    cv2 = opencv()
+    median = cv2.medianBlur(work, 3)
+    apart = cv2.threshold(cv2.absdiff(work, median), 0.04 * 255, 1, cv2.THRESH_BINARY)[1]
+    near = cv2.boxFilter(apart, -1, (3, 3), normalize=False, borderType=cv2.BORDER_CONSTANT)
+    if cv2.countNonZero(cv2.threshold(near, 2, 1, cv2.THRESH_BINARY)[1] & apart) < PEAK_RANK:
+        return None
+    thin: Bytes = np.where(near < 3, median, work)
+    return thin
+
+
+def found(
+    work: Bytes,
+    noise: float,
+    *,
+    flat: bool = False,
+    polarities: tuple[bool, ...] = BOTH,
+    rank: int = PEAK_RANK,
+    median: bool = True,
+) -> Group | None:
     """The group of strokes that looks most like a digit: dark on light, or light on dark."""
     cv2 = opencv()
-    smooth = cv2.GaussianBlur(cv2.medianBlur(work, 3), (0, 0), 0.7)
+    smooth = cv2.GaussianBlur(cv2.medianBlur(work, 3) if median else work, (0, 0), 0.7)
     if not flat:
         smooth = 255 - without_rim(255 - without_rim(smooth))
     slopes = slopes_of(smooth)
-    rank = PEAK_RANK if polarities == BOTH else SMALL_PEAK_RANK
     likely = {
         dark: [
             (value, group)
@@ -267,12 +383,18 @@ def found(work: Bytes, noise: float, flat: bool = False, polarities: tuple[bool,
         ]
         for dark in polarities
     }
+    for dark, groups in likely.items():
+        if 2 * sum(group.several for _, group in groups) < len(groups):
+            likely[dark] = [(value, group) for value, group in groups if not group.several]
     # ink is found at most thresholds, the spaces between the ink and a frame at the low ones only
     total = {dark: sum(value for value, _ in groups) for dark, groups in likely.items()}
     if all(likely.get(dark) for dark in BOTH):
         for dark in BOTH:
-            if inside(likely[dark][-1][1].box, likely[not dark][-1][1].box):
-                total[dark] *= SPACES
+            inner, outer = likely[dark][-1][1], likely[not dark][-1][1]
+            if inside(inner.box, outer.box):
+                total[not dark if outer.peak < HALO * inner.peak else dark] *= SPACES
+            if any(group.framed for _, group in likely[dark]):
+                total[dark] *= FRAMED
     groups = likely[max(total, key=lambda dark: total[dark])]
     return max(groups, key=lambda pair: pair[0])[1] if groups else None
 
@@ -302,7 +424,9 @@ def without_rim(picture: Bytes) -> Bytes:
     )
     if not rim:
         return picture
-    region = np.isin(labels, rim).astype(np.uint8)
+    of_rim = np.zeros(count, np.uint8)
+    of_rim[rim] = 1
+    region = of_rim[labels]
     if region.mean() > 0.25 or soft(picture, region, paper - darkest):
         return picture
     covered = cv2.dilate(region, np.ones((5, 5), np.uint8)) > 0
@@ -375,18 +499,18 @@ def groups_in(picture: Bytes, slopes: Grey, dark: bool, flat: bool = False, rank
         if threshold > 0.9 * peak or threshold == tried:
             continue
         tried = threshold
-        group = group_above(ink, threshold, slopes, peak, grain)
+        group = group_above(ink, threshold, slopes, dark=dark, peak=peak, grain=grain)
         if group is not None:
             several = group.several = group.several and several
             yield group
 
 
-def group_above(ink: Grey, threshold: float, slopes: Grey, peak: float, grain: float) -> Group | None:
+def group_above(ink: Grey, threshold: float, slopes: Grey, *, dark: bool, peak: float, grain: float) -> Group | None:
     cv2 = opencv()
     above = cv2.morphologyEx((ink > threshold).astype(np.uint8), cv2.MORPH_CLOSE, np.ones((3, 3), np.uint8))
     count, labels, stats, _ = cv2.connectedComponentsWithStats(above, connectivity=8)
     largest = [i for i in np.argsort(-stats[:, 4])[: MOST_PARTS + 1].tolist() if i and stats[i, 4] >= 4]
-    strokes = [i for i in largest if is_stroke(labels, stats, i)]
+    strokes = [i for i in largest if is_stroke(labels, stats[i].tolist(), i)]
     if not strokes:
         return None
     rows, columns = ink.shape
@@ -397,23 +521,30 @@ def group_above(ink: Grey, threshold: float, slopes: Grey, peak: float, grain: f
     }
     total = int(stats[1:, 4].sum() - stats[list(apart), 4].sum())
     members, box, several = gathered(stats, strokes)
-    mask: Mask = np.isin(labels, members)
+    share = float(stats[members, 4].sum()) / total
+    if len(members) > MOST_STROKES or share < LEAST_SHARE:
+        return None
+    chosen = np.zeros(count, np.bool_)
+    chosen[members] = True
+    mask: Mask = chosen[labels]
     left, top, right, bottom = box
-    inside, values = mask[top:bottom, left:right], ink[top:bottom, left:right]
+    part, values = mask[top:bottom, left:right], ink[top:bottom, left:right]
     extent = stats[strokes]
     return Group(
+        dark=dark,
         ink=ink,
         mask=mask,
         box=box,
-        share=float(mask.sum()) / total,
+        share=share,
         count=len(members),
         parts=count - 1,
         several=several,
-        stroke=stroke_width(inside),
+        stroke=stroke_width(part),
         sharpness=mean_slope(slopes, mask) / peak,
-        separability=separability(values, inside),
+        separability=separability(values, part),
         grain=grain,
         peak=peak,
+        framed=any(inside(box, box_of(stats[i])) for i in apart),
         extent=(
             int(extent[:, 0].min()),
             int(extent[:, 1].min()),
@@ -423,10 +554,10 @@ def group_above(ink: Grey, threshold: float, slopes: Grey, peak: float, grain: f
     )
 
 
-def is_stroke(labels: NDArray[np.int32], stats: NDArray[np.int32], i: int) -> bool:
+def is_stroke(labels: NDArray[np.int32], stats: list[int], i: int) -> bool:
     """Not what runs along the border or from border to border, not a box, not a long straight line."""
     rows, columns = labels.shape
-    x, y, width, height, area = (int(v) for v in stats[i])
+    x, y, width, height, area = stats
     if (width > 0.7 * columns and height < 0.12 * width) or (height > 0.85 * rows and width < 0.03 * height):
         return False
     ends = [x == 0, x + width == columns, y == 0, y + height == rows]
@@ -441,7 +572,7 @@ def along_border(part: Mask, ends: list[bool], shape: tuple[int, ...]) -> bool:
     height, width = part.shape
     left, right, top, bottom = ends
     edges = [edge for edge, at in zip((part[:, 0], part[:, -1], part[0], part[-1]), ends, strict=True) if at]
-    if max(int(np.count_nonzero(np.diff(edge.astype(np.int8), prepend=0) == 1)) for edge in edges) >= 4:
+    if max(int(edge[0]) + int(np.count_nonzero(edge[1:] & ~edge[:-1])) for edge in edges) >= 4:
         return True  # many strokes leave the picture side by side: squared paper
     contact = sum(int(edge.sum()) for edge in edges)
     if contact > 0.5 * sum(len(edge) for edge in edges) and contact > 0.8 * min(width, height):
@@ -462,15 +593,12 @@ def is_box(part: Mask, area: int) -> bool:
 
 def gathered(stats: NDArray[np.int32], strokes: list[int]) -> tuple[list[int], Box, bool]:
     """The largest stroke and those near to it; and whether there is another digit beside it."""
-    boxes = {
-        i: (x, y, x + width, y + height)
-        for i, (x, y, width, height, _) in zip(strokes, stats[strokes].tolist(), strict=True)
-    }
+    boxes = {i: box_of(stats[i]) for i in strokes}
     area = {i: int(stats[i, 4]) for i in strokes}
     main, rest = strokes[0], strokes[1:]
     size = max(stats[main, 2], stats[main, 3])
     members, box, several, growing = [main], boxes[main], False, True
-    while growing:
+    while growing and len(members) <= MOST_STROKES:
         growing = False
         for i in list(rest):
             if area[i] < 0.02 * area[main]:
@@ -488,6 +616,11 @@ def gathered(stats: NDArray[np.int32], strokes: list[int]) -> tuple[list[int], B
             elif area[i] > 0.25 * area[main] and max(stats[i, 2], stats[i, 3]) > 0.4 * size and gap < 3 * extent:
                 several = True
     return members, box, several
+
+
+def box_of(stats: NDArray[np.int32]) -> Box:
+    x, y, width, height, _ = stats.tolist()
+    return x, y, x + width, y + height
 
 
 def gaps(a: Box, b: Box) -> tuple[int, int]:
@@ -528,16 +661,26 @@ def separability(values: Grey, mask: Mask) -> float:
 def likeness(group: Group) -> float:
     """To a digit; 0 for what isn't one."""
     relative = group.stroke / max(1, group.size)
-    if group.size < 4 or (relative > THICKEST_STROKE and group.size >= TINY) or group.share < 0.45:
+    if group.size < 4 or (relative > THICKEST_STROKE and group.size >= TINY):
         return 0.0
     if (group.share < 0.6 and group.parts > 10) or (group.separability < 0.6 and group.parts > 8):
         return 0.0
     softest = 1.3 if group.count > 2 or group.parts > 8 else 0.9 if relative > 0.12 else 0.0
+    if at_the_border(group):
+        if group.count > MOST_STROKES_AT_THE_BORDER:
+            return 0.0
+        softest = 1.3
     if group.size >= TINY and group.stroke > 4 and group.sharpness * group.stroke < softest:
         return 0.0  # blots that end gradually
     size = longer_side(group.extent if group.several else group.box)
     share = min(1.0, 2 * group.share) if group.several else group.share
     return float(group.sharpness * share / group.count**0.25 * size * group.peak)
+
+
+def at_the_border(group: Group) -> bool:
+    rows, columns = group.ink.shape
+    left, top, right, bottom = group.box
+    return left == 0 or top == 0 or right == columns or bottom == rows
 
 
 def strokes_of(group: Group) -> Grey:

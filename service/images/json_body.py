@@ -1,62 +1,70 @@
-"""application/json: pixels as lists of numbers."""
+"""application/json: images as lists of numbers, or as pictures in base64."""
 
-from typing import Any, TypeVar
+import base64
+import binascii
+import re
+from typing import Any
+from urllib.parse import unquote
 
 import numpy as np
-from numpy.typing import NDArray
 
 from model.weights import Weights
-from service.http.incoming import IncomingRequest
-from service.http.problems import BadInput, Location
+from service.http.problems import BadInput, Location, Problem
 from service.http.queries import parse, validated
+from service.images import mistakes, picture_body
 from service.images.batch import (
     Images,
     Labelled,
-    as_stored,
-    checked_float_pixels,
     checked_labels,
-    in_range,
+    checked_pixels,
+    pixels_in_range,
     wanted,
 )
+from service.images.body import Body
 from service.images.json_numbers import read_numbers
-from service.schemas import (
-    ImagesFields,
-    ImagesRequest,
-    TrainStepFields,
-    TrainStepRequest,
-)
+from service.schemas import ImagesRequest
 
-AnyFields = TypeVar("AnyFields", bound=ImagesFields)
+DATA_URL = re.compile(r"data:(?P<type>[^;,]*)(?P<coding>[^,]*),(?P<data>.*)", re.DOTALL | re.IGNORECASE)
 
 
-def read_images(request: IncomingRequest, weights: Weights) -> Images:
-    pixels, _ = read(request.body, weights, ImagesFields, ImagesRequest)
-    return Images(pixels)
+def read_images(body: Body) -> Images:
+    images, _, _ = read(body)
+    return images
 
 
-def read_labelled(request: IncomingRequest, weights: Weights) -> Labelled:
-    pixels, lesson = read(request.body, weights, TrainStepFields, TrainStepRequest)
-    labels = checked_labels(lesson.labels, len(pixels), weights.output_size, ("labels",))
-    return Labelled(pixels, labels, lesson.learning_rate)
+def read_labelled(body: Body) -> Labelled:
+    images, beside, parameters = read(body)
+    labels = checked_labels(beside.labels, len(images.pixels), body.weights.output_size, ("labels",))
+    return Labelled(images.pixels, labels, parameters)
 
 
-def read(
-    body: bytes, weights: Weights, fields: type[AnyFields], whole: type[ImagesRequest]
-) -> tuple[NDArray[Any], AnyFields]:
-    """The pixels as stored, and what stands beside them. whole: how pydantic sees the body with the images in it.
+def read(body: Body) -> tuple[Images, Any, dict[str, Any]]:
+    """The images, what stands beside them, and the parameters that there or in the query are given.
 
     Raises Problem.
     """
-    if (numbers := read_numbers(body, weights)) is not None:
+    data = body.request.body
+    try:
+        return understood(body, data)
+    except Problem as problem:
+        if problem.status == 422 and (meant := mistakes.meant(body, data)) is not None:
+            raise meant from None
+        raise
+
+
+def understood(body: Body, data: bytes) -> tuple[Images, Any, dict[str, Any]]:
+    if (numbers := read_numbers(data, body.weights)) is not None:
         values, others = numbers
-        beside = validated(others, fields)
-        if in_range(values, beside.pixel_max):
-            return as_stored(values, beside.pixel_max), beside
-    request: Any = parse(body, whole)
-    return pixels_of(request, weights), request
+        beside: Any = validated(others, body.takes.fields)
+        parameters = body.parameters(beside)
+        if (pixels := pixels_in_range(values, parameters.get("pixel_max", 1))) is not None:
+            return Images(pixels), beside, parameters
+    request: Any = parse(data, body.takes.whole)
+    parameters = body.parameters(request)
+    return images_of(request, parameters.get("pixel_max", 1), body.weights), request, parameters
 
 
-def pixels_of(request: ImagesRequest, weights: Weights) -> NDArray[Any]:
+def images_of(request: ImagesRequest, pixel_max: float, weights: Weights) -> Images:
     if request.image is not None:
         images, one_image = [request.image], True
     else:
@@ -66,16 +74,51 @@ def pixels_of(request: ImagesRequest, weights: Weights) -> NDArray[Any]:
         return ("image",) if one_image else ("images", n)
 
     def locate(n: int, i: int) -> Location:
-        first = images[n][0]
-        return (*base(n), *divmod(i, len(first))) if isinstance(first, list) else (*base(n), i)
+        return (*base(n), *place(images[n], i))
 
-    flat = [flattened(image, weights, base(n)) for n, image in enumerate(images)]
-    return checked_float_pixels(np.array(flat, np.float64), request.pixel_max, locate)
+    texts = {n: image for n, image in enumerate(images) if isinstance(image, str)}
+    pictures = {base(n): picture_of(text, base(n)) for n, text in texts.items()}
+    digits = picture_body.digits_in(pictures, weights) if pictures else []
+    if len(texts) == len(images):
+        return Images.of(digits)
+    flat = np.empty((len(images), weights.input_size), np.float64)
+    for n, digit in zip(texts, digits, strict=True):
+        flat[n] = digit.pixels.ravel() * (pixel_max / 255)
+    for n, image in enumerate(images):
+        if n not in texts:
+            flat[n] = flattened(image, weights, base(n))
+    return Images(checked_pixels(flat, pixel_max, locate))
+
+
+def picture_of(text: str, location: Location) -> bytes:
+    """The file in base64 or in a data: URL."""
+    if (url := DATA_URL.match(text)) is not None:
+        if url["type"].lower() not in picture_body.TYPES or not url["coding"].lower().endswith(";base64"):
+            kind = (url["type"] + url["coding"])[:40]
+            raise BadInput(location, f"a data: URL of {kind!r}: expected image/png;base64 or image/jpeg;base64")
+        text = unquote(url["data"])
+    try:
+        return base64.b64decode("".join(text.split()), validate=True)
+    except (binascii.Error, ValueError):
+        raise BadInput(
+            location, f"the text {text[:20]!r} is no picture: expected a PNG or JPEG in base64, or a data: URL of one"
+        ) from None
+
+
+def place(image: Any, i: int) -> Location:
+    """Where pixel i stands in an image."""
+    if not isinstance(image[0], list):
+        return (i,)
+    if not isinstance(image[0][0], list):
+        return divmod(i, len(image[0]))
+    return (0, *divmod(i, len(image[0][0]))) if len(image) == 1 else (*divmod(i, len(image[0])), 0)
 
 
 def flattened(image: Any, weights: Weights, location: Location) -> list[float]:
     """The pixels in one list, of the number that the network takes."""
     if image and isinstance(image[0], list):
+        if image[0] and isinstance(image[0][0], list):
+            image = image[0] if len(image) == 1 else without_channels(image, location)
         if weights.image_shape is not None:
             rows, columns = weights.image_shape
             if len(image) != rows:
@@ -90,3 +133,12 @@ def flattened(image: Any, weights: Weights, location: Location) -> list[float]:
         raise BadInput(location, f"{len(image)} pixels: expected {wanted(weights)}")
     pixels: list[float] = image
     return pixels
+
+
+def without_channels(image: list[list[list[float]]], location: Location) -> list[list[float]]:
+    """Rows of pixels, from rows of pixels that are lists of one number each."""
+    for r, row in enumerate(image):
+        for c, channels in enumerate(row):
+            if len(channels) != 1:
+                raise BadInput((*location, r, c), f"{len(channels)} channels: expected one, the pixel's brightness")
+    return [[pixel for (pixel,) in row] for row in image]

@@ -8,9 +8,9 @@ from numpy.typing import NDArray
 
 from model.npy import NpyError, read_npy, read_npz
 from model.weights import Weights
-from service.http.incoming import IncomingRequest
 from service.http.problems import BadInput, Location
-from service.images.batch import Images, Labelled, checked_float_pixels, checked_labels, wanted
+from service.images.batch import Images, Labelled, checked_labels, checked_pixels, wanted
+from service.images.body import Body
 
 BESIDE = ("model_version", "rehearsed")
 """Arrays that /examples gives with x and t, so that its answer can be posted as it is. Nothing else is passed over."""
@@ -19,17 +19,17 @@ OF_THE_QUERY = ("learning_rate", "rehearse", "pixel_max")
 LONGEST_NAME = 60
 
 
-def read_images(request: IncomingRequest, weights: Weights) -> Images:
+def read_images(body: Body) -> Images:
     try:
-        array = read_npy(request.body)
+        array = read_npy(body.request.body)
     except NpyError as error:
         raise BadInput((), str(error)) from None
-    return Images(pixels_of(array, weights, ()))
+    return Images(pixels_of(array, body.weights, (), body.query.pixel_max))
 
 
-def read_labelled(request: IncomingRequest, weights: Weights) -> Labelled:
+def read_labelled(body: Body) -> Labelled:
     try:
-        arrays = read_npz(request.body, current_app.config["MAX_UNPACKED_BYTES"])
+        arrays = read_npz(body.request.body, current_app.config["MAX_UNPACKED_BYTES"])
     except NpyError as error:
         raise BadInput((), str(error)) from None
     for name in arrays:
@@ -39,29 +39,42 @@ def read_labelled(request: IncomingRequest, weights: Weights) -> Labelled:
     for name in ("x", "t"):
         if name not in arrays:
             raise BadInput((name,), "the array is missing: expected x, the images, and t, their labels")
-    pixels = pixels_of(arrays["x"], weights, ("x",))
-    return Labelled(pixels, labels_of(arrays["t"], len(pixels), weights))
+    pixels = pixels_of(arrays["x"], body.weights, ("x",), body.query.pixel_max)
+    return Labelled(pixels, labels_of(arrays["t"], len(pixels), body.weights), body.parameters())
 
 
-def pixels_of(array: NDArray[Any], weights: Weights, location: Location) -> NDArray[Any]:
-    """Bytes as they are, floats as float32, (n, features)."""
-    if array.dtype != np.uint8 and array.dtype.kind != "f":
-        raise BadInput(location, f"an array of {array.dtype}: expected uint8 (0…255) or floats (0…1)")
+def pixels_of(
+    array: NDArray[Any], weights: Weights, location: Location, pixel_max: float | None = None
+) -> NDArray[Any]:
+    """Bytes as they are, floats as float32, (n, features).
+
+    pixel_max: what a white pixel is; unless said, 255 in whole numbers, 1 in floats.
+    """
+    if array.dtype.kind not in "iuf":
+        raise BadInput(
+            location, f"an array of {array.dtype}: expected uint8 or other whole numbers (0…255), or floats (0…1)"
+        )
     flat = array.reshape(batch_shape(array.shape, weights, location))
-    if flat.dtype == np.uint8:
-        return flat
-    if flat.dtype.itemsize > 8:  # some of their bits mean no number, which only a conversion finds out
-        with np.errstate(all="ignore"):
-            flat = flat.astype(np.float64)
-    return checked_float_pixels(flat, 1, lambda n, i: (*location, n, i))
+    if array.dtype.kind != "f":
+        if flat.dtype == np.uint8 and pixel_max != 1:
+            return flat
+        return checked_pixels(flat, pixel_max or 255, lambda n, i: (*location, n, i))
+    with np.errstate(all="ignore"):  # some bits of a longdouble mean no number, which only a conversion finds out
+        flat = flat.astype(np.float32 if flat.dtype.itemsize < 8 else np.float64, copy=False)
+    return checked_pixels(flat, pixel_max or 1, lambda n, i: (*location, n, i), "?pixel_max=255")
 
 
 def batch_shape(shape: tuple[int, ...], weights: Weights, location: Location) -> tuple[int, int]:
-    """(n, features) for an array of images or of one image."""
+    """(n, features) for an array of images or of one image, with or without a channel axis."""
     features, image_shape = weights.input_size, weights.image_shape
-    if shape in ((features,), image_shape):
+    images: list[tuple[int, ...]] = [(features,)]
+    if image_shape is not None:
+        images += [image_shape, (*image_shape, 1), (1, *image_shape)]
+    if shape in images:
         return 1, features
-    if len(shape) > 1 and shape[0] > 0 and shape[1:] in ((features,), image_shape):
+    if shape[1:] in images:
+        if shape[0] == 0:
+            raise BadInput(location, f"no images: an array of shape {shape}")
         return shape[0], features
     rows_and_columns = "" if image_shape is None else f", (n, {image_shape[0]}, {image_shape[1]})"
     expected = f"(n, {features}){rows_and_columns} or one image: {wanted(weights)}"
@@ -70,7 +83,7 @@ def batch_shape(shape: tuple[int, ...], weights: Weights, location: Location) ->
 
 def labels_of(array: NDArray[Any], count: int, weights: Weights) -> NDArray[np.intp]:
     one_hot = array.ndim == 2 and array.dtype.kind in "iufb"
-    if not one_hot and not (array.ndim == 1 and array.dtype.kind in "iu"):
+    if not one_hot and not (array.ndim == 1 and array.dtype.kind in "iuf"):
         raise BadInput(
             ("t",), f"an array of {array.dtype} of shape {array.shape}: expected (n,) class numbers or one-hot"
         )

@@ -4,15 +4,19 @@ What a decoded picture may cost is bounded before a pixel of it is decoded; wher
 """
 
 import io
+import math
 import threading
+from collections.abc import Iterator
 from contextlib import nullcontext
+from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, ImageOps
+from PIL import ExifTags, Image, ImageOps
 
 from service.http.problems import BadInput, Location
-from service.images.finding import NoDigitError, prepared
+from service.images.finding import Box, Digit, NoDigitError, find
 
 MOST_PICTURE_PIXELS = 40_000_000
 """In all the pictures of one request, as they are decoded: what bounds memory and time. It is checked before."""
@@ -23,8 +27,14 @@ MOST_JPEG_PIXELS = 50_000_000
 DECODED_SIDE = 800
 """A picture's shorter side is made about so large while it is decoded: 100 px on an A4 page are still seen."""
 
+MOST_DECODED_PIXELS = (2 * DECODED_SIDE) ** 2
+"""Of a long and thin picture, too."""
+
 LARGE_PICTURE_PIXELS = 4_000_000
 """Of pictures above this, one at a time is decoded in a process: their memory is what a process must have to spare."""
+
+BAND_PIXELS = 1_000_000
+"""A large picture is converted and reduced in bands of about so many: what there is of it twice."""
 
 ONE_LARGE_PICTURE = threading.Lock()
 
@@ -33,13 +43,32 @@ Image.MAX_IMAGE_PIXELS = None  # the limit above is checked instead: Pillow's ow
 Pixels = NDArray[np.uint8]
 
 
-def read_picture(data: bytes, shape: tuple[int, int], location: Location, budget: int = MOST_PICTURE_PIXELS) -> Pixels:
-    """The pixels, (rows × columns,), 0…255, of a PNG or JPEG. Raises BadInput."""
-    grey = decoded(data, location, budget)
+@dataclass(frozen=True)
+class Decoded:
+    """brightness: 0…255, (rows, columns), upright; across, down: pixels of the picture as sent in one of these."""
+
+    brightness: Pixels
+    across: float
+    down: float
+
+    def as_sent(self, box: Box) -> Box:
+        left, top, right, bottom = box
+        return (
+            math.floor(left * self.across),
+            math.floor(top * self.down),
+            math.ceil(right * self.across),
+            math.ceil(bottom * self.down),
+        )
+
+
+def read_picture(data: bytes, shape: tuple[int, int], location: Location, budget: int = MOST_PICTURE_PIXELS) -> Digit:
+    """The digit in a PNG or JPEG, its box in pixels of the picture as sent, upright. Raises BadInput."""
+    picture = decoded(data, location, budget)
     try:
-        return prepared(grey, shape).ravel()
+        digit = find(picture.brightness, shape)
     except NoDigitError as problem:
         raise BadInput(location, str(problem)) from None
+    return replace(digit, box=picture.as_sent(digit.box))
 
 
 def picture_size(data: bytes, location: Location) -> int:
@@ -63,8 +92,8 @@ def drafted(picture: Image.Image) -> None:
     picture.draft(None, (DECODED_SIDE, DECODED_SIDE))
 
 
-def decoded(data: bytes, location: Location, budget: int = MOST_PICTURE_PIXELS) -> Pixels:
-    """Brightness 0…255, (rows, columns), upright, its shorter side less than twice the decoded one."""
+def decoded(data: bytes, location: Location, budget: int = MOST_PICTURE_PIXELS) -> Decoded:
+    """The picture's brightness, upright, its shorter side less than twice the decoded one. Raises BadInput."""
     whole, size = sizes(data, location)
     if size > budget:
         raise BadInput(location, f"the picture has more than {budget:,} pixels, the most that is read in one request")
@@ -79,33 +108,38 @@ def decoded(data: bytes, location: Location, budget: int = MOST_PICTURE_PIXELS) 
         ):
             if getattr(picture, "is_animated", False):
                 raise BadInput(location, "an animated picture: expected a single image")
+            sent = picture.size
             drafted(picture)
-            return brightness(picture)
+            grey = brightness(picture)
+            upright = turned(grey, picture)
     except BadInput:
         raise
     except Exception as error:  # Pillow raises whatever its decoders met
         raise BadInput(location, "the picture is damaged: it can't be decoded") from error
+    columns, rows = sent if upright.shape == grey.shape else sent[::-1]
+    return Decoded(upright, columns / upright.shape[1], rows / upright.shape[0])
+
+
+def turned(grey: Pixels, picture: Image.Image) -> Pixels:
+    """As the picture's EXIF says that it was held."""
+    image = Image.fromarray(grey)
+    image.getexif()[ExifTags.Base.Orientation] = picture.getexif().get(ExifTags.Base.Orientation, 1)
+    return np.asarray(ImageOps.exif_transpose(image))
 
 
 def brightness(picture: Image.Image) -> Pixels:
     """Brightness 0…255 of any kind of picture; what is transparent gets a background that the rest stands out from."""
-    ImageOps.exif_transpose(picture, in_place=True)
     if picture.mode.startswith("I"):
         return scaled_to_bytes(picture)
     if picture.has_transparency_data:
-        return on_a_background(picture)
-    if picture.mode == "L":
-        return np.asarray(reduced(picture))
-    if picture.mode in ("P", "PA", "1"):  # indices can't be averaged; they take as much as the grey that they become
-        return np.asarray(reduced(picture.convert("L")))
-    return np.asarray(reduced(picture).convert("RGB").convert("L"))
+        return on_a_background(reduced(picture, "RGBA"))
+    if picture.mode in ("L", "P", "PA", "1"):
+        return np.asarray(reduced(picture, "L"))
+    return np.asarray(reduced(picture, "RGB").convert("L"))
 
 
-def on_a_background(picture: Image.Image) -> Pixels:
+def on_a_background(rgba: Image.Image) -> Pixels:
     """Composed onto white if what can be seen is dark, onto black if it is light."""
-    if picture.mode in ("LA", "RGBA"):
-        picture = reduced(picture)
-    rgba = reduced(picture.convert("RGBA"))
     alpha = np.asarray(rgba.getchannel("A"), np.float32) / 255
     grey = np.asarray(rgba.convert("RGB").convert("L"), np.float32)
     total = float(alpha.sum())
@@ -115,22 +149,39 @@ def on_a_background(picture: Image.Image) -> Pixels:
 
 def scaled_to_bytes(picture: Image.Image) -> Pixels:
     """16 bits, or the 8, 10 or 12 that a camera or a scanner put into them: scaled by what they hold."""
-    values = np.asarray(picture)
-    most = int(values.max())
+    most = max(int(np.asarray(band).max()) for _, band in bands(picture, 1))
     full = next(full for full in (255, 1023, 4095, max(65535, most)) if most <= full)
     factor = reduction(picture)
-    rows, columns = (max(1, size // factor) for size in values.shape)
-    total = np.zeros((rows, columns), np.float32)
-    for down in range(min(factor, values.shape[0])):  # block means without a wider copy of the whole
-        for across in range(min(factor, values.shape[1])):
-            total += values[down::factor, across::factor][:rows, :columns]
-    return np.clip(np.round(total * (255 / full / factor**2)), 0, 255).astype(np.uint8)
+    means = np.concatenate([block_means(np.asarray(band), factor) for _, band in bands(picture, factor)])
+    brightness: Pixels = np.clip(np.round(means * (255 / full)), 0, 255).astype(np.uint8)
+    return brightness
+
+
+def block_means(values: NDArray[Any], factor: int) -> NDArray[np.float32]:
+    """Of blocks of factor × factor; what is left over at the end is left out."""
+    rows, columns = (size // factor for size in values.shape)
+    blocks = values[: rows * factor, : columns * factor].reshape(rows, factor, columns, factor)
+    return np.asarray(blocks.mean(axis=(1, 3), dtype=np.float32))
+
+
+def reduced(picture: Image.Image, mode: str) -> Image.Image:
+    """In the mode, and small enough to be looked at."""
+    factor = reduction(picture)
+    if factor == 1:
+        return picture.convert(mode)
+    small = Image.new(mode, (math.ceil(picture.width / factor), math.ceil(picture.height / factor)))
+    for top, band in bands(picture, factor):
+        small.paste(band.convert(mode).reduce(factor), (0, top // factor))
+    return small
 
 
 def reduction(picture: Image.Image) -> int:
-    return max(1, min(picture.size) // DECODED_SIDE)
+    by_area = math.ceil(math.sqrt(picture.width * picture.height / MOST_DECODED_PIXELS))
+    return max(1, by_area, min(picture.size) // DECODED_SIDE)
 
 
-def reduced(picture: Image.Image) -> Image.Image:
-    factor = reduction(picture)
-    return picture.reduce(factor) if factor > 1 else picture
+def bands(picture: Image.Image, factor: int) -> Iterator[tuple[int, Image.Image]]:
+    """Parts of the picture from top to bottom, of a multiple of factor rows but for the last, and where they begin."""
+    height = max(1, BAND_PIXELS // (picture.width * factor)) * factor
+    for top in range(0, picture.height, height):
+        yield top, picture.crop((0, top, picture.width, min(top + height, picture.height)))

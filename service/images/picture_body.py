@@ -1,74 +1,109 @@
-"""image/png and image/jpeg: one picture; multipart/form-data: one or more files named image, and fields
-labels and learning_rate."""
+"""image/png and image/jpeg: one picture; multipart/form-data: one or more files named image, and fields beside them."""
 
 import re
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 from werkzeug.exceptions import RequestEntityTooLarge
 
 from model.weights import Weights
 from service.http.incoming import IncomingRequest
-from service.http.problems import BadInput
+from service.http.problems import BadInput, Location
 from service.http.queries import validated
 from service.images.batch import Images, Labelled, checked_labels
+from service.images.body import Body, hint
+from service.images.finding import Digit
 from service.images.picture import MOST_PICTURE_PIXELS, picture_size, read_picture
-from service.schemas import LabelledForm, Request
 
+TYPES = ("image/png", "image/jpeg", "image/jpg")
 MOST_PARTS = 1000
+NO_TEXT = "\ufffd"
+"""What bytes that are no text become."""
 
 
-def read_images(request: IncomingRequest, weights: Weights) -> Images:
-    return Images(read_picture(request.body, shape_of(weights), ())[np.newaxis])
+def read_images(body: Body) -> Images:
+    data = body.request.body
+    if not data:
+        raise BadInput((), "the request has no body, which is not a PNG or JPEG picture")
+    return Images.of(digits_in({(): data}, body.weights))
 
 
-def read_multipart_images(request: IncomingRequest, weights: Weights) -> Images:
-    pictures = parts_of(request)
-    validated(request.form.to_dict(), Request)
-    return Images(pixels_of(pictures, weights))
+def read_multipart_images(body: Body) -> Images:
+    pictures = parts_of(body.request)
+    fields_of(body)
+    return Images.of(digits_in(pictures, body.weights))
 
 
-def read_multipart_labelled(request: IncomingRequest, weights: Weights) -> Labelled:
-    pictures = parts_of(request)
-    form = validated(request.form.to_dict(), LabelledForm)
-    if len(request.form.getlist("learning_rate")) > 1:
-        raise BadInput(("learning_rate",), "given more than once")
-    pixels = pixels_of(pictures, weights)
-    words = [word for field in request.form.getlist("labels") for word in re.split(r"[,\s]+", field.strip()) if word]
+def read_multipart_labelled(body: Body) -> Labelled:
+    pictures = parts_of(body.request)
+    parameters = fields_of(body)
+    pixels = Images.of(digits_in(pictures, body.weights)).pixels
+    fields = body.request.form.getlist("labels")
+    words = [word for field in fields for word in re.split(r"[,\s]+", field.strip()) if word]
     for i, word in enumerate(words):
         if not re.fullmatch(r"[0-9]{1,9}", word):
             raise BadInput(("labels", i), f"{word[:20]!r}: expected a class number")
     labels = np.array([int(word) for word in words], np.int64)
-    checked = checked_labels(labels, len(pixels), weights.output_size, ("labels",))
-    return Labelled(pixels, checked, form.learning_rate)
+    checked = checked_labels(labels, len(pixels), body.weights.output_size, ("labels",))
+    return Labelled(pixels, checked, parameters)
 
 
-def parts_of(request: IncomingRequest) -> list[bytes]:
+def parts_of(request: IncomingRequest) -> dict[Location, bytes]:
     """The files named image; any other file is refused."""
+    if not request.mimetype_params.get("boundary"):
+        raise BadInput(
+            ("Content-Type",), "multipart/form-data without its boundary: leave the header to what makes the form"
+        )
     request.max_form_parts = MOST_PARTS
     try:
-        parts = request.files.getlist("image")
+        parts, texts = request.files.getlist("image"), request.form.getlist("image")
     except RequestEntityTooLarge:
-        raise BadInput((), f"more than {MOST_PARTS} parts, or a text of more than 500 kB") from None
+        message = f"more than {MOST_PARTS} parts, or a text, a part without a file name, of more than 500 kB"
+        raise BadInput((), message) from None
     except ValueError as error:
         raise BadInput((), f"not multipart/form-data as it should be: {error}") from None
+    if texts:
+        raise BadInput(("image",), about_text(texts[0]))
     if not parts:
         raise BadInput(("image",), "no part of this name: expected one or more pictures, as files")
     for name in request.files:
         if name != "image":
             raise BadInput((name,), "no file of this name is read: expected pictures, as files named image")
-    return [part.stream.read() for part in parts]
+    pictures: dict[Location, bytes] = {("image", i): part.stream.read() for i, part in enumerate(parts)}
+    for location, picture in pictures.items():
+        if not picture:
+            raise BadInput(location, "an empty file: expected a PNG or JPEG picture")
+    return pictures
 
 
-def pixels_of(pictures: list[bytes], weights: Weights) -> NDArray[Any]:
+def about_text(text: str) -> str:
+    """What is wrong with a picture that came as a text."""
+    if NO_TEXT in text or not text.isprintable():
+        return 'a part without a file name, which makes it a text: say filename="picture.png" beside its name'
+    return f"the text {text[:40]!r}: pictures are sent as files, with curl: -F image=@{text[:40] or 'seven.png'}"
+
+
+def fields_of(body: Body) -> dict[str, Any]:
+    """The parameters that the form and the query give. Raises BadInput for a field that has no meaning here."""
+    form = body.request.form
+    for name, values in form.lists():
+        if name not in body.takes.form.model_fields and (message := hint(name, body.takes, body.query)) is not None:
+            raise BadInput((name,), message)
+        if len(values) > 1 and name != "labels":
+            raise BadInput((name,), "given more than once")
+    return body.parameters(validated(form.to_dict(), body.takes.form))
+
+
+def digits_in(pictures: Mapping[Location, bytes], weights: Weights) -> list[Digit]:
+    """What is found in pictures, by where they stand in the request."""
     budget = MOST_PICTURE_PIXELS
-    for i, picture in enumerate(pictures):
-        budget -= picture_size(picture, ("image", i))
-        if budget < 0:
-            raise BadInput(("image", i), f"the pictures have more than {MOST_PICTURE_PIXELS:,} pixels in all")
+    for location, picture in pictures.items():
+        budget -= picture_size(picture, location)
+        if budget < 0 and len(pictures) > 1:  # of a single one, `read_picture` says it
+            raise BadInput(location, f"the pictures have more than {MOST_PICTURE_PIXELS:,} pixels in all")
     shape = shape_of(weights)
-    return np.stack([read_picture(picture, shape, ("image", i)) for i, picture in enumerate(pictures)])
+    return [read_picture(picture, shape, location) for location, picture in pictures.items()]
 
 
 def shape_of(weights: Weights) -> tuple[int, int]:

@@ -104,8 +104,7 @@ class Learner:
             if if_match is not None and etag(served) not in if_match:
                 raise WeightsChangedError(model.version)
             check_sizes(weights, served)
-            shaped = weights if weights.image_shape is not None else replace(weights, image_shape=served.image_shape)
-            return Version(model.version + 1, "load", time.time()), shaped
+            return Version(model.version + 1, "load", time.time()), described(weights, served)
 
         return self._append(put, key=key)
 
@@ -156,6 +155,15 @@ def check_sizes(weights: Weights, served: Weights) -> None:
     ):
         if size != expected:
             raise WeightsError(f"the {side} size is {size}: the model that is served has {expected}")
+
+
+def described(weights: Weights, served: Weights) -> Weights:
+    """Weights whose file may not say what shape the images have and what the classes are called: as was served."""
+    return replace(
+        weights,
+        image_shape=weights.image_shape or served.image_shape,
+        label_names=weights.label_names or served.label_names,
+    )
 
 
 def check_answers_stay_finite(weights: Weights) -> None:

@@ -2,7 +2,8 @@
 
 from collections.abc import Iterator
 
-from model.memory import Memory, as_bytes
+from model.datasets import input_to_pixels
+from model.memory import Memory
 from service.live.replica import stored_weights
 from service.store.log import AFTER_ALL, Reader
 from service.store.records import Examples, Step
@@ -33,7 +34,7 @@ def remembered(memory: Memory, step: Step) -> Examples:
 
 def with_posted(memory: Memory, step: Step) -> Memory:
     size, labels = step.rehearsal.memory_size, step.examples.labels
-    return memory.after(as_bytes(step.examples.pixels), labels, size, step.model_version) if size else memory
+    return memory.after(input_to_pixels(step.examples.pixels), labels, size, step.model_version) if size else memory
 
 
 def memory_of(version: int, snapshot: bytes | None) -> Memory:

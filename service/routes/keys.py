@@ -3,6 +3,8 @@
 import hashlib
 from collections.abc import Iterator
 
+from werkzeug.exceptions import RequestEntityTooLarge
+
 from service.http.incoming import request
 from service.http.problems import BadInput
 from service.live.learner import IdempotencyKey
@@ -29,7 +31,7 @@ def body_parts() -> Iterator[bytes]:
         return
     try:
         fields, files = request.form.items(multi=True), request.files.items(multi=True)
-    except ValueError:  # no multipart at all; whoever reads it says so
+    except (ValueError, RequestEntityTooLarge):  # no multipart, or too much of it; whoever reads it says so
         yield request.body
         return
     for name, value in fields:

@@ -14,7 +14,7 @@ from service.http.answers import npz_answer, train_step_answer, version_answer
 from service.http.incoming import request
 from service.http.problems import BadInput
 from service.http.queries import read_json, read_query
-from service.images import read_labelled
+from service.images import TRAIN_STEP, read_labelled
 from service.live import rehearsal
 from service.live.service import Service
 from service.routes.keys import idempotency_key
@@ -32,11 +32,10 @@ def blueprint(service: Service) -> Blueprint:
         key = idempotency_key()
         if key is not None and (done := service.learner.answered(key)) is not None:
             return train_step_answer(done)
-        labelled = read_labelled(request, service.replica.newest().weights)
-        if query.learning_rate is not None and labelled.learning_rate is not None:
-            raise BadInput(("learning_rate",), "given twice, in the body and in the query")
-        learning_rate = query.learning_rate or labelled.learning_rate or service.settings.learning_rate
-        rehearse = service.settings.rehearse
+        labelled = read_labelled(request, service.replica.newest().weights, TRAIN_STEP, query)
+        learning_rate = labelled.parameters.get("learning_rate") or service.settings.learning_rate
+        rehearse = labelled.parameters.get("rehearse")
+        rehearse = service.settings.rehearse if rehearse is None else rehearse
         count = len(labelled.labels)
         if count > MOST_EXAMPLES_GIVEN:
             raise BadInput(("labels",), f"{count} images: at most {MOST_EXAMPLES_GIVEN} are learnt in one step")
@@ -54,13 +53,12 @@ def blueprint(service: Service) -> Blueprint:
     @routes.get("/examples")
     def examples() -> Response:
         query = read_query(request, ExamplesQuery)
-        with_remembered = query.rehearsed == "true"
         features = service.replica.newest().weights.input_size
         with service.log.reading() as reader:
-            steps = rehearsed_steps(reader, query.after) if with_remembered else plain_steps(reader, query.after)
+            steps = rehearsed_steps(reader, query.after) if query.rehearsed else plain_steps(reader, query.after)
             groups = whole_steps(steps, query.limit)
             oldest = reader.oldest()
-        data = examples_npz(groups, features, with_remembered)
+        data = examples_npz(groups, features, query.rehearsed)
         return npz_answer(data, "examples.npz", **{"X-Oldest-Model-Version": str(oldest)})
 
     return routes

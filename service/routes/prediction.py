@@ -8,27 +8,28 @@ from model.datasets import pixels_to_input
 from model.functions import confusion_matrix, softmax
 from model.layers import SoftmaxWithLoss
 from model.two_layer_net import accuracy_of
-from service.http.answers import json_answer
+from service.http.answers import json_answer, named
 from service.http.incoming import request
 from service.http.problems import MIN_VERSION_HEADER, BadInput
 from service.http.queries import read_query
-from service.images import read_images, read_labelled
+from service.images import LABELLED, read_images, read_labelled
+from service.images.explained import explained
 from service.live.replica import Model
 from service.live.service import Service
-from service.schemas import LARGEST_VERSION, AccuracyAnswer, PredictAnswer, PredictQuery
+from service.schemas import LARGEST_VERSION, AccuracyAnswer, AccuracyQuery, PredictAnswer, PredictQuery
 
 
 def blueprint(service: Service) -> Blueprint:
     routes = Blueprint("prediction", __name__)
 
-    def asked_for() -> Model:
-        """The version that the query names, or the newest: as new as the request wants it."""
-        version, at_least = read_query(request, PredictQuery).model_version, min_version()
-        if version is not None:
-            if version < at_least:
-                raise BadInput((MIN_VERSION_HEADER,), f"{at_least} is above model_version, which is {version}")
-            return service.replica.at(version)
-        return service.replica.at_least(at_least)
+    def asked_for(version: int | None) -> Model:
+        """That version, or the newest: as new as the request wants it."""
+        at_least = min_version()
+        if version is None:
+            return service.replica.at_least(at_least)
+        if version < at_least:
+            raise BadInput((MIN_VERSION_HEADER,), f"{at_least} is above model_version, which is {version}")
+        return service.replica.at(version)
 
     @routes.after_request
     def say_how_stale(answer: Response) -> Response:
@@ -38,22 +39,28 @@ def blueprint(service: Service) -> Blueprint:
 
     @routes.post("/predict")
     def predict() -> Response:
-        model = asked_for()
-        images = read_images(request, model.weights)
+        query = read_query(request, PredictQuery)
+        model = asked_for(query.model_version)
+        images = read_images(request, model.weights, query)
+        if query.explain and images.found is None:
+            raise BadInput(("query", "explain"), "only pictures can be explained, not arrays")
+        pictures = {"pictures": [explained(digit) for digit in images.found or ()]} if query.explain else {}
         probabilities = softmax(model.network.predict(pixels_to_input(images.pixels)))
+        labels = probabilities.argmax(axis=1)
         return json_answer(
             PredictAnswer,
-            labels=probabilities.argmax(axis=1),
+            labels=labels,
             probabilities=probabilities,
             model_version=model.version,
+            **named(labels, model.weights.label_names),
+            **pictures,
         )
 
     @routes.post("/accuracy")
     def accuracy() -> Response:
-        model = asked_for()
-        labelled = read_labelled(request, model.weights)
-        if labelled.learning_rate is not None:
-            raise BadInput(("learning_rate",), "only a train-step has one")
+        query = read_query(request, AccuracyQuery)
+        model = asked_for(query.model_version)
+        labelled = read_labelled(request, model.weights, LABELLED, query)
         logits = model.network.predict(pixels_to_input(labelled.pixels))
         return json_answer(
             AccuracyAnswer,
@@ -62,6 +69,7 @@ def blueprint(service: Service) -> Blueprint:
             count=len(labelled.labels),
             confusion_matrix=confusion_matrix(logits.argmax(axis=1), labelled.labels, model.weights.output_size),
             model_version=model.version,
+            **named(range(model.weights.output_size), model.weights.label_names),
         )
 
     return routes

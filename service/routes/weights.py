@@ -11,7 +11,7 @@ from service.http.queries import read_query
 from service.live.learner import etag_of
 from service.live.service import Service
 from service.routes.keys import idempotency_key
-from service.schemas import Request, WeightsQuery
+from service.schemas import PutWeightsQuery, WeightsQuery
 
 PACKING_BYTES = 2**20
 """More than what an .npz adds to the arrays in it."""
@@ -37,13 +37,14 @@ def blueprint(service: Service) -> Blueprint:
     @routes.put("/weights")
     def put_weights() -> Response:
         """Whatever the content type says, for clients that upload a file without one. A file that GET gave fits."""
-        read_query(request, Request)
-        request.max_content_length = max(service.settings.max_body_bytes, most_bytes + PACKING_BYTES)
+        query = read_query(request, PutWeightsQuery)
+        if most_bytes + PACKING_BYTES > service.settings.max_body_bytes:
+            request.max_content_length, request.limit_setting = most_bytes + PACKING_BYTES, "max_unpacked_bytes"
         key = idempotency_key()
         if key is not None and (done := service.learner.answered(key)) is not None:
             return version_answer(done)
         try:
-            weights = weights_file.from_bytes(request.body, most_bytes)
+            weights = weights_file.from_bytes(request.body, most_bytes, query.activation)
             size = sum(array.nbytes for array in weights.params.values())
             if size > most_bytes:
                 raise WeightsError(f"in float32 the weights have {size} bytes, more than the limit of {most_bytes}")

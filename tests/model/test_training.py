@@ -7,8 +7,8 @@ import pytest
 
 from model import TwoLayerNet, checkpoint
 from model.augmentation import rotated, shifted, turned
-from model.datasets import Dataset, Split
-from model.training import Trainer, TrainingError, TrainingOptions, as_bytes
+from model.datasets import Dataset, Split, input_to_pixels
+from model.training import Trainer, TrainingError, TrainingOptions
 from model.weights import Weights
 
 OPTIONS = TrainingOptions(hidden=8, epochs=6, batch_size=10)
@@ -103,12 +103,56 @@ def test_patience_stops_and_keeps_the_best_epoch() -> None:
 def test_training_goes_on_from_weights_and_leaves_them_as_they_are() -> None:
     start = trained(OPTIONS).weights()
     before = {name: array.copy() for name, array in start.params.items()}
-    trainer = trained(replace(OPTIONS, hidden=99, epochs=1, learning_rate=1e-6, weight_decay=0), start=start)
+    trainer = trained(replace(OPTIONS, epochs=1, learning_rate=1e-6, weight_decay=0), start=start)
     after = trainer.weights()
     assert after.hidden_size == 8
     for name, array in before.items():
         assert (start.params[name] == array).all()
         assert after.params[name] == pytest.approx(array, abs=1e-4)
+
+
+@pytest.mark.parametrize(
+    ("other", "message"), [({"hidden": 9}, "hidden 8: it can't be 9"), ({"activation": "sigmoid"}, "activation relu")]
+)
+def test_weights_of_another_kind_are_not_gone_on_from(other: dict[str, Any], message: str) -> None:
+    with pytest.raises(TrainingError, match=message):
+        Trainer(DATA, replace(OPTIONS, **other), Trainer(DATA, OPTIONS).weights())
+
+
+def test_what_was_trained_on_is_never_kept_out_later_whatever_the_seed_and_whatever_is_added() -> None:
+    first = Trainer(DATA, OPTIONS)
+    more = replace(DATA, train=stripes(200, 7) + DATA.train)
+    second = Trainer(more, replace(OPTIONS, seed=5), first.weights())
+    trained_on = {image.tobytes() for image in first.images}
+    kept_out = {image.tobytes() for image in input_to_pixels(second.validation_x)}
+    assert len(kept_out) > 20
+    assert not trained_on & kept_out
+
+
+@pytest.mark.parametrize("learning_rate", [3.0, 1e30])
+def test_a_training_that_diverges_says_so(learning_rate: float) -> None:
+    diverged = trained(replace(OPTIONS, epochs=10, learning_rate=learning_rate))
+    assert diverged.divergence() is not None
+    assert trained(replace(OPTIONS, epochs=10)).divergence() is None
+
+
+def test_patience_keeps_what_was_good_before_the_training_diverged() -> None:
+    trainer = Trainer(DATA, replace(OPTIONS, epochs=30, schedule="constant", patience=20, hidden=30))
+    for epoch in trainer.epochs():
+        if epoch.number == 12:
+            trainer.network.params["W1"][:] = np.nan
+    assert len(trainer.history) == 13
+    assert trainer.divergence() is None
+    assert np.isfinite(trainer.weights().params["W1"]).all()
+
+
+def test_classes_of_other_names_are_refused() -> None:
+    named = replace(DATA, label_names=tuple("abcdefghijkl"))
+    weights = Trainer(named, OPTIONS).weights()
+    assert weights.label_names == named.label_names
+    assert Trainer(DATA, OPTIONS, weights).weights().label_names == named.label_names
+    with pytest.raises(TrainingError, match=r"the classes of the weights are 'a', 'b'.*, those of stripes 'A', 'b'"):
+        Trainer(replace(DATA, label_names=tuple("Abcdefghijkl")), OPTIONS, weights)
 
 
 @pytest.mark.parametrize(("inputs", "classes", "message"), [(35, 12, "35 pixels"), (36, 11, "11 classes")])
@@ -148,4 +192,4 @@ def test_a_quarter_turn_is_exact_and_a_small_turn_keeps_the_middle() -> None:
 
 def test_bytes_come_back_from_the_pixels_that_they_became() -> None:
     every = np.arange(256, dtype=np.uint8)
-    assert (as_bytes(every.astype(np.float32) / np.float32(255)) == every).all()
+    assert (input_to_pixels(every.astype(np.float32) / np.float32(255)) == every).all()

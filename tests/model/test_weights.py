@@ -188,3 +188,11 @@ def test_any_damage_is_refused_with_a_message() -> None:
 
 def test_the_same_weights_give_the_same_bytes() -> None:
     assert weights_file.to_bytes(Weights(PARAMS)) == weights_file.to_bytes(Weights(PARAMS))
+
+
+def test_a_file_that_does_not_say_its_activation_takes_the_one_that_is_named() -> None:
+    plain, said = npz(**PARAMS), npz(**PARAMS, settings=np.array('{"activation": "relu"}'))
+    assert weights_file.from_bytes(plain, activation="sigmoid").activation == "sigmoid"
+    assert weights_file.from_bytes(said, activation="relu").activation == "relu"
+    with pytest.raises(WeightsError, match="says that its activation is relu, not sigmoid"):
+        weights_file.from_bytes(said, activation="sigmoid")

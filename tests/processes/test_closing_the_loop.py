@@ -17,11 +17,11 @@ from tests.test_cli import twolayernet
 
 @pytest.fixture
 def taught(make_server: MakeServer) -> Server:
-    """An untrained service that is taught 600 digits, in lessons of 20."""
+    """An untrained service that is taught 600 digits, in lessons of 20, and 20 that are for the test."""
     server = make_server(TWOLAYERNET_API_KEY="secret").start()
-    digits = packaged_digits().train
-    for i in range(0, 4000, 134):
-        batch = digits.take(np.arange(i, min(i + 134, 4000))[:20])
+    digits = packaged_digits()
+    lessons = [digits.train.take(np.arange(i, min(i + 134, 4000))[:20]) for i in range(0, 4000, 134)]
+    for batch in [*lessons, digits.test.take(np.arange(20))]:
         lesson = as_json(batch.images, batch.labels)
         answer = server.post("/train-step", lesson, headers={"Authorization": "Bearer secret"})
         assert answer.status_code == 200
@@ -38,7 +38,9 @@ def test_round_the_loop(taught: Server, tmp_path: Path, monkeypatch: pytest.Monk
     assert alone.returncode == 0, alone.stderr
     published = twolayernet("publish", tmp_path / "alone.npz", "--url", taught.url)
     assert published.returncode == 0, published.stderr
-    assert "published as version 32" in published.stdout
+    assert "published as version 33" in published.stdout
+    assert "has learnt 20 of the 1000 held-out images: they are left out" in published.stderr
+    assert "on 980 images" in published.stdout
     better = served_accuracy(taught)
     assert better > 0.8
 
@@ -56,6 +58,7 @@ def test_round_the_loop(taught: Server, tmp_path: Path, monkeypatch: pytest.Monk
         "--out", tmp_path / "mixed.npz",
     )  # fmt: skip
     assert mixed.returncode == 0, mixed.stderr
+    assert "20 of 620 examples are test images of digits: they are left out" in mixed.stdout
     assert weights_file.load(tmp_path / "mixed.npz").training["dataset"] == "digits and 600 examples"
     assert twolayernet("publish", tmp_path / "mixed.npz", "--url", taught.url).returncode == 0
     assert served_accuracy(taught) > better

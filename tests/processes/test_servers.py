@@ -3,13 +3,16 @@
 Slow clients are the proxy's to deal with (tests/deployment).
 """
 
+import gzip
+import http.client
 import json
 import signal
 import socket
 import sys
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
+from typing import Any
 
 import numpy as np
 import pytest
@@ -154,6 +157,55 @@ def test_a_body_in_chunks_over_the_limit_is_413_and_changes_nothing(make_server:
     assert server.predict(X)["model_version"] == 1
 
 
+ANSWERED_EARLY = {
+    "413": ("/predict", b" " * 3_000_000, "application/json", 413),
+    "404 over the limit": ("/nowhere", b" " * 3_000_000, "application/json", 404),
+    "415": ("/predict", b" " * 900_000, "text/plain", 415),
+    "404": ("/nowhere", b" " * 900_000, "application/json", 404),
+    "404 for a version": ("/predict?model_version=99", b" " * 900_000, "application/json", 404),
+    "405": ("/versions", b" " * 900_000, "application/json", 405),
+    "401": ("/train-step", b" " * 900_000, "application/json", 401),
+    "422 for the query": ("/predict?colour=red", b" " * 900_000, "application/json", 422),
+}
+LIMITED = {"TWOLAYERNET_API_KEY": "secret", "TWOLAYERNET_MAX_BODY_BYTES": "1000000"}
+
+
+def next_requests_are_answered(server: Server) -> None:
+    """After each error that needs no look at its body, on the same connection, or on another if it was said to end."""
+    with closing(http.client.HTTPConnection("127.0.0.1", server.port, timeout=20)) as client:
+
+        def asked(path: str, body: Any, content_type: str) -> tuple[int, dict[str, Any]]:
+            client.request("POST", path, body, {"Content-Type": content_type})
+            answer = client.getresponse()
+            return answer.status, json.loads(answer.read())
+
+        for kind, (path, body, content_type, status) in ANSWERED_EARLY.items():
+            for data in (body, (body[at : at + 65536] for at in range(0, len(body), 65536))):
+                assert asked(path, data, content_type)[0] == status, kind
+                assert "labels" in asked("/predict", BODY, "application/json")[1], kind
+
+
+def test_a_connection_goes_on_after_an_early_error_or_says_that_it_ends(make_server: MakeServer) -> None:
+    next_requests_are_answered(make_server(workers=1, **LIMITED).start())
+
+
+def test_a_length_over_the_limit_is_refused_without_a_wait_for_the_body(make_server: MakeServer) -> None:
+    server = make_server(workers=1, **LIMITED).start()
+    for length in (1_000_001, 99_999_999_999):
+        with connected(server) as client:
+            client.sendall(HEAD + b"Content-Length: %d\r\n\r\n" % length)
+            status, headers, _ = answer_of(client)
+            assert (status, headers["connection"]) == (413, "close")
+
+
+def test_a_packed_body_may_come_in_chunks(server: Server) -> None:
+    packed = gzip.compress(BODY)
+    with connected(server) as client:
+        client.sendall(HEAD + b"Content-Encoding: gzip\r\nTransfer-Encoding: chunked\r\n\r\n")
+        client.sendall(b"%x\r\n%s\r\n0\r\n\r\n" % (len(packed), packed))
+        assert json.loads(answer_of(client)[2]) == server.predict(X)
+
+
 def test_an_address_that_is_in_use_is_one_clear_line(server: Server, make_server: MakeServer) -> None:
     other = make_server(TWOLAYERNET_PORT=str(server.port), TWOLAYERNET_STORE="sqlite:///other.db")
     assert other.launch().wait(timeout=20) == 4
@@ -185,13 +237,15 @@ def test_a_stopping_worker_answers_what_kept_connections_have_sent(server: Serve
 
 @pytest.mark.parametrize("http_server", ["gunicorn"])
 def test_the_application_runs_on_waitress(make_server: MakeServer) -> None:
-    server = make_server(workers=0)
+    server = make_server(workers=0, **LIMITED)
     server.start([sys.executable, "-m", "waitress", f"--listen=127.0.0.1:{server.port}", "service.wsgi:app"])
-    assert server.post("/train-step", as_json(X, T)).json()["model_version"] == 2
+    step = server.post("/train-step", as_json(X, T), headers={"Authorization": "Bearer secret"})
+    assert step.json()["model_version"] == 2
     assert server.predict(X)["model_version"] == 2
     with connected(server) as client:
         client.sendall(HEAD + b"Transfer-Encoding: chunked\r\n\r\n%x\r\n%s\r\n0\r\n\r\n" % (len(BODY), BODY))
         assert json.loads(answer_of(client)[2]) == server.predict(X)
+    next_requests_are_answered(server)
 
 
 def test_a_server_that_can_t_start_is_one_clear_line(make_server: MakeServer) -> None:

@@ -92,6 +92,11 @@ def reduced(picture: Field, side: int = 28) -> Field:
     return np.asarray(image, float)
 
 
+def enlarged(picture: Field, side: int = 360) -> Field:
+    image = Image.fromarray(picture.astype(np.float32)).resize((side, side), Image.Resampling.BICUBIC)
+    return np.asarray(image, float)
+
+
 def far_away(digit: NDArray[np.uint8]) -> Field:
     page = np.full((1754, 1240), PAPER)
     page[400:480, 300:380] = written(digit, 80, 1.0)
@@ -108,6 +113,8 @@ TO_BE_READ: dict[str, Kind] = {
     "squares": lambda digit, random: lined(written(digit), 36, squared=True),
     "a frame": lambda digit, random: outlined(written(digit), 0, 2),
     "the box of a form": lambda digit, random: outlined(written(digit), 24, 3),
+    "a frame inside of the rim": lambda digit, random: outlined(written(digit), 8, 2),
+    "white on black, the box of a form": lambda digit, random: 1 - outlined(written(digit), 24, 3),
     "a desk": lambda digit, random: on_a_desk(written(digit)),
     "black corners": lambda digit, random: turned(written(digit)),
     "a shadow": lambda digit, random: shaded(written(digit)),
@@ -126,5 +133,8 @@ TO_BE_REFUSED: dict[str, Kind] = {
     "blank, 28 × 28": lambda digit, random: np.ones((28, 28)),
     "noise": lambda digit, random: random.random((300, 300)),
     "noise, 28 × 28": lambda digit, random: random.random((28, 28)),
+    "slanted stripes": lambda digit, random: np.indices((300, 300)).sum(axis=0) // random.integers(4, 33) % 2,
+    "a checkerboard": lambda digit, random: (np.indices((300, 300)) // random.integers(4, 33)).sum(axis=0) % 2,
+    "blots": lambda digit, random: enlarged(random.random((12, 12))),
     "two digits": lambda digit, random: np.hstack([written(digit, 240), written(digit, 240)]),
 }

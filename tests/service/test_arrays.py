@@ -14,6 +14,8 @@ from hypothesis import strategies as st
 from model.weights import Weights
 from service.http.problems import Problem
 from service.http.queries import parse
+from service.images.batch import pixels_in_range
+from service.images.json_body import images_of
 from service.images.json_numbers import read_numbers
 from service.schemas import TrainStepFields, TrainStepRequest
 from tests.conftest import Client, as_json, random_batch
@@ -61,7 +63,53 @@ def test_one_image_without_a_batch_axis_is_a_batch_of_one(client: Client, array:
     assert answer["labels"] == client.post("/predict", json=as_json(X[:1])).json["labels"]
 
 
-@pytest.mark.parametrize("labels", [T, T.astype(np.uint8), np.eye(10)[T], np.eye(10, dtype=bool)[T]])
+def test_whole_numbers_of_any_width_are_pixels_to_255(client: Client) -> None:
+    expected = client.post("/predict", data=npy(X), content_type=NPY).json
+    for kind in ("u2", "u4", "u8", "i2", "i4", "i8", ">i4"):
+        assert client.post("/predict", data=npy(X.astype(kind)), content_type=NPY).json == expected, kind
+    dark = X // 2
+    answer = client.post("/predict", data=npy(dark.astype("i1")), content_type=NPY).json
+    assert answer == client.post("/predict", data=npy(dark), content_type=NPY).json
+    ones = client.post("/predict?pixel_max=1", data=npy(X // 255), content_type=NPY).json
+    assert ones == client.post("/predict", data=npy((X // 255).astype("f4")), content_type=NPY).json
+
+
+@pytest.mark.parametrize("kind", ["f2", "f4", "f8", ">f8"])
+def test_floats_to_255_are_said_in_the_query(client: Client, kind: str) -> None:
+    expected = client.post("/predict", data=npy(X), content_type=NPY).json
+    assert client.post("/predict?pixel_max=255", data=npy(X.astype(kind)), content_type=NPY).json == expected
+    labelled = client.post("/train-step?pixel_max=255", data=npz(x=X.astype(kind), t=T), content_type=NPZ).json
+    assert labelled["model_version"] == 2
+
+
+@pytest.mark.parametrize("shape", [(5, 28, 28, 1), (5, 1, 28, 28)])
+def test_a_channel_axis_of_one_is_no_matter(client: Client, shape: tuple[int, ...]) -> None:
+    expected = client.post("/predict", json=as_json(X)).json
+    assert client.post("/predict", data=npy(X.reshape(shape)), content_type=NPY).json == expected
+    assert client.post("/predict", json=as_json(X.reshape(shape))).json == expected
+    one = X[0].reshape(shape[1:])
+    expected = client.post("/predict", json=as_json(X[:1])).json
+    assert client.post("/predict", data=npy(one), content_type=NPY).json == expected
+    assert client.post("/predict", json={"image": one.tolist(), "pixel_max": 255}).json == expected
+    labelled = client.post("/accuracy", data=npz(x=X.reshape(shape), t=T), content_type=NPZ).json
+    assert labelled == client.post("/accuracy", json=as_json(X, T)).json
+
+
+@pytest.mark.parametrize("pixel_max", [1, 255])
+def test_a_hair_outside_of_the_range_is_clipped(client: Client, pixel_max: int) -> None:
+    exact = X / 255 * pixel_max
+    near = np.where(X == 0, -9e-7 * pixel_max, np.where(X == 255, pixel_max * 1.0000009, exact))
+    query = f"?pixel_max={pixel_max}"
+    expected = client.post(f"/predict{query}", data=npy(exact), content_type=NPY).json
+    assert client.post(f"/predict{query}", data=npy(near), content_type=NPY).json == expected
+    body = {"images": near.tolist(), "pixel_max": pixel_max}
+    assert client.post("/predict", json=body).json == expected
+    assert client.post(f"/predict{query}", json={"images": near.reshape(5, 28, 28).tolist()}).json == expected
+
+
+@pytest.mark.parametrize(
+    "labels", [T.astype(np.float32), T, T.astype(np.uint8), np.eye(10)[T], np.eye(10, dtype=bool)[T]]
+)
 def test_labelled_arrays_teach(client: Client, labels: np.ndarray) -> None:
     expected = client.post("/accuracy", json=as_json(X, T)).json
     assert client.post("/accuracy", data=npz(x=X, t=labels), content_type=NPZ).json == expected
@@ -104,12 +152,15 @@ BAD_ARRAYS: dict[str, tuple[bytes, list[object], str]] = {
     "28 × 27": (npy(X.reshape(5, 28, 28)[:, :, 1:]), [], "(n, 28, 28)"),
     "no image": (npy(X[:0]), [], "(0, 784)"),
     "one number": (npy(np.array(1, np.float32)), [], "shape ()"),
-    "integers": (npy(X.astype(np.int64)), [], "an array of int64: expected uint8 (0…255) or floats (0…1)"),
+    "256": (npy(X.astype(np.int64) + 1), [0, int((X[0] == 255).argmax())], "the pixel is 256: expected 0…255"),
+    "-1": (npy(X.astype(np.int16) - 1), [0, int((X[0] == 0).argmax())], "the pixel is -1: expected 0…255"),
+    "truth values": (npy(X > 9), [], "an array of bool: expected uint8 or other whole numbers (0…255)"),
+    "colours": (npy(np.repeat(X.reshape(5, 28, 28, 1), 3, axis=3)), [], "(5, 28, 28, 3)"),
     "complex": (npy(X.astype(complex)), [], "complex128"),
     "text inside": (npy(np.array(["a"] * 784)), [], "expected uint8"),
     "NaN": (npy(np.full((1, 784), np.nan)), [0, 0], "not a finite number"),
     "infinity": (npy(np.full((1, 784), np.inf, np.float32)), [0, 0], "not a finite number"),
-    "0…255 as floats": (npy(X.astype(np.float32)), [0, 0], "expected 0…1"),
+    "0…255 as floats": (npy(X.astype(np.float32)), [0, 0], "for pixels 0…255 say ?pixel_max=255"),
 }
 
 
@@ -129,7 +180,9 @@ def test_an_array_that_can_t_be_used_is_answered_with_why(client: Client, kind: 
         (npz(x=X, t=T[:-1]), ["t"], "4 labels for 5 images"),
         (npz(x=X, t=T + 10), ["t", 0], "expected a class number, 0…9"),
         (npz(x=X, t=T - 20), ["t", 0], "expected a class number, 0…9"),
-        (npz(x=X, t=T.astype(float)), ["t"], "expected (n,) class numbers or one-hot"),
+        (npz(x=X, t=T + 0.5), ["t", 0], "expected a class number, 0…9"),
+        (npz(x=X, t=T * np.nan), ["t", 0], "the label is nan: expected a class number, 0…9"),
+        (npz(x=X, t=T.astype("S1")), ["t"], "expected (n,) class numbers or one-hot"),
         (npz(x=X, t=np.ones((5, 10))), ["t", 0], "not a one-hot label"),
         (npz(x=X, t=np.ones((5, 9))), ["t", 0], "expected 10"),
         (npz(x=X, t=np.array([{}] * 5, object)), [], "only plain numbers"),
@@ -179,24 +232,39 @@ SMALL = Weights(
     image_shape=(3, 2),
 )
 
-pixel = st.sampled_from([0, 1, 0.5, 1e-7, 255, 17, 0.1, -0.0, 3e300]) | st.integers(0, 255) | st.floats(0, 1)
+pixel = (
+    st.sampled_from([0, 1, 0.5, 1e-7, 255, 17, 0.1, -0.0, 3e300, -1e-9, 1.0000001, 255.0001, 1.0001])
+    | st.integers(0, 255)
+    | st.floats(0, 1)
+)
 strange: st.SearchStrategy[Any] = pixel | st.sampled_from(
     [None, True, "1", [], [1], [[1]], {}, 2**64, 2**70, -1, 1e308, float("nan")]
 )
 
 
+def lists_of(number: st.SearchStrategy[Any], *shape: int) -> st.SearchStrategy[Any]:
+    """Lists within lists, of that shape."""
+    for size in reversed(shape):
+        number = st.lists(number, min_size=size, max_size=size)
+    return number
+
+
 def image_of(number: st.SearchStrategy[Any]) -> st.SearchStrategy[Any]:
-    flat = st.lists(number, min_size=6, max_size=6)
-    rows = st.lists(st.lists(number, min_size=2, max_size=2), min_size=3, max_size=3)
-    return flat | rows | st.lists(number, max_size=7)
+    channels = lists_of(number, 3, 2, 1) | lists_of(number, 1, 3, 2)
+    return lists_of(number, 6) | lists_of(number, 3, 2) | channels | st.lists(number, max_size=7)
+
+
+picture = st.sampled_from(["", "aGVsbG8=", "data:image/png;base64,iVBO", "[[[[[[", "\u2603", "x" * 6])
 
 
 bodies = st.fixed_dictionaries(
     {},
     optional={
-        "images": st.lists(image_of(pixel), max_size=3) | st.lists(image_of(strange), max_size=2) | strange,
-        "image": image_of(pixel) | strange,
-        "labels": st.lists(st.integers(0, 2) | strange, max_size=3) | st.just([[0, 1, 0]]) | strange,
+        "images": st.lists(image_of(pixel) | picture, max_size=3) | st.lists(image_of(strange), max_size=2) | strange,
+        "image": image_of(pixel) | strange | picture,
+        "labels": st.lists(st.integers(0, 2) | st.sampled_from([1.0, 2.0, 0.5]) | strange, max_size=3)
+        | st.just([[0, 1, 0]])
+        | strange,
         "pixel_max": st.sampled_from([1, 255, 255.0, 1.5, True]) | strange,
         "learning_rate": pixel,
         "other": strange,
@@ -222,10 +290,17 @@ def test_the_quick_reader_takes_only_what_pydantic_takes_and_reads_the_same_numb
     assert fields.model_dump() == whole.model_dump(exclude={"images", "image"})
     images = [whole.image] if whole.image is not None else whole.images
     assert numbers.tolist() == [np.ravel(image).tolist() for image in images]
+    quick_pixels = pixels_in_range(numbers, fields.pixel_max)
+    if quick_pixels is None:
+        with pytest.raises(Problem, match="expected 0…"):
+            images_of(whole, fields.pixel_max, SMALL)
+    else:
+        pixels = images_of(whole, fields.pixel_max, SMALL).pixels
+        assert (pixels.dtype, pixels.tolist()) == (quick_pixels.dtype, quick_pixels.tolist())
 
 
 @given(
-    images=st.lists(image_of(pixel).filter(lambda image: np.size(image) == 6), min_size=1, max_size=3),
+    images=st.lists(lists_of(pixel, 6) | lists_of(pixel, 3, 2), min_size=1, max_size=3),
     pixel_max=st.sampled_from([1, 255]),
 )
 @hypothesis_settings(deadline=None)

@@ -46,7 +46,7 @@ BAD_BODIES = [
     pytest.param("[]", [], "object", id="not an object"),
     pytest.param(without("images"), [], '"images"', id="missing images"),
     pytest.param(without("labels"), ["labels"], "required", id="missing labels"),
-    pytest.param({"images": [], "labels": []}, ["images"], "at least 1", id="empty list"),
+    pytest.param({"images": [], "labels": []}, ["images"], "no images: expected at least 1", id="empty list"),
     pytest.param({**GOOD, "image": WHITE}, [], "either", id="both image and images"),
     pytest.param({"images": [[]], "labels": [1]}, ["images", 0], "0 pixels: expected 784", id="empty image"),
     pytest.param(
@@ -76,7 +76,9 @@ BAD_BODIES = [
     pytest.param(with_pixel(-math.inf), ["images", 1, 5], "finite", id="-Infinity"),
     pytest.param(json.dumps(with_pixel(777)).replace("777", "1e999"), ["images", 1, 5], "finite", id="1e999"),
     pytest.param(with_pixel(-0.1), ["images", 1, 5], "-0.1: expected 0…1", id="negative"),
-    pytest.param(with_pixel(1.5), ["images", 1, 5], "pixel_max", id="0…255 sent as 0…1"),
+    pytest.param(with_pixel(200), ["images", 1, 5], 'for pixels 0…255 say "pixel_max": 255', id="0…255 sent as 0…1"),
+    pytest.param(with_pixel(1.000002), ["images", 1, 5], "1.000002: expected 0…1", id="a little over"),
+    pytest.param(with_pixel(-2e-6), ["images", 1, 5], "-2e-06: expected 0…1", id="a little under"),
     pytest.param({**with_pixel(300), "pixel_max": 255}, ["images", 1, 5], "300: expected 0…255", id="300 of 255"),
     pytest.param({"image": [[2.0] * 28] * 28, "labels": [1]}, ["image", 0, 0], "pixel_max", id="bytes in rows"),
     pytest.param({**GOOD, "pixel_max": 0}, ["pixel_max"], "expected 1, or 255", id="pixel_max 0"),
@@ -88,7 +90,7 @@ BAD_BODIES = [
     pytest.param(
         {**GOOD, "pixelmax": 255},
         ["pixelmax"],
-        "known are image, images, labels, learning_rate, pixel_max (is pixel_max meant?)",
+        "known are image, images, labels, learning_rate, pixel_max, rehearse (is pixel_max meant?)",
         id="misspelt",
     ),
     pytest.param({**GOOD, "images": 5}, ["images"], "expected a list", id="images a number"),
@@ -168,8 +170,11 @@ def form(fields: dict[str, Any]) -> dict[str, Any]:
         ("/train-step?learning_rate=1", {"labels": "7", "learning_rate": "0.1"}, ["learning_rate"], "given twice"),
         ("/train-step", {"labels": "7", "other": (io.BytesIO(b"7"), "a.txt")}, ["other"], "no file of this name"),
         ("/accuracy", {"labels": "7", "learning_rate": "0.1"}, ["learning_rate"], "only a train-step"),
-        ("/accuracy", {"labels": "7", "pixel_max": "255"}, ["pixel_max"], "'pixel_max' is not known"),
-        ("/predict", {"labels": "7"}, ["labels"], "'labels' is not known"),
+        ("/accuracy", {"labels": "7", "pixel_max": "256"}, ["pixel_max"], "expected 1, or 255"),
+        ("/accuracy?pixel_max=255", {"labels": "7", "pixel_max": "255"}, ["pixel_max"], "given twice"),
+        ("/accuracy", {"labels": "7", "model_version": "1"}, ["model_version"], "its place is the query"),
+        ("/train-step", {"label": "7"}, ["label"], 'expected "labels"'),
+        ("/predict", {"labels": "7"}, ["labels"], "/accuracy takes labels"),
     ],
 )
 def test_a_field_of_a_form_is_not_passed_over(

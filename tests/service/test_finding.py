@@ -3,39 +3,34 @@
 import contextlib
 import time
 from collections.abc import Callable
+from pathlib import Path
 
-import cv2
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
-from model.datasets import Split, packaged_digits, pixels_to_input
-from model.training import Trainer, TrainingOptions
+from bench.pictures import mnist_test
+from model.datasets import Split, pixels_to_input
 from model.weights import Weights
 from service.http.problems import BadInput
-from service.images.finding import NoDigitError, prepared
+from service.images.finding import NoDigitError, find
 from service.images.picture import read_picture
 from tests.service.papers import TO_BE_READ, TO_BE_REFUSED, encoded
 
+MNIST = Path(__file__).parents[3] / "shared" / "mnist"
 SHAPE = (28, 28)
 DIGITS = 40
 BELOW_PLAIN = {"cropped tightly": 0.1, "faint pencil": 0.1, "28 × 28, small": 0.1}
-"""How much accuracy a kind may cost, where it is more than 0.05."""
+MOST_BELOW_PLAIN = 0.08
+"""How much accuracy a kind may cost; where it is more, the above. Of forty digits, that is one more than of a thousand:
+each network has a few that it reads now so, now so."""
 
 
 @pytest.fixture(scope="module")
-def trained() -> Weights:
-    trainer = Trainer(packaged_digits(), TrainingOptions())
-    for _ in trainer.epochs():
-        pass
-    return trainer.weights()
-
-
-@pytest.fixture(scope="module")
-def some() -> Split:
-    return packaged_digits().test.take(np.arange(0, 1000, 1000 // DIGITS))
+def some(held_out: Split) -> Split:
+    return held_out.take(np.arange(0, 1000, 1000 // DIGITS))
 
 
 def labels_of(weights: Weights, pixels: np.ndarray) -> np.ndarray:
@@ -49,11 +44,13 @@ def test_the_digit_is_found(kind: str, trained: Weights, some: Split) -> None:
     for i, (image, label) in enumerate(zip(some.images, some.labels, strict=True)):
         picture = TO_BE_READ[kind](image.reshape(SHAPE), np.random.default_rng(i))
         try:
-            right += int(labels_of(trained, read_picture(encoded(picture), SHAPE, ())[np.newaxis])[0] == label)
+            right += int(
+                labels_of(trained, read_picture(encoded(picture), SHAPE, ()).pixels.ravel()[np.newaxis])[0] == label
+            )
         except BadInput:
             continue
     as_pixels = int((labels_of(trained, some.images) == some.labels).sum())
-    assert right >= as_pixels - round(BELOW_PLAIN.get(kind, 0.05) * DIGITS)
+    assert right >= as_pixels - round(BELOW_PLAIN.get(kind, MOST_BELOW_PLAIN) * DIGITS)
 
 
 @pytest.mark.parametrize("kind", TO_BE_REFUSED)
@@ -68,11 +65,20 @@ def test_what_is_no_digit_or_more_than_one_is_refused(kind: str, some: Split) ->
     assert refused >= 0.95 * DIGITS
 
 
-def test_a_picture_in_mnist_s_form_is_taken_as_it_is() -> None:
-    images = packaged_digits().test.images
-    same = [np.array_equal(prepared(image.reshape(SHAPE), SHAPE).ravel(), image) for image in images]
-    inverted = [np.array_equal(prepared(255 - image.reshape(SHAPE), SHAPE).ravel(), image) for image in images]
-    assert min(np.mean(same), np.mean(inverted)) >= 0.999
+def test_a_picture_in_mnist_s_form_is_taken_as_it_is(held_out: Split) -> None:
+    assert all(is_taken_as_it_is(image.reshape(SHAPE)) for image in held_out.images)
+
+
+@pytest.mark.long
+@pytest.mark.skipif(not MNIST.exists(), reason="needs the MNIST files beside the repository")
+def test_all_of_mnist_s_test_images_are_taken_as_they_are() -> None:
+    images = mnist_test(MNIST).images
+    assert all(is_taken_as_it_is(image.reshape(SHAPE)) for image in images)
+
+
+def is_taken_as_it_is(image: np.ndarray) -> bool:
+    pictures = (image, 255 - image)
+    return all(np.array_equal(find(picture, SHAPE).pixels, image) for picture in pictures)
 
 
 def cost(work: Callable[[], object]) -> float:
@@ -87,7 +93,7 @@ def cost(work: Callable[[], object]) -> float:
 
 def tried(picture: np.ndarray) -> None:
     with contextlib.suppress(NoDigitError):
-        prepared(picture, SHAPE)
+        find(picture, SHAPE)
 
 
 ODD = np.random.default_rng(0)
@@ -100,19 +106,21 @@ WORST = {
     "checkerboard of pixels": (DOWN + ACROSS) % 2 * 255,
     "checkerboard": (DOWN // 8 + ACROSS // 8) % 2 * 255,
     "stripes": DOWN // 7 % 2 * 255,
+    "blocks": np.kron(ODD.integers(0, 256, (20, 20)), np.ones((40, 40))),
+    "black and white blocks": np.kron(ODD.integers(0, 2, (100, 100)) * 255, np.ones((8, 8))),
     "dots": np.where((DOWN % 24 < 9) & (ACROSS % 24 < 9), 0, 255),
 }
-MOST_REFERENCES = 450
-"""The plainest picture takes about 20."""
+MOST_PLAIN_ONES = 4
+"""Of a plain picture's cost; the worst that is known takes 3."""
 
 
 @pytest.mark.parametrize("kind", WORST)
-def test_whatever_is_in_a_picture_its_cost_is_bounded(kind: str) -> None:
+def test_whatever_is_in_a_picture_its_cost_is_bounded(kind: str, held_out: Split) -> None:
+    digit = held_out.images[0].reshape(SHAPE)
+    plain = np.round(TO_BE_READ["plain"](digit, ODD) * 255).astype(np.uint8)
     picture = WORST[kind].astype(np.uint8)
-    field = ODD.integers(0, 256, (224, 224)).astype(np.uint8)
     tried(picture)
-    reference = cost(lambda: [cv2.connectedComponents((field > 200).astype(np.uint8)) for _ in range(10)]) / 10
-    assert cost(lambda: tried(picture)) < MOST_REFERENCES * reference
+    assert cost(lambda: tried(picture)) < MOST_PLAIN_ONES * cost(lambda: tried(plain))
 
 
 @given(
@@ -130,7 +138,7 @@ def test_whatever_is_in_a_picture_it_is_pixels_or_a_refusal(
     blocks = random.integers(0, levels + 1, (rows // grain + 1, columns // grain + 1), np.uint8)
     picture = np.kron(blocks, np.ones((grain, grain), np.uint8))[:rows, :columns]
     try:
-        pixels = prepared(picture, shape)
+        pixels = find(picture, shape).pixels
     except NoDigitError:
         return
     assert pixels.shape == shape

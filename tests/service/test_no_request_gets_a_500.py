@@ -1,6 +1,7 @@
 """Whatever a request says, it gets an answer: no 500, no 503, a problem document for every error, and nothing changed
 but by a 200."""
 
+import gzip
 import io
 import json
 import zipfile
@@ -251,6 +252,12 @@ raw = st.sampled_from(
         "18446744073709551615",
         "9223372036854775808",
         "-9223372036854775809",
+        '"iVBORw0KGgo="',
+        '"data:image/png;base64,AAAA"',
+        '["data:image/png;base64,", "seven.png"]',
+        "[[[[0]]]]",
+        "[[[0],[0]],[[0],[0]],[[0],[1.0000001]]]",
+        "[[[[0,1],[0,1],[0,1]]]]",
         "true",
         "null",
         "1.0",
@@ -654,6 +661,8 @@ def no_header_gets_a_500(service: Service, route: tuple[str, str], sent: dict[st
         good = {"data": json.dumps(good["json"]), "content_type": JSON}
     if "Content-Type" in sent:
         good["content_type"] = sent["Content-Type"]
+    if sent.get("Content-Encoding") == "gzip" and "data" in good and len(sent) > 1:  # else it is not, and only says so
+        good["data"] = gzip.compress(good["data"])
     others = {f"HTTP_{name.upper().replace('-', '_')}": text for name, text in sent.items() if name != "Content-Type"}
     service.ask(method, path, environ_overrides=others, **good)
 

@@ -1,0 +1,162 @@
+"""A CSV file with an image in each row: its label and its pixels, as Kaggle's digit recognizer has them."""
+
+import csv
+from collections.abc import Iterator
+from dataclasses import dataclass
+from itertools import chain
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from model.datasets.arrays import check_range
+from model.datasets.dataset import MOST_BYTES, MOST_CLASSES, Dataset, DatasetError, Split, shape_of
+from model.datasets.files import opened
+from model.datasets.labels import label_names, numbered, shown, too_many
+from model.datasets.splitting import with_test_set
+
+LABEL = "label"
+MOST_LINE_BYTES = 1 << 24
+BYTE_ORDER_MARK = "\ufeff"
+
+Line = tuple[int, list[str]]
+"""Its number in the file, from 1, and its cells."""
+
+
+@dataclass(frozen=True)
+class Layout:
+    """What the columns are. label: which one; numbered: whether the first numbers the rows, as pandas writes them."""
+
+    width: int
+    label: int
+    numbered: bool
+
+    def divided(self, line: int, cells: list[str], path: Path) -> tuple[str, list[str]]:
+        """A row's label and its pixels. Raises DatasetError."""
+        if len(cells) != self.width:
+            raise DatasetError(f"{path}: line {line} has {len(cells)} columns: expected {self.width}, as in the first")
+        label = cells[self.label].strip()
+        return label, cells[self.numbered : self.label] + cells[self.label + 1 :]
+
+
+class Labels:
+    """The labels as they come: few texts, and which of them each row has."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.first_lines: dict[str, int] = {}
+        self.places: dict[str, int] = {}
+        self.order = bytearray()
+
+    def add(self, text: str, line: int) -> None:
+        """Raises DatasetError."""
+        place = self.places.setdefault(text, len(self.places))
+        if place == MOST_CLASSES:
+            raise too_many(f"{self.path}: line {line}")
+        self.first_lines.setdefault(text, line)
+        self.order.append(place)
+
+    def classes(self) -> tuple[NDArray[np.uint8], tuple[str, ...] | None]:
+        """Class numbers, (n,), and the classes' names, where they are names. Raises DatasetError."""
+        numbers, names = numbered(list(self.places))
+        if names is not None:
+            label_names(names, f"{self.path}: the column of labels")
+        elif numbers.max() >= MOST_CLASSES:
+            text, line = list(self.first_lines.items())[int(numbers.argmax())]
+            expected = f"a class number 0…{MOST_CLASSES - 1}, or a name"
+            raise DatasetError(f"{self.path}: line {line} has the label {text}: expected {expected}")
+        return numbers.astype(np.uint8)[np.frombuffer(self.order, np.uint8)], names
+
+
+def csv_file(path: Path) -> Dataset:
+    """The label is in the column `label` or in the first one; the others are pixels, whole numbers 0…255. Labels are
+    class numbers, or names if one of them isn't a number. Raises DatasetError that names the line and the pixel."""
+    lines = rows(path)
+    first = next(lines, None)
+    if first is None:
+        raise DatasetError(f"{path} holds nothing")
+    header = is_header(first[1])
+    layout = layout_of(first[1], header, path)
+    labels, pixels = Labels(path), bytearray()
+    for line, cells in lines if header else chain([first], lines):
+        label, values = layout.divided(line, cells, path)
+        labels.add(label, line)
+        pixels += row_pixels(values, line, path)
+        if len(pixels) > MOST_BYTES:
+            raise DatasetError(f"{path}: line {line}: more than {MOST_BYTES} pixels, the most that is read")
+    if not pixels:
+        raise DatasetError(f"{path} holds no image")
+    numbers, names = labels.classes()
+    images = np.frombuffer(pixels, np.uint8).reshape(len(numbers), -1)
+    check_range(images, True, str(path))
+    return with_test_set(path.name, Split(images, numbers), shape_of(images.shape[1]), names)
+
+
+def layout_of(first: list[str], header: bool, path: Path) -> Layout:
+    """Raises DatasetError."""
+    label = label_column(first, path) if header else 0
+    layout = Layout(len(first), label, header and label > 0 and not first[0].strip())
+    if layout.width < 2 + layout.numbered:
+        raise DatasetError(f"{path}: the first line has 1 column: expected a label and pixels, separated by commas")
+    return layout
+
+
+def rows(path: Path) -> Iterator[Line]:
+    """The lines that are not blank."""
+    number = 0
+    with opened(path) as file:
+        while line := file.readline(MOST_LINE_BYTES + 1):
+            number += 1
+            if len(line) > MOST_LINE_BYTES:
+                raise DatasetError(f"{path}: line {number} has more than {MOST_LINE_BYTES} bytes: not a CSV file")
+            try:
+                text = line.decode()
+                if number == 1:
+                    text = text.removeprefix(BYTE_ORDER_MARK)
+                if text.strip():
+                    yield number, text.split(",") if '"' not in text else next(csv.reader([text], strict=True))
+            except UnicodeDecodeError as error:
+                raise DatasetError(f"{path}: line {number} is not text in UTF-8: not a CSV file") from error
+            except csv.Error as error:
+                raise DatasetError(f"{path}: line {number} is not CSV: {error}") from error
+
+
+def is_number(cell: str) -> bool:
+    try:
+        float(cell)
+    except ValueError:
+        return False
+    return True
+
+
+def is_header(first: list[str]) -> bool:
+    """A row of an image has numbers alone, but for its label; so may a header, behind the name of the first column."""
+    return first[0].strip().lower() in (LABEL, "") or any(not is_number(cell) for cell in first[1:])
+
+
+def label_column(header: list[str], path: Path) -> int:
+    """Raises DatasetError where even the first column is one of pixels, as in a file that has no labels."""
+    names = [name.strip().lower() for name in header]
+    if LABEL in names:
+        return names.index(LABEL)
+    first, second = (name.rstrip("0123456789") for name in names[:2])
+    if first == second or not first:
+        raise DatasetError(
+            f"{path}: no column is named {LABEL}, and the first, {shown(header[0])}, is not one of labels"
+        )
+    return 0
+
+
+def row_pixels(cells: list[str], line: int, path: Path) -> bytes:
+    try:
+        return bytes(map(int, cells))
+    except ValueError:
+        return bytes(pixel(cell, i, line, path) for i, cell in enumerate(cells))
+
+
+def pixel(cell: str, i: int, line: int, path: Path) -> int:
+    """One that isn't written as a plain number 0…255: 12.0 is still one."""
+    value = float(cell) if is_number(cell) else -1.0
+    if not (0 <= value <= 255 and value == int(value)):
+        raise DatasetError(f"{path}: line {line}, pixel {i} is {shown(cell.strip())}: expected a whole number 0…255")
+    return int(value)

@@ -1,0 +1,60 @@
+"""Content-Encoding: bodies that come packed, unpacked within a bound."""
+
+import zlib
+
+from service.http.problems import BadInput, Problem
+
+GZIP, DEFLATE = ("gzip", "x-gzip"), ("deflate",)
+PIECE_BYTES = 2**20
+
+
+class TooLargeError(ValueError):
+    """There is more in it than the bound."""
+
+
+def unpacked(body: bytes, coding: str, most_bytes: int) -> bytes:
+    """The body as it was before it was packed; coding: what the header says, "" for a body that is not.
+
+    Never unpacks more than a byte beyond the bound. Raises TooLargeError, and Problem: 415 for a coding that is not
+    read, 422 for a body that isn't packed as it says.
+    """
+    name = coding.strip().lower()
+    if name in ("", "identity") or not body:
+        return body
+    if name not in GZIP + DEFLATE:
+        raise Problem(
+            415,
+            f"the content encoding {coding[:40]!r} is not understood: expected gzip or deflate, or none",
+            headers={"Accept-Encoding": "gzip, deflate"},
+        )
+    try:
+        return inflated(body, 31 if name in GZIP else deflate_format(body), most_bytes)
+    except zlib.error:
+        raise BadInput((), f"the body is not {name}, which its Content-Encoding says that it is") from None
+
+
+def deflate_format(body: bytes) -> int:
+    """zlib's number for it: the standard's, with a header of two bytes, or, as many send it, none."""
+    has_header = len(body) > 1 and body[0] & 15 == 8 and int.from_bytes(body[:2], "big") % 31 == 0
+    return 15 if has_header else -15
+
+
+def inflated(data: bytes, format_: int, most_bytes: int) -> bytes:
+    """All that is packed, gzip's members one after the other. Raises TooLargeError, zlib.error."""
+    pieces: list[bytes] = []
+    left = most_bytes + 1
+    while data:
+        unpacker = zlib.decompressobj(format_)
+        while not unpacker.eof:
+            piece = unpacker.decompress(data, min(left, PIECE_BYTES))
+            data = unpacker.unconsumed_tail
+            left -= len(piece)
+            pieces.append(piece)
+            if left == 0:
+                raise TooLargeError
+            if not piece and not data and not unpacker.eof:
+                raise zlib.error("cut off")
+        data = unpacker.unused_data
+        if data and format_ != 31:
+            raise zlib.error("more behind the end")
+    return b"".join(pieces)

@@ -1,0 +1,374 @@
+"""Bodies as people have them: packed, with pictures as texts, with parameters wherever there is a place, and by mistake."""
+
+import base64
+import gzip
+import io
+import json
+import zlib
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pytest
+
+from model import TwoLayerNet
+from model import weights as weights_file
+from service.app import create_app
+from service.settings import Settings
+from tests.conftest import FEATURES, Client, as_json, random_batch
+from tests.service.drawing import drawn, encoded
+from tests.service.test_arrays import NPY, npy
+from tests.service.test_bad_input import is_problem
+
+X, T = random_batch(3)
+JSON = "application/json"
+SEVEN, ONE = encoded(drawn(7)), encoded(drawn(1), "JPEG")
+PATHS = ["/predict", "/accuracy", "/train-step"]
+
+
+def body_of(path: str, x: Any = X, **more: Any) -> dict[str, Any]:
+    """What that endpoint takes."""
+    return {
+        "images": np.asarray(x).tolist(),
+        "pixel_max": 255,
+        **({} if path == "/predict" else {"labels": T.tolist()}),
+        **more,
+    }
+
+
+def raw_deflate(data: bytes) -> bytes:
+    packer = zlib.compressobj(wbits=-15)
+    return packer.compress(data) + packer.flush()
+
+
+PACKERS: dict[str, tuple[str, Callable[[bytes], bytes]]] = {
+    "gzip": ("gzip", gzip.compress),
+    "gzip in two members": ("GZIP", lambda data: gzip.compress(data[:99]) + gzip.compress(data[99:])),
+    "deflate": ("deflate", zlib.compress),
+    "deflate without its header": ("deflate", raw_deflate),
+    "identity": ("identity", bytes),
+}
+
+
+@pytest.mark.parametrize("kind", PACKERS)
+@pytest.mark.parametrize("path", PATHS)
+def test_a_packed_body_is_answered_as_it_is_unpacked(client: Client, path: str, kind: str) -> None:
+    coding, pack = PACKERS[kind]
+    data = pack(json.dumps(body_of(path)).encode())
+    answer = client.post(path, data=data, content_type=JSON, headers={"Content-Encoding": coding})
+    if path == "/train-step":
+        assert answer.json["model_version"] == 2
+    else:
+        assert answer.json == client.post(path, json=body_of(path)).json
+
+
+def test_forms_arrays_and_weights_may_be_packed_too(client: Client) -> None:
+    packed = {"Content-Encoding": "gzip"}
+    array = client.post("/predict", data=gzip.compress(npy(X)), content_type=NPY, headers=packed)
+    assert array.json == client.post("/predict", json=as_json(X)).json
+    form = b'--B\r\nContent-Disposition: form-data; name="image"; filename="a.png"\r\n\r\n' + SEVEN + b"\r\n--B--\r\n"
+    form_type = "multipart/form-data; boundary=B"
+    answer = client.post("/predict", data=gzip.compress(form), content_type=form_type, headers=packed)
+    assert answer.json == client.post("/predict", data=SEVEN, content_type="image/png").json
+    weights = client.get("/weights").data
+    assert client.put("/weights", data=gzip.compress(weights), headers=packed).json["model_version"] == 2
+    assert client.get("/weights").data == weights
+    rollback = gzip.compress(b'{"model_version": 1}')
+    assert client.post("/rollback", data=rollback, content_type=JSON, headers=packed).json["model_version"] == 3
+
+
+def test_packed_or_not_the_same_content_is_the_same_request(client: Client) -> None:
+    """A client, or a proxy, may pack a body the second time."""
+    data = json.dumps(body_of("/train-step")).encode()
+    once = {"Idempotency-Key": "k"}
+    first = client.post("/train-step", data=data, content_type=JSON, headers=once)
+    again = client.post(
+        "/train-step", data=gzip.compress(data), content_type=JSON, headers={**once, "Content-Encoding": "gzip"}
+    )
+    assert (first.status_code, again.data) == (200, first.data)
+    other = gzip.compress(data + b" ")
+    is_problem(
+        client.post("/train-step", data=other, content_type=JSON, headers={**once, "Content-Encoding": "gzip"}), 409
+    )
+
+
+@pytest.mark.parametrize("coding", ["br", "zstd", "compress", "gzip, gzip", "\xff"])
+def test_another_coding_is_415_and_names_the_two(client: Client, coding: str) -> None:
+    for method, path in (("post", "/train-step"), ("post", "/predict"), ("put", "/weights")):
+        answer = getattr(client, method)(path, data=b"x", content_type=JSON, headers={"Content-Encoding": coding})
+        assert "expected gzip or deflate" in is_problem(answer, 415)["detail"]
+        assert answer.headers["Accept-Encoding"] == "gzip, deflate"
+
+
+@pytest.mark.parametrize(
+    ("coding", "data"),
+    [
+        ("gzip", b"{}"),
+        ("gzip", gzip.compress(b"{}")[:-1]),
+        ("gzip", gzip.compress(b"{}") + b"x"),
+        ("gzip", zlib.compress(b"{}")),
+        ("deflate", gzip.compress(b"{}")),
+        ("deflate", zlib.compress(b"{}") + b"x"),
+        ("deflate", zlib.compress(b"{}")[:-1]),
+    ],
+    ids=str.split("plain cut longer zlib gzip longer-zlib cut-zlib"),
+)
+def test_a_body_that_is_not_packed_as_it_says_is_422(client: Client, coding: str, data: bytes) -> None:
+    answer = client.post("/predict", data=data, content_type=JSON, headers={"Content-Encoding": coding})
+    assert f"the body is not {coding}" in is_problem(answer, 422)["detail"]
+
+
+def bomb(size: int) -> bytes:
+    packer = zlib.compressobj(wbits=31)
+    piece = bytes(2**20)
+    return b"".join([*(packer.compress(piece) for _ in range(size >> 20)), packer.flush()])
+
+
+def test_a_bomb_is_413_and_is_not_unpacked(client: Client) -> None:
+    import tracemalloc
+
+    data = bomb(96 * 2**20)
+    assert len(data) < 300_000
+    tracemalloc.start()
+    answer = client.post("/predict", data=data, content_type=JSON, headers={"Content-Encoding": "gzip"})
+    _, most = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    problem = is_problem(answer, 413)
+    assert (
+        "unpacks to more than the limit of 16777216 bytes, which is set with TWOLAYERNET_MAX_BODY_BYTES"
+        in problem["detail"]
+    )
+    assert most < 40 * 2**20
+    answer = client.put("/weights", data=data, headers={"Content-Encoding": "gzip"})
+    assert "TWOLAYERNET_MAX_UNPACKED_BYTES" in is_problem(answer, 413)["detail"]
+
+
+def test_413_says_the_limit_and_its_setting(settings: Settings) -> None:
+    client = Client(create_app(settings.model_copy(update={"max_body_bytes": 2000})))
+    answer = client.post("/predict", json=body_of("/predict"))
+    assert "the limit of 2000 bytes, which is set with TWOLAYERNET_MAX_BODY_BYTES" in is_problem(answer, 413)["detail"]
+
+
+# Pictures as texts
+
+
+def base64_of(data: bytes) -> str:
+    return base64.b64encode(data).decode()
+
+
+PICTURE_TEXTS = {
+    "base64": (base64_of(SEVEN), SEVEN),
+    "base64 in lines": (base64.encodebytes(SEVEN).decode(), SEVEN),
+    "a canvas' data URL": (f"data:image/png;base64,{base64_of(SEVEN)}", SEVEN),
+    "a JPEG": (f"data:image/jpeg;base64,{base64_of(ONE)}", ONE),
+    "a JPG, so called": (f"data:image/jpg;base64,{base64_of(ONE)}", ONE),
+    "escaped": (f"DATA:image/png;Base64,{base64_of(SEVEN).replace('+', '%2B')}", SEVEN),
+}
+
+
+@pytest.mark.parametrize("kind", PICTURE_TEXTS)
+def test_a_text_is_a_picture_in_base64_or_a_data_url(client: Client, kind: str) -> None:
+    text, picture = PICTURE_TEXTS[kind]
+    expected = client.post("/predict", data=picture, content_type="image/jpg").json
+    assert client.post("/predict", json={"image": text}).json == expected
+    assert client.post("/predict", json={"images": [text]}).json == expected
+    assert client.post("/accuracy", json={"image": text, "labels": [7]}).json["count"] == 1
+    assert client.post("/train-step", json={"images": [text, text], "labels": [7, 7]}).json["count"] == 2
+
+
+def test_texts_and_numbers_may_stand_side_by_side(client: Client) -> None:
+    picture = client.post("/predict", json={"image": base64_of(SEVEN)}).json["probabilities"]
+    numbers = client.post("/predict", json=as_json(X)).json["probabilities"]
+    images = [X[0].tolist(), base64_of(SEVEN), X[1].tolist(), X[2].reshape(28, 28).tolist()]
+    answer = client.post("/predict", json={"images": images, "pixel_max": 255}).json["probabilities"]
+    expected = [numbers[0], picture[0], numbers[1], numbers[2]]
+    assert np.array(answer) == pytest.approx(np.array(expected), abs=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("seven.png", "expected a PNG or JPEG in base64, or a data: URL of one"),
+        ("https://example.org/seven.png", "expected a PNG or JPEG in base64"),
+        ("", "not a PNG or JPEG"),
+        (base64_of(b"seven"), "not a PNG or JPEG"),
+        (base64_of(SEVEN)[:-3], "expected a PNG or JPEG in base64"),
+        ("data:image/webp;base64,AAAA", "expected image/png;base64 or image/jpeg;base64"),
+        ("data:image/png,AAAA", "expected image/png;base64"),
+        (base64_of(encoded(drawn(7, ink=255))), "nothing stands out"),
+    ],
+)
+def test_a_text_that_is_no_picture_is_answered_with_where(client: Client, text: str, message: str) -> None:
+    problem = is_problem(client.post("/predict", json={"images": [base64_of(SEVEN), text]}), 422)
+    assert problem["errors"][0]["loc"] == ["images", 1]
+    assert message in problem["detail"]
+
+
+# Parameters
+
+
+@pytest.mark.parametrize("path", PATHS)
+def test_pixel_max_may_stand_in_the_query_of_json(client: Client, path: str) -> None:
+    body = body_of(path)
+    del body["pixel_max"]
+    assert client.post(f"{path}?pixel_max=255", json=body).status_code == 200
+    problem = is_problem(client.post(f"{path}?pixel_max=255", json=body_of(path)), 422)
+    assert problem["errors"] == [{"loc": ["pixel_max"], "msg": "given twice, in the body and in the query"}]
+    for value in ("256", "white", "0"):
+        assert is_problem(client.post(f"{path}?pixel_max={value}", json=body), 422)["errors"][0]["loc"] == [
+            "query",
+            "pixel_max",
+        ]
+
+
+def test_a_rate_comes_from_the_body_the_form_or_the_query_but_once(client: Client) -> None:
+    json_body = body_of("/train-step")
+    assert client.post("/train-step", json={**json_body, "learning_rate": 0.5}).json["learning_rate"] == 0.5
+    assert client.post("/train-step?learning_rate=0.5", json=json_body).json["learning_rate"] == 0.5
+    assert client.post("/train-step?learning_rate=0.5", json={**json_body, "learning_rate": None}).status_code == 422
+    problem = is_problem(client.post("/train-step?learning_rate=0.5", json={**json_body, "learning_rate": 0.5}), 422)
+    assert problem["errors"][0] == {"loc": ["learning_rate"], "msg": "given twice, in the body and in the query"}
+    for path in ("/predict", "/accuracy"):
+        problem = is_problem(client.post(path, json=body_of(path, learning_rate=0.5)), 422)
+        assert problem["errors"] == [{"loc": ["learning_rate"], "msg": "only a train-step has one"}]
+        problem = is_problem(client.post(path, json=body_of(path, model_version=1)), 422)
+        assert problem["errors"] == [{"loc": ["model_version"], "msg": "its place is the query: ?model_version=…"}]
+        assert is_problem(client.post(f"{path}?learning_rate=0.5", json=body_of(path)), 422)["errors"][0]["loc"] == [
+            "query",
+            "learning_rate",
+        ]
+
+
+def test_pixel_max_is_taken_beside_a_picture_and_changes_nothing(client: Client) -> None:
+    plain = client.post("/predict", data=SEVEN, content_type="image/png").json
+    assert client.post("/predict?pixel_max=255", data=SEVEN, content_type="image/png").json == plain
+    form = {"image": (io.BytesIO(SEVEN), "seven.png"), "pixel_max": "255"}
+    assert client.post("/predict", data=form).json == plain
+
+
+# Mistakes
+
+IMAGES_MEANT = 'expected "images", a list of images, or "image", one of them'
+FLAT = X[0].tolist()
+ROWS = X[0].reshape(28, 28).tolist()
+MISTAKES: dict[str, tuple[Any, list[object], str]] = {
+    "instances": ({"instances": X.tolist()}, ["instances"], IMAGES_MEANT),
+    "inputs": ({"inputs": [{"name": "x"}]}, ["inputs"], IMAGES_MEANT),
+    "data": ({"data": FLAT}, ["data"], IMAGES_MEANT),
+    "x": ({"x": FLAT}, ["x"], IMAGES_MEANT),
+    "a bare list": (X.tolist(), [], 'a list: expected an object with "images", a list of images'),
+    "a bare image": (FLAT, [], 'a list: expected an object with "images"'),
+    "a flat list under images": ({"images": FLAT}, ["images"], '"image" takes a single one'),
+    "one image's rows": ({"images": ROWS, "pixel_max": 255}, ["images"], 'the rows of one image: expected a list of images; "image" takes a single one'),
+    "no images": ({"images": []}, ["images"], "no images"),
+    "colours": ({"image": [[[1, 2, 3]] * 28] * 28, "pixel_max": 255}, ["image", 0, 0], "3 channels: expected one"),
+    "a late NaN": ({"image": [[[0.5]] * 28] * 27 + [[[0.5]] * 27 + [[2e9]]]}, ["image", 27, 27, 0], "the pixel is 2000000000: expected 0…1"),
+    "channel first": ({"image": [[[0.5] * 28] * 27 + [[0.5] * 27 + [-7]]]}, ["image", 0, 27, 27], "the pixel is -7: expected 0…1"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("kind", MISTAKES)
+@pytest.mark.parametrize("path", PATHS)
+def test_a_newcomer_is_told_what_was_meant(client: Client, path: str, kind: str) -> None:
+    body, location, message = MISTAKES[kind]
+    if isinstance(body, dict) and path != "/predict":
+        body = {**body, "labels": [1]}
+    problem = is_problem(client.post(path, json=body), 422)
+    assert message in problem["detail"]
+    assert problem["errors"][0]["loc"] == location
+    assert client.get("/readyz").json["model_version"] == 1
+
+
+def test_labels_are_told_where_they_belong(client: Client) -> None:
+    for name, labels in (("labels", T.tolist()), ("label", 0)):
+        problem = is_problem(client.post("/predict", json={**as_json(X), name: labels}), 422)
+        assert "/accuracy takes labels" in problem["detail"]
+        assert problem["errors"][0]["loc"] == [name]
+    for path in ("/accuracy", "/train-step"):
+        problem = is_problem(client.post(path, json={**as_json(X[:1]), "label": 0}), 422)
+        assert 'expected "labels", a list' in problem["detail"]
+        assert problem["errors"][0]["loc"] == ["label"]
+
+
+def test_whole_floats_are_class_numbers(client: Client) -> None:
+    whole = {**as_json(X), "labels": T.astype(float).tolist()}
+    assert client.post("/accuracy", json=whole).json == client.post("/accuracy", json=as_json(X, T)).json
+    assert client.post("/train-step", json=whole).json["model_version"] == 2
+    for wrong in (0.5, float("inf"), float("nan"), True, "1"):
+        body = {**as_json(X), "labels": [*T[:2].tolist(), wrong]}
+        assert is_problem(client.post("/train-step", json=body), 422)["errors"][0]["loc"] == ["labels", 2]
+
+
+@pytest.mark.parametrize("high", [1.0000100, 1.5, 99.5])
+def test_there_is_no_hint_at_pixel_max_where_following_it_would_be_wrong(client: Client, high: float) -> None:
+    image = (X[0] / 255).tolist()
+    problem = is_problem(client.post("/predict", json={"image": [*image[:-1], high]}), 422)
+    assert f"the pixel is {high}: expected 0…1" in problem["detail"]
+    assert "pixel_max" not in problem["detail"]
+    assert "pixel_max" not in is_problem(client.post("/predict", json={"image": (X[0] - 3.0).tolist()}), 422)["detail"]
+
+
+def form(*parts: tuple[str, bytes]) -> dict[str, Any]:
+    body = b"".join(
+        b"--B\r\nContent-Disposition: form-data; %s\r\n\r\n%s\r\n" % (head.encode(), data) for head, data in parts
+    )
+    return {"data": body + b"--B--\r\n", "content_type": "multipart/form-data; boundary=B"}
+
+
+FORMS: dict[str, tuple[dict[str, Any], list[object], str]] = {
+    "no @": (form(('name="image"', b"seven.png")), ["image"], "the text 'seven.png': pictures are sent as files, with curl: -F image=@seven.png"),
+    "no file name": (form(('name="image"', SEVEN)), ["image"], "a part without a file name"),
+    "an empty file": (form(('name="image"; filename="a.png"', b"")), ["image", 0], "an empty file"),
+    "no file chosen": (form(('name="image"; filename=""', b"")), ["image", 0], "an empty file"),
+    "a file of another name": (form(('name="image"; filename="a"', SEVEN), ('name="mask"; filename="b"', SEVEN)), ["mask"], "no file of this name"),
+    "only another name": (form(('name="file"; filename="a"', SEVEN)), ["image"], "no part of this name: expected one or more pictures, as files"),
+    "no boundary": ({**form(), "content_type": "multipart/form-data"}, ["Content-Type"], "without its boundary"),
+    "another boundary": ({**form(), "content_type": "multipart/form-data; boundary=C"}, [], ""),
+    "another field": (form(('name="image"; filename="a"', SEVEN), ('name="colour"', b"red")), ["colour"], ""),
+    "nothing": (form(), ["image"], "no part of this name"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("kind", FORMS)
+@pytest.mark.parametrize("path", PATHS)
+def test_a_form_that_can_t_be_used_is_told_apart(client: Client, path: str, kind: str) -> None:
+    options, location, message = FORMS[kind]
+    problem = is_problem(client.post(path, **options), 422)
+    assert message in problem["detail"]
+    assert not location or problem["errors"][0]["loc"] == location
+
+
+def test_an_empty_picture_is_422(client: Client) -> None:
+    assert "no body" in is_problem(client.post("/predict", data=b"", content_type="image/png"), 422)["detail"]
+
+
+# The activation of a weights file
+
+
+def sigmoid_file(**settings: str) -> tuple[TwoLayerNet, bytes]:
+    network = TwoLayerNet(FEATURES, 20, 10, "xavier", activation="sigmoid", seed=3, dtype=np.float32)
+    stream = io.BytesIO()
+    said = {"settings": np.array(json.dumps(settings))} if settings else {}
+    np.savez(stream, **network.params, **said)  # type: ignore[arg-type]
+    return network, stream.getvalue()
+
+
+def test_the_activation_of_a_file_of_four_arrays_is_said_in_the_query(client: Client) -> None:
+    network, data = sigmoid_file()
+    assert client.put("/weights?activation=sigmoid", data=data).json["model_version"] == 2
+    answer = client.post("/predict", json=as_json(X)).json
+    assert answer["labels"] == network.predict((X / 255).astype(np.float32)).argmax(axis=1).tolist()
+    assert weights_file.from_bytes(client.get("/weights").data).activation == "sigmoid"
+    assert client.put("/weights?activation=sigmoid", data=client.get("/weights").data).status_code == 200
+    problem = is_problem(client.put("/weights?activation=relu", data=client.get("/weights").data), 422)
+    assert "says that its activation is sigmoid, not relu" in problem["detail"]
+    problem = is_problem(client.put("/weights?activation=tanh", data=data), 422)
+    assert problem["errors"][0]["loc"] == ["query", "activation"]
+
+
+def test_a_new_store_begins_with_the_activation_that_is_set(settings: Settings) -> None:
+    network, data = sigmoid_file()
+    settings.weights.write_bytes(data)
+    client = Client(create_app(settings.model_copy(update={"activation": "sigmoid"})))
+    answer = client.post("/predict", json=as_json(X)).json
+    assert answer["labels"] == network.predict((X / 255).astype(np.float32)).argmax(axis=1).tolist()
