@@ -183,4 +183,4 @@ def test_log_on_postgresql(postgres: Postgres) -> None:
         def wanted(self) -> dict[str, str]:  # type: ignore[override]
             return {"X-Min-Model-Version": str(len(self.versions))}
 
-    run_state_machine_as_test(LogOnPostgres, settings=SETTINGS)  # type: ignore[no-untyped-call]
+    run_state_machine_as_test(LogOnPostgres, settings=SETTINGS)
