@@ -16,7 +16,7 @@ import requests
 
 from model.datasets import packaged_digits
 from tests.conftest import as_json
-from tests.processes.server import free_port
+from tests.postgres import free_port
 
 pytestmark = pytest.mark.docker
 
