@@ -20,8 +20,8 @@ from numpy.typing import NDArray
 
 from model.types import FloatArray
 from service.errors import PredictionsGoneError, StoreCorruptError, UnknownPredictionError
+from service.store.database import Session
 from service.store.schema import learnt_predictions_table, predictions_table
-from service.store.sqlite import Session
 
 DAY_SECONDS = 86_400
 FEWEST_REMOVED = 256
@@ -228,13 +228,13 @@ class Predictions:
 
     def newest(self, limit: int, before: tuple[int, float] | None, now: float) -> list[Prediction]:
         number = HIGHEST if before is None else before[0]
-        return list(found(self._session.execute(SELECT_NEWEST, number=number, now=now, most=limit)))
+        return list(found(self._session.stream(SELECT_NEWEST, number=number, now=now, most=limit)))
 
     def uncertain(self, limit: int, before: tuple[int, float] | None, now: float) -> list[Prediction]:
         """Those whose two most probable classes are closest first (margin sampling: Settles 2009, 3.1); of the same
         margin, the newest."""
         number, margin = (HIGHEST, -1.0) if before is None else before
-        return list(found(self._session.execute(SELECT_UNCERTAIN, number=number, margin=margin, now=now, most=limit)))
+        return list(found(self._session.stream(SELECT_UNCERTAIN, number=number, margin=margin, now=now, most=limit)))
 
 
 def found(rows: Any) -> Iterator[Prediction]:

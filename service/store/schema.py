@@ -23,7 +23,7 @@ store_table = sa.Table(
 versions_table = sa.Table(
     "versions",
     metadata,
-    sa.Column("model_version", Big, primary_key=True),
+    sa.Column("model_version", Big, primary_key=True, autoincrement=False),
     sa.Column("kind", sa.String, nullable=False),
     sa.Column("created_at", sa.Float, nullable=False),
     sa.Column("count", sa.Integer),
@@ -60,7 +60,7 @@ sa.Index(
 snapshots_table = sa.Table(
     "snapshots",
     metadata,
-    sa.Column("model_version", Big, primary_key=True),
+    sa.Column("model_version", Big, primary_key=True, autoincrement=False),
     sa.Column("weights", sa.LargeBinary, nullable=False),
 )
 
