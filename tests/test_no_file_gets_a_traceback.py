@@ -170,7 +170,7 @@ cuts = st.sampled_from([1.0, 1.0, 1.0, 0.99, 0.5, 0.01])
 quick = hypothesis_settings(
     max_examples=40, deadline=None, derandomize=True, database=None, suppress_health_check=list(HealthCheck)
 )
-long = hypothesis_settings(max_examples=3000, deadline=None, database=None, suppress_health_check=list(HealthCheck))
+long = hypothesis_settings(max_examples=1000, deadline=None, database=None, suppress_health_check=list(HealthCheck))
 
 
 @NUMBERS_THAT_ARE_TOO_LARGE

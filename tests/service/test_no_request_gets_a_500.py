@@ -677,7 +677,7 @@ def test_no_header_gets_a_500(service: Service, route: tuple[str, str], sent: di
 @pytest.mark.long
 @pytest.mark.parametrize("kind", ["query", "json", "npy", "npz", "weights", "form", "header"])
 def test_nothing_gets_a_500_looked_for_long(service: Service, kind: str) -> None:
-    long = hypothesis_settings(max_examples=5000, deadline=None, database=None, suppress_health_check=list(HealthCheck))
+    long = hypothesis_settings(max_examples=1500, deadline=None, database=None, suppress_health_check=list(HealthCheck))
 
     @long
     @given(data=st.data())
