@@ -19,6 +19,8 @@ DISCARDED_LIMITS = 4
 """How many times the limit is read, and forgotten, behind an answer."""
 
 PIECE_BYTES = 2**16
+LONGEST_LENGTH = 18
+"""Digits of a Content-Length. Python itself reads no more than 4,300."""
 
 
 def register(app: Flask, settings: Settings) -> None:
@@ -53,8 +55,8 @@ def left_after(environ: "WSGIEnvironment", most_bytes: int) -> int:
     """Read the rest of the body, if that is at most so much; else how many bytes there are still to come, or more."""
     stated = environ.get("CONTENT_LENGTH", "")
     if stated.isascii() and stated.isdecimal():
-        if int(stated) > most_bytes:
-            return int(stated)
+        if len(stated) > LONGEST_LENGTH or int(stated) > most_bytes:
+            return int(stated[:LONGEST_LENGTH])
         most_bytes = int(stated)
     elif not environ.get("wsgi.input_terminated"):
         return 0
