@@ -41,7 +41,7 @@ def test_a_plain_file_of_four_arrays_loads_as_float32() -> None:
     ("changed", "message"),
     [
         ({"b1": np.zeros(4)}, r"b1 has shape \(4,\).*should be \(5,\)"),
-        ({"W2": np.zeros((4, 3))}, r"W2 has shape \(4, 3\).*should be \(5, 3\)"),
+        ({"W2": np.zeros((4, 3))}, r"W2 has shape \(4, 3\): beside W1 \(6, 5\) it should be \(5, 3\)"),
         ({"b2": np.zeros((1, 3))}, r"b2 has shape \(1, 3\).*should be \(3,\)"),
         ({"W1": np.zeros(6)}, r"W1 has shape \(6,\): it should be \(input, hidden\)"),
         ({"W1": np.zeros((6, 5), np.int64)}, "W1 holds int64"),

@@ -346,7 +346,7 @@ FORMS: dict[str, tuple[dict[str, Any], list[object], str]] = {
     "an empty file": (form(('name="image"; filename="a.png"', b"")), ["image", 0], "an empty file"),
     "no file chosen": (form(('name="image"; filename=""', b"")), ["image", 0], "an empty file"),
     "a file of another name": (form(('name="image"; filename="a"', SEVEN), ('name="mask"; filename="b"', SEVEN)), ["mask"], "no file of this name"),
-    "only another name": (form(('name="file"; filename="a"', SEVEN)), ["image"], "no part of this name: expected one or more pictures, as files"),
+    "only another name": (form(('name="file"; filename="a"', SEVEN)), ["file"], "no file of this name is read: expected pictures, as files named image"),
     "no boundary": ({**form(), "content_type": "multipart/form-data"}, ["Content-Type"], "without its boundary"),
     "another boundary": ({**form(), "content_type": "multipart/form-data; boundary=C"}, [], ""),
     "another field": (form(('name="image"; filename="a"', SEVEN), ('name="colour"', b"red")), ["colour"], ""),
