@@ -110,14 +110,19 @@ class Memory:
     def after(self, pixels: NDArray[np.uint8], labels: IntArray, size: int, version: int) -> "Memory":
         """The memory once the examples of the step to `version` have been put into it, one after the other.
 
-        size: how many the sample may have. It takes all until then; later a class that has less than its share takes a
-        place from the largest class, and in any other class the new one may take the place of a random one.
+        size: how many the sample may have; where it has more, the largest classes give up as many. It takes all until
+        then; later a class that has less than its share takes a place from the largest class, and in any other class
+        the new one may take the place of a random one.
         """
         classes: list[Sequence[Kept]] = list(self.classes)
         classes += [()] * (int(labels.max(initial=-1)) + 1 - len(classes))
         total, posted = len(self), self.posted
         first, last = ENTRY_OF_A_POSTED_EXAMPLE
         entry = first + (last - first) * self.posted_share
+        for (which,) in random_numbers("shrink", version, max(0, total - size), 1):
+            largest = largest_of(classes)
+            posted -= changeable(classes, largest).pop(which % len(classes[largest])).posted
+            total -= 1
         examples = [Recent(row.tobytes(), label) for row, label in zip(pixels, labels.tolist(), strict=True)]
         for (row, label), (whether, which) in zip(
             examples, random_numbers("put", version, len(examples), 2), strict=True
@@ -127,7 +132,7 @@ class Memory:
                 changeable(classes, label).append(new)
                 total, posted = total + 1, posted + 1
             elif len(rows) < size // sum(1 for at, rows in enumerate(classes) if rows or at == label):
-                largest = max(range(len(classes)), key=lambda at: len(classes[at]))
+                largest = largest_of(classes)
                 at = which % len(classes[largest])
                 posted += not changeable(classes, largest).pop(at).posted
                 changeable(classes, label).append(new)
@@ -157,6 +162,10 @@ def sample(pixels: NDArray[np.uint8], labels: IntArray, size: int, seed: int) ->
 def most_examples(size: int, features: int) -> int:
     """How many of the `size` that are asked for fit into MOST_BYTES."""
     return min(size, MOST_BYTES // features)
+
+
+def largest_of(classes: list[Sequence[Kept]]) -> int:
+    return max(range(len(classes)), key=lambda at: len(classes[at]))
 
 
 def changeable(classes: list[Sequence[Kept]], label: int) -> list[Kept]:

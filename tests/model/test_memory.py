@@ -49,6 +49,12 @@ def test_a_burst_of_one_class_takes_no_place_from_the_others_and_little_from_its
     assert kept > 0.7 * len(memory.classes[2])
 
 
+def test_a_memory_that_may_hold_less_gives_up_some_of_every_class() -> None:
+    smaller = taught(trained(300), [0], 30)
+    assert counts(smaller) == [10, 10, 10]
+    assert smaller.posted == sum(kept.posted for rows in smaller.classes for kept in rows)
+
+
 def test_a_class_that_was_never_seen_gets_its_share() -> None:
     two = sample(PIXELS[LABELS < 2], LABELS[LABELS < 2], 30, seed=0)
     assert counts(two) == [15, 15]

@@ -190,3 +190,14 @@ def test_examples_are_bounded_in_bytes_too(client: Client, settings: Settings) -
         client.post("/train-step", json=as_json(*random_batch(2, seed)))
     assert len(arrays(client.get("/examples"))["t"]) == 4
     assert set(arrays(client.get("/examples?rehearsed=true"))["model_version"]) == {2}
+
+
+def test_a_file_that_was_given_can_be_put_back_whatever_it_remembers(settings: Settings) -> None:
+    """The limit is on what a network is; what it remembers has a limit of its own."""
+    client = Client(create_app(settings.model_copy(update={"max_unpacked_bytes": 200_000, "max_body_bytes": 300_000})))
+    for seed in range(3):
+        client.post("/train-step", json=as_json(*random_batch(80, seed)))
+    given = client.get("/weights").data
+    assert len(given) > 300_000
+    assert client.put("/weights", data=given).status_code == 200
+    assert client.get("/weights").data == given
