@@ -211,8 +211,9 @@ def test_clients_that_never_send_the_body_of_a_bad_request_hold_nobody_up(
     assert server.predict(X)["labels"]
     assert time.monotonic() - began < 15
     for client in clients:
-        status, headers, _ = answer_of(client)
-        assert (status, headers["connection"]) == (404, "close")
+        with client:
+            status, headers, _ = answer_of(client)
+            assert (status, headers["connection"]) == (404, "close")
 
 
 def test_a_packed_body_may_come_in_chunks(server: Server) -> None:
