@@ -4,12 +4,25 @@ from flask import Flask
 
 from service.http import access, connection, observing, origins, problems, proxy
 from service.http.incoming import IncomingRequest
+from service.live.alarm import Alarm
 from service.live.learner import Learner
 from service.live.replica import Replica
 from service.live.service import Service
-from service.routes import health, inference, learning, monitoring, prediction, versions, weights
+from service.live.waiting import Waiting
+from service.routes import (
+    health,
+    inference,
+    learning,
+    monitoring,
+    prediction,
+    predictions,
+    progress,
+    versions,
+    weights,
+)
 from service.settings import Settings, load_settings
 from service.startup import open_log
+from service.store.predictions import DAY_SECONDS, Limits
 
 EXTENSION = "twolayernet"
 """Where the application keeps its `Service`, for whoever has to close it."""
@@ -25,9 +38,11 @@ def create_app(settings: Settings | None = None, say: bool = False) -> Flask:
     settings = settings or load_settings()
     log = open_log(settings, say)
     replica = Replica(log)
-    replica.newest()
-    learner = Learner(log, replica, settings.gradient_norm_limit, settings.memory_size)
-    service = Service(settings, log, replica, learner)
+    replica.catch_up()
+    limits = Limits(settings.remember_days * DAY_SECONDS, settings.remember_bytes)
+    alarm = Alarm(settings.alarm, settings.alarm_points, settings.alarm_examples)
+    learner = Learner(log, replica, settings.gradient_norm_limit, settings.memory_size, alarm=alarm, limits=limits)
+    service = Service(settings, log, replica, learner, Waiting(log, limits))
 
     app = Flask(__name__, static_folder=None)
     app.request_class = IncomingRequest
@@ -39,7 +54,7 @@ def create_app(settings: Settings | None = None, say: bool = False) -> Flask:
     proxy.register(app, settings)
     observing.register(app, settings)
     connection.register(app, settings)
-    for routes in (prediction, learning, versions, weights, health, inference, monitoring):
+    for routes in (prediction, predictions, learning, progress, versions, weights, health, inference, monitoring):
         app.register_blueprint(routes.blueprint(service))
     inference.errors_in_the_protocol_s_form(app)
     app.extensions[EXTENSION] = service

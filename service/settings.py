@@ -37,6 +37,9 @@ class Settings(BaseSettings):
     weights: Path = Field(Path("weights.npz"), description="The starting point of an empty store.")
     activation: Activation | None = Field(None, description="Of a weights file that does not say its own; none: relu.")
     store: str = Field("sqlite:///twolayernet.db", description="Database URL of the log of versions.")
+    store_connections: int = Field(
+        3, ge=2, le=1000, description="The most connections of a worker, where the store is on PostgreSQL."
+    )
     learning_rate: float = Field(0.04, gt=0, le=10, description="Of a train-step that names none.")
     rehearse: int = Field(
         8,
@@ -53,6 +56,21 @@ class Settings(BaseSettings):
     snapshot_every: int = Field(500, ge=1, description="Versions between two snapshots of the weights.")
     keep_versions: int | None = Field(
         None, ge=1, description="How many of the newest versions are kept at least; none: all of them."
+    )
+    remember_days: float = Field(
+        7, gt=0, le=3650, description="How many days a remembered prediction waits for its label."
+    )
+    remember_bytes: int = Field(
+        2**30, ge=2**16, description="Of the predictions remembered last, how many bytes may wait for their labels."
+    )
+    alarm: Literal["off", "pause", "rollback"] = Field(
+        "off", description="What a fall of the running accuracy does: nothing, pause learning, or go back to the best."
+    )
+    alarm_points: float = Field(
+        10, gt=0, lt=100, description="Percentage points below its best at which the running accuracy raises the alarm."
+    )
+    alarm_examples: int = Field(
+        1000, ge=50, le=10_000, description="Labelled examples over which the alarm's running accuracy is taken."
     )
     max_body_bytes: int = Field(16 * 2**20, ge=1024, description="The largest request body.")
     max_unpacked_bytes: int = Field(

@@ -14,7 +14,9 @@ from model.functions import softmax
 from service.http.incoming import request
 from service.http.problems import MEDIA_TYPE, Problem
 from service.http.queries import read_query
+from service.live.replica import Model
 from service.live.service import Service
+from service.routes.prediction import min_version
 from service.routes.tensors import inference_answer, read_inference
 from service.schemas import LARGEST_VERSION, Request
 
@@ -72,7 +74,7 @@ def blueprint(service: Service) -> Blueprint:
     @routes.post(f"/v2/models/{MODEL}/versions/<model_version>/infer")
     def infer(model_version: str | None = None) -> Response:
         read_query(request, Request)
-        model = service.replica.newest() if model_version is None else service.replica.at(number(model_version))
+        model = asked_for(service, model_version)
         inference = read_inference(request, model.weights, OUTPUTS)
         probabilities = softmax(model.network.predict(pixels_to_input(inference.pixels)))
         arrays: dict[str, Any] = {
@@ -82,6 +84,13 @@ def blueprint(service: Service) -> Blueprint:
         return inference_answer(inference, {"model_name": MODEL, "model_version": str(model.version)}, arrays)
 
     return routes
+
+
+def asked_for(service: Service, model_version: str | None) -> Model:
+    """That version, or the newest: as new as the request wants it."""
+    if model_version is None:
+        return service.replica.at_least(min_version())
+    return service.replica.at(number(model_version))
 
 
 def number(text: str) -> int:
