@@ -12,6 +12,7 @@ from pathlib import Path
 
 FOLDER = "PROMETHEUS_MULTIPROC_DIR"
 NAME = "twolayernet-metrics"
+LEAST_FREE_BYTES = 16 * 2**20
 
 
 def share(owner: int | None = None) -> None:
@@ -20,7 +21,7 @@ def share(owner: int | None = None) -> None:
     if FOLDER in os.environ:
         return
     here = Path("/dev/shm")
-    place = here if here.is_dir() and os.access(here, os.W_OK) else Path(tempfile.gettempdir())
+    place = here if here.is_dir() and os.access(here, os.W_OK) and has_room(here) else Path(tempfile.gettempdir())
     remove_those_of_the_dead(place)
     process = os.getpid() if owner is None else owner
     which = f"{os.environ.get('TWOLAYERNET_STORE')} {Path.cwd()}".encode()  # one shell may start several services
@@ -35,6 +36,11 @@ def share(owner: int | None = None) -> None:
     os.environ[FOLDER] = str(folder)
     if owner is None:
         atexit.register(remove, folder, process)
+
+
+def has_room(place: Path) -> bool:
+    """What is written there is mapped into memory: on a full disk that would end the process."""
+    return shutil.disk_usage(place).free > LEAST_FREE_BYTES
 
 
 def remove(folder: Path, owner: int) -> None:

@@ -98,6 +98,13 @@ def alone(folder: Path) -> Iterator[None]:
         yield
 
 
+def worker_is_gone() -> None:
+    """Where nobody asks, the files of workers that are replaced again and again would fill the folder."""
+    if (folder := os.environ.get(FOLDER)) is not None and Path(folder).is_dir():
+        with alone(Path(folder)):
+            fold_the_dead(Path(folder))
+
+
 def fold_the_dead(folder: Path) -> None:
     """Add the counts of processes that are gone to the one file for them, and remove theirs."""
     for path in folder.glob("*_*.db"):

@@ -34,3 +34,9 @@ def when_ready(server: Any) -> None:
     gc.freeze()
     say_where(_settings, server.LISTENERS[0].sock.getsockname()[1])
     take_leave_at_sigterm([listener.sock for listener in server.LISTENERS])
+
+
+def child_exit(_server: Any, _worker: Any) -> None:
+    from service import metrics  # not before `share` has said where it counts
+
+    metrics.worker_is_gone()
