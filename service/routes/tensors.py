@@ -45,8 +45,11 @@ class WantedOutput(Request):
 
 
 class InferRequest(Request):
-    """What a parameter means that is not known here is the client's matter, says the protocol."""
+    """What a parameter means that is not known here is the client's matter, says the protocol. model_name,
+    model_version: KServe's client says again what is in the path, which counts."""
 
+    model_name: str | None = None
+    model_version: str | None = None
     id: str | None = None
     parameters: Parameters | None = None
     inputs: Annotated[list[InputTensor], Field(min_length=1)]
@@ -166,7 +169,7 @@ def inference_answer(inference: Inference, about: dict[str, str], arrays: dict[s
     told = {} if inference.id is None else {"id": inference.id}
     header = orjson.dumps({**about, **told, "outputs": outputs}, option=orjson.OPT_SERIALIZE_NUMPY)
     answer = JsonAnswer(b"".join([header, *behind]))
-    answer.model_version = about["model_version"]
+    answer.model_version = int(about["model_version"])
     if behind:
         answer.content_type = "application/octet-stream"
         answer.headers[HEADER_LENGTH] = str(len(header))

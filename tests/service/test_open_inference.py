@@ -47,7 +47,7 @@ def test_a_tensor_is_answered_as_predict_answers(client: Client, shape: tuple[in
     x = X.reshape(shape) if datatype == "UINT8" else X.reshape(shape) / 255
     flat = {**tensor(x, datatype), "data": x.ravel().tolist()}
     for body in (tensor(x, datatype), flat):
-        answer = client.post(INFER, json={"id": "42", "inputs": [body]})
+        answer = client.post(INFER, json={"id": "42", "inputs": [body], "model_name": "twolayernet"})
         found = outputs_of(answer)
         assert answer.json.keys() == {"model_name", "model_version", "id", "outputs"}
         assert (answer.json["model_name"], answer.json["model_version"], answer.json["id"]) == (
