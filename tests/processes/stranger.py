@@ -74,9 +74,13 @@ def recomputed(server: Server) -> Iterator[tuple[int, Params]]:
 
 
 def stepped(params: Params, x: NDArray[np.float32], t: NDArray[np.int64], rate: float) -> Params:
-    """w - rate * gradient, in float64 inside, float32 at the end."""
-    w1, b1, w2, b2 = (params[name].astype(np.float64) for name in ("W1", "b1", "W2", "b2"))
-    a = x @ w1 + b1
+    """w - rate * gradient, in float64 inside, float32 at the end.
+
+    Whether a unit is on is decided in float32: where its input is next to nothing, the last bit says so, and with that
+    whether it learns from an image.
+    """
+    w2, b2 = (params[name].astype(np.float64) for name in ("W2", "b2"))
+    a = (x @ params["W1"] + params["b1"]).astype(np.float64)
     z = np.maximum(a, 0)
     y = softmax(z @ w2 + b2)
     y[np.arange(len(t)), t] -= 1
