@@ -41,11 +41,11 @@ NO_REHEARSAL = Rehearsal()
 
 @dataclass(frozen=True)
 class OnlineStep:
-    """New weights; logits (n, k), loss and accuracy of the posted examples before the step; the rate that multiplied
-    the gradient."""
+    """New weights; probabilities (n, k), loss and accuracy of the posted examples before the step; the rate that
+    multiplied the gradient."""
 
     weights: Weights
-    logits: FloatArray
+    probabilities: FloatArray
     loss: float
     accuracy: float
     gradient_norm: float
@@ -86,11 +86,12 @@ def online_step(
             learning_rate *= gradient_norm_limit / norm
         updated = updated_params(weights.params, result.gradient, learning_rate)
         posted = result.logits[: len(t)]
-        loss = result.loss if len(x) == len(t) else cross_entropy_error(softmax(posted), t)
+        probabilities = softmax(posted)
+        loss = result.loss if len(x) == len(t) else cross_entropy_error(probabilities, t)
     if not (math.isfinite(norm) and math.isfinite(result.loss) and answers_stay_finite(updated)):
         raise UnsafeStepError("the step would leave weights that are not finite, or too large to compute with")
     stepped = after(weights, updated, pixels, t, rehearsal)
-    return OnlineStep(stepped, posted, loss, accuracy_of(posted, t), norm, learning_rate)
+    return OnlineStep(stepped, probabilities, loss, accuracy_of(posted, t), norm, learning_rate)
 
 
 def replay_step(
