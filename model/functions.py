@@ -88,7 +88,7 @@ def cross_entropy_error(y: FloatArray, t: ArrayLike) -> float:
     probabilities = np.atleast_2d(y)
     labels = class_numbers(np.atleast_2d(t) if np.ndim(t) == np.ndim(y) else t, *probabilities.shape)
     of_true_class = probabilities[np.arange(len(probabilities)), labels]
-    return float(-np.log(np.maximum(of_true_class, np.finfo(of_true_class.dtype).tiny)).mean())
+    return 0.0 - float(np.log(np.maximum(of_true_class, np.finfo(of_true_class.dtype).tiny)).mean())
 
 
 def confusion_matrix(predicted: IntArray, t: IntArray, classes: int) -> IntArray:

@@ -41,9 +41,11 @@ NO_REHEARSAL = Rehearsal()
 
 @dataclass(frozen=True)
 class OnlineStep:
-    """New weights; loss and accuracy of the posted examples before the step; the rate that multiplied the gradient."""
+    """New weights; logits (n, k), loss and accuracy of the posted examples before the step; the rate that multiplied
+    the gradient."""
 
     weights: Weights
+    logits: FloatArray
     loss: float
     accuracy: float
     gradient_norm: float
@@ -88,7 +90,7 @@ def online_step(
     if not (math.isfinite(norm) and math.isfinite(result.loss) and answers_stay_finite(updated)):
         raise UnsafeStepError("the step would leave weights that are not finite, or too large to compute with")
     stepped = after(weights, updated, pixels, t, rehearsal)
-    return OnlineStep(stepped, loss, accuracy_of(posted, t), norm, learning_rate)
+    return OnlineStep(stepped, posted, loss, accuracy_of(posted, t), norm, learning_rate)
 
 
 def replay_step(

@@ -4,12 +4,15 @@ from flask import Flask
 
 from service.http import access, connection, problems, proxy
 from service.http.incoming import IncomingRequest
+from service.live.alarm import Alarm
 from service.live.learner import Learner
 from service.live.replica import Replica
 from service.live.service import Service
-from service.routes import health, learning, prediction, versions, weights
+from service.live.waiting import Waiting
+from service.routes import health, learning, prediction, predictions, progress, versions, weights
 from service.settings import Settings, load_settings
 from service.startup import open_log
+from service.store.predictions import DAY_SECONDS, Limits
 
 EXTENSION = "twolayernet"
 """Where the application keeps its `Service`, for whoever has to close it."""
@@ -26,8 +29,10 @@ def create_app(settings: Settings | None = None, say: bool = False) -> Flask:
     log = open_log(settings, say)
     replica = Replica(log)
     replica.newest()
-    learner = Learner(log, replica, settings.gradient_norm_limit, settings.memory_size)
-    service = Service(settings, log, replica, learner)
+    limits = Limits(settings.remember_days * DAY_SECONDS, settings.remember_bytes)
+    alarm = Alarm(settings.alarm, settings.alarm_points, settings.alarm_examples)
+    learner = Learner(log, replica, settings.gradient_norm_limit, settings.memory_size, alarm=alarm, limits=limits)
+    service = Service(settings, log, replica, learner, Waiting(log, limits))
 
     app = Flask(__name__, static_folder=None)
     app.request_class = IncomingRequest
@@ -37,7 +42,7 @@ def create_app(settings: Settings | None = None, say: bool = False) -> Flask:
     access.register(app, settings)
     proxy.register(app, settings)
     connection.register(app, settings)
-    for routes in (prediction, learning, versions, weights, health):
+    for routes in (prediction, predictions, learning, progress, versions, weights, health):
         app.register_blueprint(routes.blueprint(service))
     app.extensions[EXTENSION] = service
     log.release()  # a server may fork now

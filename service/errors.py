@@ -45,5 +45,31 @@ class WeightsChangedError(Exception):
         super().__init__(f"the newest version is {newest} by now, whose ETag is not the one in If-Match")
 
 
+class LearningPausedError(Exception):
+    """Nothing is learnt at the moment, for a reason that the message names."""
+
+    def __init__(self, reason: str) -> None:
+        super().__init__(f"learning is paused: {reason}. PUT /learning goes on")
+
+
+class PredictionsGoneError(LookupError):
+    """Some predictions can't be learnt from. wrong: for each its place and what is the matter."""
+
+    def __init__(self, wrong: dict[int, str]) -> None:
+        self.wrong = wrong
+        first = next(iter(wrong.values()))
+        super().__init__(first if len(wrong) == 1 else f"{first} (and {len(wrong) - 1} more)")
+
+
+class UnknownPredictionError(LookupError):
+    """No such prediction waits for a label."""
+
+    def __init__(self, prediction_id: str) -> None:
+        super().__init__(
+            f"no prediction {prediction_id[:60]!r} waits for a label: it was never remembered, or has expired, "
+            "been learnt or deleted"
+        )
+
+
 class ServiceError(Exception):
     """A running service does not answer the command line, or says no; the message is one line."""

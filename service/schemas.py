@@ -11,6 +11,9 @@ from model.two_layer_net import Activation
 LARGEST_LEARNING_RATE = 10.0
 MOST_VERSIONS_LISTED = 1000
 MOST_EXAMPLES_GIVEN = 10_000
+MOST_AT_ONCE = 1000
+"""Predictions that are remembered, listed or learnt from in one request."""
+
 LARGEST_VERSION = 2**63 - 1
 """What a database can count to, and be asked for."""
 
@@ -164,6 +167,28 @@ class TrainStepRequest(ImagesRequest, TrainStepFields):
     """Images, the class of each, and the rate to learn them with."""
 
 
+class RememberedRequest(TrainStepFields):
+    """Remembered predictions, and the class of each."""
+
+    prediction_ids: Annotated[list[Annotated[str, Field(max_length=100)]], Field(min_length=1, max_length=MOST_AT_ONCE)]
+
+    @model_validator(mode="before")
+    @classmethod
+    def _no_images_beside(cls, fields: Any) -> Any:
+        if isinstance(fields, dict) and (others := {"images", "image", "pixel_max"} & fields.keys()):
+            raise ValueError(f'expected either images or "prediction_ids": {min(others)!r} stands beside these')
+        return fields
+
+    @model_validator(mode="after")
+    def _each_once(self) -> "RememberedRequest":
+        seen: set[str] = set()
+        for at, prediction_id in enumerate(self.prediction_ids):
+            if prediction_id in seen:
+                raise ValueError(f"prediction_ids.{at}: {prediction_id} is named twice")
+            seen.add(prediction_id)
+        return self
+
+
 class ImagesForm(Request):
     """What may stand beside the pictures of a form; pixel_max: taken, though a picture says itself what its pixels
     mean."""
@@ -196,10 +221,30 @@ class AccuracyQuery(ImagesQuery):
     model_version: VersionText | None = None
 
 
+class PredictionsQuery(Request):
+    order: Literal["newest", "uncertain"] = "newest"
+    limit: Annotated[WholeNumber, Field(ge=1, le=MOST_AT_ONCE)] = 100
+    before: Annotated[str, Field(max_length=100)] | None = None
+
+
+class LearningRequest(Request):
+    """reason: for whoever asks why it is paused."""
+
+    state: Literal["paused", "learning"]
+    reason: Annotated[str, Field(min_length=1, max_length=500)] | None = None
+
+    @model_validator(mode="after")
+    def _only_a_pause_has_a_reason(self) -> "LearningRequest":
+        if self.reason is not None and self.state != "paused":
+            raise ValueError('reason: only "paused" has one')
+        return self
+
+
 class PredictQuery(AccuracyQuery):
-    """explain: what was found in pictures is to be said, too."""
+    """explain: what was found in pictures is to be said, too; remember: keep the images for labels that come later."""
 
     explain: TrueOrFalse = False
+    remember: TrueOrFalse = False
 
 
 class TrainStepQuery(ImagesQuery):
@@ -251,6 +296,7 @@ class PredictAnswer(BaseModel):
     model_version: int
     label_names: list[str] | None = None
     pictures: list[PictureAnswer] | None = None
+    prediction_ids: list[str] | None = None
 
 
 class AccuracyAnswer(BaseModel):
@@ -283,7 +329,10 @@ class TrainStepAnswer(BaseModel):
 
 
 class VersionAnswer(BaseModel):
-    """created_at: ISO 8601, UTC. What a kind of version does not have is null."""
+    """created_at: ISO 8601, UTC. What a kind of version does not have is null.
+
+    event: there where the version is more than a change of the weights, with the reason for it.
+    """
 
     model_version: int
     kind: Literal["load", "train-step", "rollback"]
@@ -293,6 +342,8 @@ class VersionAnswer(BaseModel):
     accuracy: float | None
     learning_rate: float | None
     source_version: int | None
+    event: Literal["pause", "resume", "alarm"] | None = None
+    reason: str | None = None
 
 
 class VersionsAnswer(BaseModel):
@@ -300,3 +351,63 @@ class VersionsAnswer(BaseModel):
 
     versions: list[VersionAnswer]
     next_before: int | None
+
+
+class PredictionAnswer(BaseModel):
+    """label: what was answered; created_at, expires_at: ISO 8601, UTC."""
+
+    prediction_id: str
+    created_at: str
+    label: int
+    probabilities: list[float]
+    model_version: int
+    expires_at: str
+
+
+class PredictionsAnswer(BaseModel):
+    """next_before: what to ask for to see the next page, null on the last."""
+
+    predictions: list[PredictionAnswer]
+    next_before: str | None
+
+
+class FiguresAnswer(BaseModel):
+    """accuracy, loss: means, null where there are no examples; each loss counts 100 at the most."""
+
+    label: int
+    count: int
+    accuracy: float | None
+    loss: float | None
+
+
+class WindowAnswer(BaseModel):
+    """Of the last labelled examples, `examples` of them at the most."""
+
+    examples: int
+    count: int
+    accuracy: float | None
+    loss: float | None
+    by_class: list[FiguresAnswer]
+
+
+class AlarmAnswer(BaseModel):
+    """act: what it does; points: below the best at which it does it; examples: over which the accuracy is taken;
+    accuracy: null until there have been that many since the last act; best_version: where it was at its best."""
+
+    act: Literal["off", "pause", "rollback"]
+    points: float
+    examples: int
+    accuracy: float | None
+    best_accuracy: float | None
+    best_version: int | None
+
+
+class LearningAnswer(BaseModel):
+    """best_window_accuracy: of the alarm's window, since the model was last loaded, rolled back, paused or resumed by
+    somebody."""
+
+    state: Literal["paused", "learning"]
+    reason: str | None
+    windows: list[WindowAnswer]
+    best_window_accuracy: float | None
+    alarm: AlarmAnswer

@@ -53,6 +53,21 @@ class Settings(BaseSettings):
     keep_versions: int | None = Field(
         None, ge=1, description="How many of the newest versions are kept at least; none: all of them."
     )
+    remember_days: float = Field(
+        7, gt=0, le=3650, description="How many days a remembered prediction waits for its label."
+    )
+    remember_bytes: int = Field(
+        2**30, ge=2**16, description="Of the predictions remembered last, how many bytes may wait for their labels."
+    )
+    alarm: Literal["off", "pause", "rollback"] = Field(
+        "off", description="What a fall of the running accuracy does: nothing, pause learning, or go back to the best."
+    )
+    alarm_points: float = Field(
+        10, gt=0, lt=100, description="Percentage points below its best at which the running accuracy raises the alarm."
+    )
+    alarm_examples: int = Field(
+        1000, ge=50, le=10_000, description="Labelled examples over which the alarm's running accuracy is taken."
+    )
     max_body_bytes: int = Field(16 * 2**20, ge=1024, description="The largest request body.")
     max_unpacked_bytes: int = Field(
         64 * 2**20, ge=1024, description="The largest arrays that a body may unpack to, a served network's included."

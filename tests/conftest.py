@@ -64,6 +64,9 @@ class Client:
     def put(self, path: str, **options: Any) -> Any:
         return self._client.put(path, **options)
 
+    def delete(self, path: str, **options: Any) -> Any:
+        return self._client.delete(path, **options)
+
 
 @pytest.fixture
 def client(app: Flask) -> Client:

@@ -234,7 +234,8 @@ def test_every_setting_that_is_named_exists() -> None:
 @pytest.fixture
 def endpoints(settings: Settings) -> set[tuple[str, str]]:
     rules = create_app(settings).url_map.iter_rules()
-    return {(method, rule.rule) for rule in rules for method in (rule.methods or set()) - {"HEAD", "OPTIONS"}}
+    paths = [(re.sub(r"<(\w+)>", r"{\1}", rule.rule), rule.methods or set()) for rule in rules]
+    return {(method, path) for path, methods in paths for method in methods - {"HEAD", "OPTIONS"}}
 
 
 def test_the_table_of_endpoints_is_the_endpoints(endpoints: set[tuple[str, str]]) -> None:
@@ -249,8 +250,8 @@ def test_every_endpoint_is_called_in_every_language(endpoints: set[tuple[str, st
         if block.language in text:
             text[block.language] += block.text
     for method, path in endpoints:
-        beginning = re.escape(path.split("<")[0])
-        assert re.search(rf":8000{beginning}['\"?\s]", text["sh"]), (method, path)
+        beginning = re.escape(path.split("{")[0])
+        assert re.search(rf":8000{beginning}['\"?\s$]", text["sh"]), (method, path)
         assert re.search(rf"requests\.{method.lower()}\(\s*f\"{{SERVICE}}{beginning}[\"?{{]", text["python"]), path
         assert re.search(rf"[\"`]{beginning}[\"`?$]", text["js"]), (method, path)
 

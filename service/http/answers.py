@@ -64,6 +64,13 @@ def npz_answer(data: bytes, name: str, **headers: str) -> Response:
 
 def version_fields(version: Version) -> dict[str, Any]:
     """What `VersionAnswer` describes."""
-    created_at = datetime.fromtimestamp(version.created_at, UTC).isoformat(timespec="microseconds")
     fields = {name: getattr(version, name) for name in VersionAnswer.model_fields}
-    return {**fields, "created_at": created_at.replace("+00:00", "Z")}
+    for name in ("event", "reason"):
+        if fields[name] is None:
+            del fields[name]
+    return {**fields, "created_at": time_text(version.created_at)}
+
+
+def time_text(seconds: float) -> str:
+    """ISO 8601, UTC, of seconds since the epoch."""
+    return datetime.fromtimestamp(seconds, UTC).isoformat(timespec="microseconds").replace("+00:00", "Z")

@@ -11,8 +11,17 @@ from flask import Flask, Response, request
 from werkzeug.exceptions import HTTPException, MethodNotAllowed, NotFound
 
 from model.online import UnsafeStepError
-from service.errors import KeyReusedError, StoreError, UnknownVersionError, WeightsChangedError
+from service.errors import (
+    KeyReusedError,
+    LearningPausedError,
+    PredictionsGoneError,
+    StoreError,
+    UnknownPredictionError,
+    UnknownVersionError,
+    WeightsChangedError,
+)
 from service.mistakes import shortened
+from service.schemas import MOST_AT_ONCE
 
 MEDIA_TYPE = "application/problem+json"
 MOST_ERRORS = 20
@@ -25,6 +34,8 @@ Location = tuple[str | int, ...]
 
 class Problem(Exception):  # noqa: N818  the RFC's own word
     """An answer that says what is wrong. errors: (where, what was expected), where being a path into the request."""
+
+    most_errors = MOST_ERRORS
 
     def __init__(
         self,
@@ -45,9 +56,18 @@ class Problem(Exception):  # noqa: N818  the RFC's own word
             "title": HTTPStatus(self.status).phrase,
             "status": self.status,
             "detail": self.detail,
-            "errors": [{"loc": list(loc), "msg": msg} for loc, msg in self.errors[:MOST_ERRORS]],
+            "errors": [{"loc": list(loc), "msg": msg} for loc, msg in self.errors[: self.most_errors]],
         }
         return Response(orjson.dumps(body), self.status, dict(self.headers), mimetype=MEDIA_TYPE)
+
+
+class PredictionsGone(Problem):
+    """409 that names each prediction that can't be learnt from."""
+
+    most_errors = MOST_AT_ONCE
+
+    def __init__(self, error: PredictionsGoneError) -> None:
+        super().__init__(409, str(error), [(("prediction_ids", at), why) for at, why in error.wrong.items()])
 
 
 class BadInput(Problem):
@@ -90,6 +110,18 @@ def register(app: Flask) -> None:
     @app.errorhandler(KeyReusedError)
     def key_reused(error: KeyReusedError) -> Response:
         return Problem(409, str(error), [(("Idempotency-Key",), str(error))]).response()
+
+    @app.errorhandler(LearningPausedError)
+    def learning_paused(error: LearningPausedError) -> Response:
+        return Problem(409, str(error)).response()
+
+    @app.errorhandler(PredictionsGoneError)
+    def predictions_gone(error: PredictionsGoneError) -> Response:
+        return PredictionsGone(error).response()
+
+    @app.errorhandler(UnknownPredictionError)
+    def unknown_prediction(error: UnknownPredictionError) -> Response:
+        return Problem(404, str(error)).response()
 
     @app.errorhandler(WeightsChangedError)
     def weights_changed(error: WeightsChangedError) -> Response:

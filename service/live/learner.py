@@ -2,16 +2,22 @@
 
 import hashlib
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 from model import weights as weights_file
+from model.functions import softmax
 from model.online import answers_stay_finite, online_step, planned
+from model.types import IntArray
 from model.weights import Weights, WeightsError
-from service.errors import KeyReusedError, WeightsChangedError
+from service.errors import KeyReusedError, LearningPausedError, WeightsChangedError
+from service.live.alarm import Alarm
 from service.live.replica import Model, Replica, rebuild
-from service.store.log import StepLog, Writer
-from service.store.records import Examples, StoredExamples, Version
+from service.live.waiting import examples_of, outcomes_of
+from service.store.log import Reader, StepLog, Writer
+from service.store.predictions import Limits, Predictions
+from service.store.progress import Outcomes, Progress, Row, begun_anew
+from service.store.records import Event, Examples, StoredExamples, Version
 
 
 @dataclass(frozen=True)
@@ -22,14 +28,41 @@ class IdempotencyKey:
     digest: bytes
 
 
+MOST_ACTS_SEEN = 100
+"""Versions between two train-steps that are looked at. In so many, somebody has been at it."""
+
+
+NO_ALARM, USUAL_LIMITS = Alarm(), Limits()
+
+
+@dataclass(frozen=True)
+class Change:
+    """The next version and its weights; of a train-step, its examples and what came of them."""
+
+    version: Version
+    weights: Weights
+    stored: StoredExamples | None = None
+    outcomes: Outcomes | None = None
+
+
 class Learner:
     def __init__(
-        self, log: StepLog, replica: Replica, gradient_norm_limit: float | None = None, memory_size: int = 1000
+        self,
+        log: StepLog,
+        replica: Replica,
+        gradient_norm_limit: float | None = None,
+        memory_size: int = 1000,
+        *,
+        alarm: Alarm = NO_ALARM,
+        limits: Limits = USUAL_LIMITS,
     ) -> None:
+        """limits: of the remembered predictions."""
         self._log = log
         self._replica = replica
         self._gradient_norm_limit = gradient_norm_limit
         self._memory_size = memory_size
+        self._alarm = alarm
+        self._limits = limits
 
     def answered(self, key: IdempotencyKey) -> Version | None:
         """The version that an earlier request with this key made. Raises KeyReusedError, StoreError."""
@@ -45,39 +78,63 @@ class Learner:
         stays as it is.
 
         It is computed from the bytes that are stored, as every replay is. A repeat of a key gets the version that the
-        first request made. Raises UnsafeStepError, KeyReusedError and StoreError; then nothing has changed, but for a
-        StoreError at the commit itself, where the key tells.
+        first request made. Raises UnsafeStepError, LearningPausedError, KeyReusedError and StoreError; then nothing has
+        changed, but for a StoreError at the commit itself, where the key tells.
         """
-        stored = StoredExamples.of(examples)
-        examples = stored.examples(len(examples.labels))
+        stored, count = StoredExamples.of(examples), len(examples.labels)
 
-        def step(model: Model) -> tuple[Version, Weights]:
-            number, count = model.version + 1, len(examples.labels)
-            rehearsal = planned(model.weights, number, count, rehearse, self._memory_size)
-            taken = online_step(
-                model.weights,
-                examples.pixels,
-                examples.labels,
-                learning_rate,
-                rehearsal=rehearsal,
-                gradient_norm_limit=self._gradient_norm_limit,
-            )
-            version = Version(
-                model_version=number,
-                kind="train-step",
-                created_at=time.time(),
-                count=count,
-                loss=taken.loss,
-                accuracy=taken.accuracy,
-                learning_rate=taken.learning_rate,
-                gradient_norm=taken.gradient_norm,
-                rehearsed=rehearsal.count,
-                memory_size=rehearsal.memory_size or None,
-                clip_norm=self._gradient_norm_limit if taken.learning_rate < learning_rate else None,
-            )
-            return version, taken.weights
+        def step(writer: Writer, model: Model) -> Change:
+            return self._step(writer, model, stored, count, learning_rate=learning_rate, rehearse=rehearse)
 
-        return self._append(lambda _, model: step(model), stored, key)
+        return self._append(step, key)
+
+    def learn_remembered(
+        self, ids: Sequence[str], labels: IntArray, learning_rate: float, rehearse: int, key: IdempotencyKey | None
+    ) -> Version:
+        """As `train_step`, from remembered predictions, each of which is learnt once; the version's loss and accuracy
+        are those of what was answered then. labels: (n,). Raises PredictionsGoneError, too."""
+
+        def step(writer: Writer, model: Model) -> Change:
+            check_not_paused(writer)
+            taken = Predictions(writer.session).take(ids, model.version + 1, time.time())
+            stored, outcomes = StoredExamples.of(examples_of(taken, labels)), outcomes_of(taken, labels)
+            change = self._step(writer, model, stored, len(labels), learning_rate=learning_rate, rehearse=rehearse)
+            version = replace(change.version, loss=outcomes.loss, accuracy=outcomes.accuracy)
+            return replace(change, version=version, outcomes=outcomes)
+
+        return self._append(step, key)
+
+    def _step(
+        self, writer: Writer, model: Model, stored: StoredExamples, count: int, *, learning_rate: float, rehearse: int
+    ) -> Change:
+        check_not_paused(writer)
+        Predictions(writer.session).forget_expired(time.time(), self._limits)
+        examples = stored.examples(count)
+        labels = examples.labels
+        number = model.version + 1
+        rehearsal = planned(model.weights, number, len(labels), rehearse, self._memory_size)
+        taken = online_step(
+            model.weights,
+            examples.pixels,
+            labels,
+            learning_rate,
+            rehearsal=rehearsal,
+            gradient_norm_limit=self._gradient_norm_limit,
+        )
+        version = Version(
+            model_version=number,
+            kind="train-step",
+            created_at=time.time(),
+            count=len(labels),
+            loss=taken.loss,
+            accuracy=taken.accuracy,
+            learning_rate=taken.learning_rate,
+            gradient_norm=taken.gradient_norm,
+            rehearsed=rehearsal.count,
+            memory_size=rehearsal.memory_size or None,
+            clip_norm=self._gradient_norm_limit if taken.learning_rate < learning_rate else None,
+        )
+        return Change(version, taken.weights, stored, Outcomes.of(softmax(taken.logits), labels))
 
     def rollback(self, model_version: int, key: IdempotencyKey | None = None) -> Version:
         """Append a version with the weights of an earlier one.
@@ -85,11 +142,11 @@ class Learner:
         Raises UnknownVersionError, KeyReusedError, StoreError.
         """
 
-        def back(writer: Writer, model: Model) -> tuple[Version, Weights]:
+        def back(writer: Writer, model: Model) -> Change:
             version = Version(model.version + 1, "rollback", time.time(), source_version=model_version)
-            return version, rebuild(writer, model_version).weights
+            return Change(version, rebuild(writer, model_version).weights)
 
-        return self._append(back, key=key)
+        return self._append(back, key)
 
     def load(self, weights: Weights, key: IdempotencyKey | None = None, if_match: set[str] | None = None) -> Version:
         """Append a version with weights from outside.
@@ -99,31 +156,101 @@ class Learner:
         """
         check_answers_stay_finite(weights)
 
-        def put(_: Writer, model: Model) -> tuple[Version, Weights]:
+        def put(_: Writer, model: Model) -> Change:
             served = model.weights
             if if_match is not None and etag(served) not in if_match:
                 raise WeightsChangedError(model.version)
             check_sizes(weights, served)
-            return Version(model.version + 1, "load", time.time()), described(weights, served)
+            return Change(Version(model.version + 1, "load", time.time()), described(weights, served))
 
-        return self._append(put, key=key)
+        return self._append(put, key)
+
+    def pause(self, reason: str) -> None:
+        """Learn nothing until `resume`, on any worker or host; nothing happens where that is so. Raises StoreError."""
+        with self._log.writing() as writer:
+            if paused(writer) is not None:
+                return
+            model = self._replica.follow(writer)
+            changed = append(writer, event_of("pause", model.version, reason, paused=reason), model.weights)
+        self._replica.advance(changed)
+
+    def resume(self) -> None:
+        """Learn again; nothing happens where that is so. Raises StoreError."""
+        with self._log.writing() as writer:
+            if paused(writer) is None:
+                return
+            model = self._replica.follow(writer)
+            changed = append(writer, event_of("resume", model.version), model.weights)
+        self._replica.advance(changed)
 
     def _append(
         self,
-        change: Callable[[Writer, Model], tuple[Version, Weights]],
-        stored: StoredExamples | None = None,
+        change: Callable[[Writer, Model], Change],
         key: IdempotencyKey | None = None,
     ) -> Version:
         """Append what `change` makes of the newest version, unless the key says that it has been done."""
         with self._log.writing() as writer:
             if key is not None and (done := same_request(writer.of_key(key.key), key)) is not None:
                 return done
-            version, weights = change(writer, self._replica.follow(writer))
+            made = change(writer, self._replica.follow(writer))
+            version = replace(made.version, paused=paused(writer))
             if key is not None:
                 version = replace(version, idempotency_key=key.key, request_digest=key.digest)
-            changed = append(writer, version, weights, stored)
+            figures = None if made.outcomes is None else figures_before(writer)
+            changed = append(writer, version, made.weights, made.stored)
+            if figures is not None and made.outcomes is not None:
+                changed = self._watched(writer, changed, figures, made.outcomes)
         self._replica.advance(changed)
         return version
+
+    def _watched(self, writer: Writer, model: Model, before: Row, outcomes: Outcomes) -> Model:
+        """Put what came of a step to the running figures, and do what they give cause for. The newest version then."""
+        alarm = self._alarm
+        row = Progress(writer.session).advance(before, model.version, outcomes, alarm.examples)
+        reason = alarm.raised_by(row)
+        if reason is None or row.best_version is None:
+            return model
+        if alarm.act == "pause":
+            return append(writer, event_of("alarm", model.version, reason, paused=reason), model.weights)
+        best = rebuild(writer, max(row.best_version, writer.oldest()))
+        version = replace(event_of("alarm", model.version, reason), source_version=best.version)
+        return append(writer, version, best.weights)
+
+
+def figures_before(reader: Reader) -> Row:
+    """The running figures, as the next step goes on from them."""
+    row = Progress(reader.session).newest()
+    newest = reader.newest()
+    if row.model_version == 0 or newest is None or newest.version.model_version == row.model_version:
+        return row
+    return begun_anew(
+        row, [act for act in reader.versions(MOST_ACTS_SEEN, None) if act.model_version > row.model_version]
+    )
+
+
+def event_of(event: Event, model_version: int, reason: str | None = None, paused: str | None = None) -> Version:
+    """The version after that one, with its weights."""
+    return Version(
+        model_version + 1,
+        "rollback",
+        time.time(),
+        source_version=model_version,
+        event=event,
+        reason=reason,
+        paused=paused,
+    )
+
+
+def paused(reader: Reader) -> str | None:
+    """Why nothing is learnt; None where something is."""
+    newest = reader.newest()
+    return None if newest is None else newest.version.paused
+
+
+def check_not_paused(reader: Reader) -> None:
+    """Raises LearningPausedError."""
+    if (reason := paused(reader)) is not None:
+        raise LearningPausedError(reason)
 
 
 def append(writer: Writer, version: Version, weights: Weights, stored: StoredExamples | None = None) -> Model:

@@ -1,7 +1,7 @@
 """POST /train-step, /rollback; GET /examples."""
 
 import io
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -17,6 +17,7 @@ from service.http.queries import read_json, read_query
 from service.images import TRAIN_STEP, read_labelled
 from service.live import rehearsal
 from service.live.service import Service
+from service.routes import predictions
 from service.routes.keys import idempotency_key
 from service.schemas import MOST_EXAMPLES_GIVEN, ExamplesQuery, Request, RollbackRequest, TrainStepQuery
 from service.store.log import AFTER_ALL, Reader
@@ -32,15 +33,25 @@ def blueprint(service: Service) -> Blueprint:
         key = idempotency_key()
         if key is not None and (done := service.learner.answered(key)) is not None:
             return train_step_answer(done)
+        if predictions.are_named(request):
+            ids, labels, parameters = predictions.read_lesson(request, service.replica.newest().weights, query)
+            learning_rate, rehearse = defaults(parameters)
+            return train_step_answer(service.learner.learn_remembered(ids, labels, learning_rate, rehearse, key))
         labelled = read_labelled(request, service.replica.newest().weights, TRAIN_STEP, query)
-        learning_rate = labelled.parameters.get("learning_rate") or service.settings.learning_rate
-        rehearse = labelled.parameters.get("rehearse")
-        rehearse = service.settings.rehearse if rehearse is None else rehearse
+        learning_rate, rehearse = defaults(labelled.parameters)
         count = len(labelled.labels)
         if count > MOST_EXAMPLES_GIVEN:
             raise BadInput(("labels",), f"{count} images: at most {MOST_EXAMPLES_GIVEN} are learnt in one step")
         examples = Examples(labelled.pixels, labelled.labels)
         return train_step_answer(service.learner.train_step(examples, learning_rate, rehearse, key))
+
+    def defaults(parameters: Mapping[str, Any]) -> tuple[float, int]:
+        """The learning rate and how much is rehearsed, where the request does not say."""
+        rehearse = parameters.get("rehearse")
+        return (
+            parameters.get("learning_rate") or service.settings.learning_rate,
+            service.settings.rehearse if rehearse is None else rehearse,
+        )
 
     @routes.post("/rollback")
     def rollback() -> Response:

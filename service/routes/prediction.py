@@ -10,11 +10,11 @@ from service.http.answers import json_answer, named
 from service.http.incoming import request
 from service.http.problems import BadInput
 from service.http.queries import read_query
-from service.images import LABELLED, read_images, read_labelled
+from service.images import LABELLED, Images, read_images, read_labelled
 from service.images.explained import explained
 from service.live.replica import Model
 from service.live.service import Service
-from service.schemas import AccuracyAnswer, AccuracyQuery, PredictAnswer, PredictQuery
+from service.schemas import MOST_AT_ONCE, AccuracyAnswer, AccuracyQuery, PredictAnswer, PredictQuery
 
 
 def blueprint(service: Service) -> Blueprint:
@@ -31,9 +31,14 @@ def blueprint(service: Service) -> Blueprint:
         images = read_images(request, model.weights, query)
         if query.explain and images.found is None:
             raise BadInput(("query", "explain"), "only pictures can be explained, not arrays")
+        if query.remember:
+            check_few_enough(images)
         pictures = {"pictures": [explained(digit) for digit in images.found or ()]} if query.explain else {}
         probabilities = softmax(model.network.predict(pixels_to_input(images.pixels)))
         labels = probabilities.argmax(axis=1)
+        ids = {}
+        if query.remember:
+            ids["prediction_ids"] = service.waiting.keep(images.pixels, probabilities, model.version)
         return json_answer(
             PredictAnswer,
             labels=labels,
@@ -41,6 +46,7 @@ def blueprint(service: Service) -> Blueprint:
             model_version=model.version,
             **named(labels, model.weights.label_names),
             **pictures,
+            **ids,
         )
 
     @routes.post("/accuracy")
@@ -60,3 +66,8 @@ def blueprint(service: Service) -> Blueprint:
         )
 
     return routes
+
+
+def check_few_enough(images: Images) -> None:
+    if len(images.pixels) > MOST_AT_ONCE:
+        raise BadInput((), f"{len(images.pixels)} images: at most {MOST_AT_ONCE} are remembered in one request")

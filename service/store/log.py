@@ -176,6 +176,11 @@ class Reader:
     def __init__(self, session: Session) -> None:
         self._session = session
 
+    @property
+    def session(self) -> Session:
+        """For what is kept beside the log."""
+        return self._session
+
     def schema_version(self) -> int:
         """0 for an empty database. Raises StartupError for a newer schema or for somebody else's tables."""
         tables = self._session.table_names()

@@ -14,7 +14,7 @@ import sqlalchemy as sa
 from service.errors import StoreCorruptError
 from service.store.adagrad import OldModel
 from service.store.records import NOTHING_BEFORE, Link, StoredExamples, Version, snapshot_digest
-from service.store.schema import snapshots_table, store_table, versions_table
+from service.store.schema import TABLES_OF_SCHEMA_3, snapshots_table, store_table, versions_table
 from service.store.sqlite import Session
 
 IDENTIFY_STORE = sa.update(store_table).values(store_id=sa.bindparam("id"), created_at=sa.bindparam("at"))
@@ -56,7 +56,8 @@ def chain_anew(session: Session, checked: Callable[[Row, bytes], bytes]) -> int:
     the digest of the row before, and gives its own; raises StoreCorruptError."""
     session.run("DROP INDEX versions_idempotency_key")
     session.run("ALTER TABLE versions RENAME TO old_versions")
-    session.create_table(versions_table)
+    for table in (versions_table, *TABLES_OF_SCHEMA_3):
+        session.create_table(table)
     model = (
         OldModel() if session.run("SELECT 1 FROM old_versions WHERE optimizer = 'adagrad' LIMIT 1").fetchone() else None
     )

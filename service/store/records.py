@@ -18,6 +18,10 @@ from service.errors import StoreCorruptError
 
 Kind = Literal["load", "train-step", "rollback"]
 
+Event = Literal["pause", "resume", "alarm"]
+"""A version with the weights of the one before it, a rollback to that, whose point is something else; an alarm may have
+gone back further."""
+
 NOTHING_BEFORE = bytes(32)
 """The digest before the first record."""
 
@@ -29,7 +33,9 @@ class Version:
     created_at: seconds since the epoch; count, loss, accuracy: of the posted examples, before the step; learning_rate:
     what the gradient was multiplied with, after clipping; rehearsed: how many remembered examples took part;
     memory_size: how many the memory might hold, None where it took no part; clip_norm: the limit, where it cut in;
-    source_version: what a rollback went back to; request_digest: of the request that had the idempotency_key.
+    source_version: what a rollback went back to; event: what else it is than a change of the weights, and the reason;
+    paused: why nothing is learnt as from this version, None where something is; request_digest: of the request that had
+    the idempotency_key.
     """
 
     model_version: int
@@ -44,6 +50,9 @@ class Version:
     rehearsed: int | None = None
     memory_size: int | None = None
     source_version: int | None = None
+    event: Event | None = None
+    reason: str | None = None
+    paused: str | None = None
     idempotency_key: str | None = None
     request_digest: bytes | None = None
 
@@ -122,6 +131,9 @@ class Link:
 
 
 def plain(value: Any) -> Any:
+    """As a digest takes it, which has to be the same before and after a database: SQLite has no -0.0."""
+    if isinstance(value, float):
+        return value + 0.0
     return value.hex() if isinstance(value, bytes) else value
 
 

@@ -35,6 +35,9 @@ versions_table = sa.Table(
     sa.Column("rehearsed", sa.Integer),
     sa.Column("memory_size", sa.Integer),
     sa.Column("source_version", sa.BigInteger),
+    sa.Column("event", sa.String),
+    sa.Column("reason", sa.String),
+    sa.Column("paused", sa.String),
     sa.Column("idempotency_key", sa.String),
     sa.Column("request_digest", sa.LargeBinary),
     sa.Column("unsnapped_bytes", sa.BigInteger),
@@ -60,3 +63,50 @@ snapshots_table = sa.Table(
     sa.Column("model_version", Big, primary_key=True),
     sa.Column("weights", sa.LargeBinary, nullable=False),
 )
+
+predictions_table = sa.Table(  # that wait for a label; the newest has the highest number
+    "predictions",
+    metadata,
+    sa.Column("number", Big, primary_key=True, autoincrement=False),
+    sa.Column("prediction_id", sa.String, nullable=False, unique=True),
+    sa.Column("created_at", sa.Float, nullable=False),
+    sa.Column("expires_at", sa.Float, nullable=False),
+    sa.Column("model_version", sa.BigInteger, nullable=False),
+    sa.Column("label", sa.Integer, nullable=False),
+    sa.Column("margin", sa.Float, nullable=False),
+    sa.Column("bytes_so_far", sa.BigInteger, nullable=False),
+    sa.Column("digest", sa.LargeBinary, nullable=False),
+    sa.Column("pixel_type", sa.String, nullable=False),
+    sa.Column("probabilities", sa.LargeBinary, nullable=False),
+    sa.Column("pixels", sa.LargeBinary, nullable=False),
+)
+sa.Index("predictions_margin", predictions_table.c.margin, predictions_table.c.number)
+
+learnt_predictions_table = sa.Table(  # whose label came: so that none is learnt twice
+    "learnt_predictions",
+    metadata,
+    sa.Column("prediction_id", sa.String, primary_key=True),
+    sa.Column("model_version", sa.BigInteger, nullable=False),
+    sa.Column("expires_at", sa.Float, nullable=False),
+)
+sa.Index("learnt_predictions_expires_at", learnt_predictions_table.c.expires_at)
+
+progress_table = sa.Table(  # a row for each of the last train-steps: sums since the first
+    "progress",
+    metadata,
+    sa.Column("model_version", Big, primary_key=True, autoincrement=False),
+    sa.Column("examples", sa.BigInteger, nullable=False),
+    sa.Column("hits", sa.BigInteger, nullable=False),
+    sa.Column("loss", sa.Float, nullable=False),
+    sa.Column("alarm_examples", sa.Integer, nullable=False),
+    sa.Column("counted_from", sa.BigInteger, nullable=False),
+    sa.Column("accuracy", sa.Float),
+    sa.Column("best_accuracy", sa.Float),
+    sa.Column("best_version", sa.BigInteger),
+    sa.Column("outcomes", sa.LargeBinary, nullable=False),
+    sa.Column("by_class", sa.LargeBinary),
+    sa.Column("digest", sa.LargeBinary, nullable=False),
+)
+sa.Index("progress_examples", progress_table.c.examples)
+
+TABLES_OF_SCHEMA_3 = (predictions_table, learnt_predictions_table, progress_table)

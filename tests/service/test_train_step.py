@@ -1,6 +1,10 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
+from model import memory
+from model import weights as weights_file
 from model.weights import Weights
 from service.app import create_app
 from service.schemas import TrainStepAnswer, VersionsAnswer
@@ -81,3 +85,21 @@ def test_versions_are_listed_newest_first_in_pages(client: Client) -> None:
             break
         before = f"&before={page['next_before']}"
     assert pages == [[6, 5], [4, 3], [2, 1]]
+
+
+@pytest.mark.parametrize("later", [False, True])
+def test_a_loss_of_exactly_nothing_can_be_read_back(settings: Settings, weights: Weights, later: bool) -> None:
+    """-log(1) is -0.0, which SQLite gives back as 0.0."""
+    params = {**weights.params, "b2": np.where(np.arange(10) == 3, 200, 0).astype(np.float32)}
+    remembered = memory.sample(random_batch(20)[0], random_batch(20)[1], 20, seed=0)
+    weights_file.save(settings.weights, replace(weights, params=params, memory=remembered))
+    client = Client(create_app(settings))
+    x, _ = random_batch(1)
+    body = as_json(x, np.array([3]))
+    if later:
+        body = {"labels": [3], **client.post("/predict?remember=true", json=as_json(x)).json}
+        body = {name: body[name] for name in ("prediction_ids", "labels")}
+    step = client.post("/train-step", json=body)
+    assert step.json["loss"] == 0
+    assert Client(create_app(settings)).get("/readyz").json["model_version"] == 2
+    assert client.get("/learning").json["windows"][0]["loss"] == 0

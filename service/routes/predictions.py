@@ -1,0 +1,97 @@
+"""GET /predictions, GET /predictions/{id}/image, DELETE /predictions/{id}; and their ids in a /train-step."""
+
+import io
+from typing import Any
+
+import numpy as np
+from flask import Blueprint, Response
+from PIL import Image
+
+from model.types import IntArray
+from model.weights import Weights
+from service.http.answers import json_answer, time_text
+from service.http.incoming import IncomingRequest, request
+from service.http.problems import BadInput
+from service.http.queries import parse, read_query
+from service.images.batch import checked_labels
+from service.images.body import TRAIN_STEP, Body
+from service.live.service import Service
+from service.schemas import PredictionsAnswer, PredictionsQuery, RememberedRequest, Request, TrainStepQuery
+from service.store.predictions import Prediction, position
+
+
+def blueprint(service: Service) -> Blueprint:
+    routes = Blueprint("predictions", __name__)
+
+    @routes.get("/predictions")
+    def predictions() -> Response:
+        query = read_query(request, PredictionsQuery)
+        try:
+            before = None if query.before is None else position(query.before)
+        except ValueError as error:
+            raise BadInput(("query", "before"), str(error)) from None
+        found = service.waiting.page(query.order, query.limit + 1, before)
+        page = found[: query.limit]
+        return json_answer(
+            PredictionsAnswer,
+            predictions=[prediction_fields(prediction) for prediction in page],
+            next_before=page[-1].cursor if len(found) > query.limit else None,
+        )
+
+    @routes.get("/predictions/<prediction_id>/image")
+    def image(prediction_id: str) -> Response:
+        read_query(request, Request)
+        pixels = service.waiting.one(prediction_id).pixels
+        shape = service.replica.newest().weights.image_shape or (1, len(pixels))
+        answer = Response(png(pixels, shape), mimetype="image/png")
+        answer.headers["Cache-Control"] = "no-store"
+        return answer
+
+    @routes.delete("/predictions/<prediction_id>")
+    def delete(prediction_id: str) -> Response:
+        read_query(request, Request)
+        service.waiting.delete(prediction_id)
+        return Response(status=204)
+
+    return routes
+
+
+def prediction_fields(prediction: Prediction) -> dict[str, Any]:
+    """What `PredictionAnswer` describes."""
+    return {
+        "prediction_id": prediction.prediction_id,
+        "created_at": time_text(prediction.created_at),
+        "label": prediction.label,
+        "probabilities": prediction.probabilities,
+        "model_version": prediction.model_version,
+        "expires_at": time_text(prediction.expires_at),
+    }
+
+
+def png(pixels: np.ndarray[Any, Any], shape: tuple[int, int]) -> bytes:
+    """pixels: uint8 0…255 or float32 0…1, (features,)."""
+    if pixels.dtype != np.uint8:
+        pixels = np.rint(pixels * np.float32(255)).astype(np.uint8)
+    stream = io.BytesIO()
+    Image.fromarray(pixels.reshape(shape)).save(stream, "PNG")
+    return stream.getvalue()
+
+
+def are_named(incoming: IncomingRequest) -> bool:
+    """Whether a train-step's body speaks of remembered predictions."""
+    return incoming.mimetype == "application/json" and b'"prediction_ids"' in incoming.body
+
+
+def read_lesson(
+    incoming: IncomingRequest, weights: Weights, query: TrainStepQuery
+) -> tuple[list[str], IntArray, dict[str, Any]]:
+    """The ids, their labels (n,), and the parameters in the body or the query. Raises Problem."""
+    body = parse(incoming.body, RememberedRequest)
+    count = len(body.prediction_ids)
+    if len(body.labels) != count:
+        raise BadInput(("labels",), f"{len(body.labels)} labels for {count} predictions: expected one for each")
+    labels = checked_labels(body.labels, count, weights.output_size, ("labels",))
+    parameters = Body(incoming, weights, TRAIN_STEP, query).parameters(body)
+    if "pixel_max" in parameters:
+        raise BadInput(("pixel_max",), "the images are remembered as they were taken: only new ones have one")
+    return body.prediction_ids, labels, parameters

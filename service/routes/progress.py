@@ -1,0 +1,82 @@
+"""GET and PUT /learning: how well the network is doing, and whether it learns."""
+
+from typing import Any
+
+from flask import Blueprint, Response
+
+from service.http.answers import json_answer
+from service.http.incoming import request
+from service.http.queries import read_json, read_query
+from service.live.learner import figures_before, paused
+from service.live.service import Service
+from service.schemas import LearningAnswer, LearningRequest, Request
+from service.store.progress import Progress, Sums, Window
+
+PAUSED_BY_HAND = "somebody asked for it by PUT /learning"
+
+
+def blueprint(service: Service) -> Blueprint:
+    routes = Blueprint("progress", __name__)
+
+    @routes.get("/learning")
+    def get_learning() -> Response:
+        read_query(request, Request)
+        return answer()
+
+    @routes.put("/learning")
+    def put_learning() -> Response:
+        """The same as GET answers, from then on."""
+        read_query(request, Request)
+        wanted = read_json(request, LearningRequest)
+        if wanted.state == "paused":
+            service.learner.pause(wanted.reason or PAUSED_BY_HAND)
+        else:
+            service.learner.resume()
+        return answer()
+
+    def answer() -> Response:
+        classes, settings = service.replica.newest().weights.output_size, service.settings
+        with service.log.reading() as reader:
+            reason = paused(reader)
+            row = figures_before(reader)
+            windows = Progress(reader.session).windows(row, classes)
+        same = row.alarm_examples == settings.alarm_examples  # else it begins with the next step
+        best = row.best_accuracy if same else None
+        return json_answer(
+            LearningAnswer,
+            state="learning" if reason is None else "paused",
+            reason=reason,
+            windows=[window_fields(window) for window in windows],
+            best_window_accuracy=best,
+            alarm={
+                "act": settings.alarm,
+                "points": settings.alarm_points,
+                "examples": settings.alarm_examples,
+                "accuracy": row.accuracy if same else None,
+                "best_accuracy": best,
+                "best_version": row.best_version if same else None,
+            },
+        )
+
+    return routes
+
+
+def window_fields(window: Window) -> dict[str, Any]:
+    """What `WindowAnswer` describes."""
+    sums = window.by_class
+    return {
+        "examples": window.examples,
+        **figures(sums["count"].sum(), sums["hits"].sum(), sums["loss"].sum()),
+        "by_class": [{"label": label, **figures(*of_class)} for label, of_class in enumerate(rows_of(sums))],
+    }
+
+
+def rows_of(sums: Sums) -> list[tuple[int, int, float]]:
+    found: list[tuple[int, int, float]] = sums.tolist()
+    return found
+
+
+def figures(count: int, hits: int, loss: float) -> dict[str, Any]:
+    if not count:
+        return {"count": 0, "accuracy": None, "loss": None}
+    return {"count": int(count), "accuracy": float(hits / count), "loss": max(0.0, float(loss / count))}

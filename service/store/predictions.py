@@ -1,0 +1,272 @@
+"""Predictions that wait for a label: the image as the network took it, and what it was answered.
+
+They stand beside the log, in the same database: what is learnt from one leaves here in the transaction that appends the
+train-step, so that each is learnt once, whatever dies when.
+"""
+
+import base64
+import binascii
+import hashlib
+import secrets
+import struct
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import sqlalchemy as sa
+from numpy.typing import NDArray
+
+from model.types import FloatArray
+from service.errors import PredictionsGoneError, StoreCorruptError, UnknownPredictionError
+from service.store.schema import learnt_predictions_table, predictions_table
+from service.store.sqlite import Session
+
+DAY_SECONDS = 86_400
+FEWEST_REMOVED = 64
+"""The oldest that are looked at, at the least, whenever room is made; at the most it is twice what came in."""
+
+ROW_BYTES = 256
+"""About what a row takes beside its image and its probabilities."""
+
+HIGHEST = 2**63 - 1
+CURSOR = struct.Struct(">qd")
+
+columns = predictions_table.c
+NOW: sa.BindParameter[float] = sa.bindparam("now", type_=sa.Float)
+NUMBER: sa.BindParameter[int] = sa.bindparam("number", type_=sa.BigInteger)
+MARGIN: sa.BindParameter[float] = sa.bindparam("margin", type_=sa.Float)
+MOST: sa.BindParameter[int] = sa.bindparam("most", type_=sa.Integer)
+ID: sa.BindParameter[str] = sa.bindparam("id", type_=sa.String)
+FLOOR: sa.BindParameter[int] = sa.bindparam("floor", type_=sa.BigInteger)
+
+SELECT_LAST = sa.select(columns.number, columns.bytes_so_far).order_by(columns.number.desc()).limit(1)
+SELECT_FIRST = sa.select(columns.expires_at, columns.bytes_so_far).order_by(columns.number).limit(1)
+SELECT_ONE = sa.select(*columns).where(columns.prediction_id == ID)
+SELECT_LEARNT = sa.select(learnt_predictions_table.c.model_version).where(
+    learnt_predictions_table.c.prediction_id == ID
+)
+SELECT_NEWEST = (
+    sa.select(*columns)
+    .where(columns.number < NUMBER, columns.expires_at > NOW)
+    .order_by(columns.number.desc())
+    .limit(MOST)
+)
+SELECT_UNCERTAIN = (
+    sa.select(*columns)
+    .where(columns.margin >= MARGIN, sa.or_(columns.margin > MARGIN, columns.number < NUMBER), columns.expires_at > NOW)
+    .order_by(columns.margin, columns.number.desc())
+    .limit(MOST)
+)
+INSERT = sa.insert(predictions_table)
+INSERT_LEARNT = sa.insert(learnt_predictions_table)
+DELETE_ONE = sa.delete(predictions_table).where(columns.prediction_id == ID)
+DELETE_OLDEST = sa.delete(predictions_table).where(
+    columns.number.in_(sa.select(columns.number).order_by(columns.number).limit(MOST).scalar_subquery()),
+    sa.or_(columns.expires_at <= NOW, columns.bytes_so_far <= FLOOR),
+)
+DELETE_LEARNT = sa.delete(learnt_predictions_table).where(
+    learnt_predictions_table.c.prediction_id.in_(
+        sa.select(learnt_predictions_table.c.prediction_id)
+        .where(learnt_predictions_table.c.expires_at <= NOW)
+        .order_by(learnt_predictions_table.c.expires_at)
+        .limit(MOST)
+        .scalar_subquery()
+    )
+)
+
+
+@dataclass(frozen=True)
+class Limits:
+    """How long a prediction waits, and of how many bytes, of those remembered last, any may wait."""
+
+    seconds: float = 7 * DAY_SECONDS
+    most_bytes: int = 2**30
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """created_at, expires_at: seconds since the epoch; label: the most probable class; margin: between the two most
+    probable ones; probabilities: (k,) float32; pixels: (features,), uint8 0…255 or float32 0…1."""
+
+    prediction_id: str
+    created_at: float
+    expires_at: float
+    model_version: int
+    label: int
+    margin: float
+    probabilities: FloatArray
+    pixels: NDArray[Any]
+    number: int
+
+    @property
+    def cursor(self) -> str:
+        """Where it stands in either order."""
+        return base64.urlsafe_b64encode(CURSOR.pack(self.number, self.margin)).rstrip(b"=").decode()
+
+
+def position(cursor: str) -> tuple[int, float]:
+    """The number and the margin of the prediction that a cursor is of. Raises ValueError."""
+    try:
+        number, margin = CURSOR.unpack(base64.urlsafe_b64decode(cursor.encode("ascii") + b"=="))
+    except (binascii.Error, struct.error, UnicodeEncodeError):
+        raise ValueError("expected what another answer gave as next_before") from None
+    if not 0 <= margin <= 1 or number < 0:
+        raise ValueError("expected what another answer gave as next_before")
+    return number, margin
+
+
+class Predictions:
+    """What can be done with them within one transaction."""
+
+    def __init__(self, session: Session) -> None:
+        self._session = session
+
+    def keep(
+        self, pixels: NDArray[Any], probabilities: FloatArray, model_version: int, now: float, limits: Limits
+    ) -> list[str]:
+        """Their ids, which nobody can guess, in the images' order. pixels: (n, features); probabilities: (n, k)."""
+        last = self._session.execute(SELECT_LAST).fetchone()
+        number, so_far = (0, 0) if last is None else last
+        pixel_type = "|u1" if pixels.dtype == np.uint8 else "<f4"
+        margins = margins_of(probabilities)
+        ids = []
+        for row, answered, margin in zip(pixels, probabilities, margins, strict=True):
+            number += 1
+            fields: dict[str, Any] = {
+                "number": number,
+                "prediction_id": secrets.token_urlsafe(15),
+                "created_at": now,
+                "expires_at": now + limits.seconds,
+                "model_version": model_version,
+                "label": int(answered.argmax()),
+                "margin": margin,
+                "pixel_type": pixel_type,
+                "probabilities": answered.astype("<f4").tobytes(),
+                "pixels": row.astype(pixel_type, copy=False).tobytes(),
+            }
+            so_far += len(fields["pixels"]) + len(fields["probabilities"]) + ROW_BYTES
+            fields |= {"bytes_so_far": so_far, "digest": digest_of(fields)}
+            self._session.execute(INSERT, **fields)
+            ids.append(fields["prediction_id"])
+        self.make_room(now, limits, len(ids))
+        return ids
+
+    def make_room(self, now: float, limits: Limits, came_in: int = 0) -> None:
+        """Remove what has expired or is over the size, the oldest first; bounded, however much there is."""
+        first, last = self._session.execute(SELECT_FIRST).fetchone(), self._session.execute(SELECT_LAST).fetchone()
+        most = max(2 * came_in, FEWEST_REMOVED)
+        if first is not None and last is not None:
+            floor = last[1] - limits.most_bytes
+            if first[0] <= now or first[1] <= floor:
+                self._session.execute(DELETE_OLDEST, now=now, floor=floor, most=most)
+        self._session.execute(DELETE_LEARNT, now=now, most=most)
+
+    def forget_expired(self, now: float, limits: Limits) -> None:
+        """As `make_room`, where there is something: one look where there isn't."""
+        first = self._session.execute(SELECT_FIRST).fetchone()
+        if first is not None and first[0] <= now:
+            self.make_room(now, limits)
+
+    def take(self, ids: Sequence[str], learnt_by: int, now: float) -> list[Prediction]:
+        """Those predictions, which wait no more: the train-step to version `learnt_by` learns from them.
+
+        Raises PredictionsGoneError where some can't be learnt from; then nothing may be committed.
+        """
+        taken: list[Prediction] = []
+        wrong: dict[int, str] = {}
+        for at, prediction_id in enumerate(ids):
+            row = self._session.execute(SELECT_ONE, id=prediction_id).fetchone()
+            if row is None:
+                wrong[at] = self._gone(prediction_id)
+                continue
+            prediction = prediction_of(row)
+            if prediction.expires_at <= now:
+                wrong[at] = f"the prediction {prediction_id} has expired"
+            taken.append(prediction)
+        if wrong:
+            raise PredictionsGoneError(wrong)
+        for prediction in taken:
+            self._session.execute(DELETE_ONE, id=prediction.prediction_id)
+            self._session.execute(
+                INSERT_LEARNT,
+                prediction_id=prediction.prediction_id,
+                model_version=learnt_by,
+                expires_at=prediction.expires_at,
+            )
+        return taken
+
+    def _gone(self, prediction_id: str) -> str:
+        learnt_by = self._session.scalar(SELECT_LEARNT, id=prediction_id)
+        if learnt_by is not None:
+            return f"the prediction {prediction_id} was learnt already, by version {learnt_by}"
+        return f"the prediction {prediction_id[:60]} is not known: never remembered, expired, or deleted"
+
+    def one(self, prediction_id: str, now: float) -> Prediction:
+        """Raises UnknownPredictionError."""
+        row = self._session.execute(SELECT_ONE, id=prediction_id).fetchone()
+        if row is None or (prediction := prediction_of(row)).expires_at <= now:
+            raise UnknownPredictionError(prediction_id)
+        return prediction
+
+    def delete(self, prediction_id: str, now: float) -> None:
+        """Raises UnknownPredictionError."""
+        if self._session.scalar(SELECT_ONE, id=prediction_id) is None:
+            raise UnknownPredictionError(prediction_id)
+        self._session.execute(DELETE_ONE, id=prediction_id)
+
+    def newest(self, limit: int, before: tuple[int, float] | None, now: float) -> list[Prediction]:
+        number = HIGHEST if before is None else before[0]
+        return list(found(self._session.execute(SELECT_NEWEST, number=number, now=now, most=limit)))
+
+    def uncertain(self, limit: int, before: tuple[int, float] | None, now: float) -> list[Prediction]:
+        """Those whose two most probable classes are closest first (margin sampling: Settles 2009, 3.1); of the same
+        margin, the newest."""
+        number, margin = (HIGHEST, -1.0) if before is None else before
+        return list(found(self._session.execute(SELECT_UNCERTAIN, number=number, margin=margin, now=now, most=limit)))
+
+
+def found(rows: Any) -> Iterator[Prediction]:
+    return (prediction_of(row) for row in rows)
+
+
+COLUMN_NAMES = tuple(column.name for column in columns)
+
+
+def prediction_of(row: Sequence[Any]) -> Prediction:
+    """Raises StoreCorruptError for what is not as it was written."""
+    fields = dict(zip(COLUMN_NAMES, row, strict=True))
+    try:
+        whole = digest_of(fields) == fields["digest"]
+    except (TypeError, AttributeError, ValueError, struct.error):
+        whole = False
+    if not whole:
+        raise StoreCorruptError("a remembered prediction is corrupt: its digest does not fit")
+    names = ("prediction_id", "created_at", "expires_at", "model_version", "label", "margin", "number")
+    return Prediction(
+        **{name: fields[name] for name in names},
+        probabilities=np.frombuffer(fields["probabilities"], "<f4"),
+        pixels=np.frombuffer(fields["pixels"], fields["pixel_type"]),
+    )
+
+
+def digest_of(fields: dict[str, Any]) -> bytes:
+    """Of all that is said of a prediction but how many bytes came before it."""
+    numbers = struct.pack(
+        ">qddqqd",
+        *(fields[name] for name in ("number", "created_at", "expires_at", "model_version", "label", "margin")),
+    )
+    hash_ = hashlib.sha256(numbers)
+    for name in ("prediction_id", "pixel_type"):
+        hash_.update(fields[name].encode() + b"\0")
+    hash_.update(len(fields["probabilities"]).to_bytes(8, "big") + fields["probabilities"] + fields["pixels"])
+    return hash_.digest()
+
+
+def margins_of(probabilities: FloatArray) -> list[float]:
+    """Between the two most probable classes, for each row; 1 where there is one class only."""
+    if probabilities.shape[1] < 2:
+        return [1.0] * len(probabilities)
+    two = np.partition(probabilities, -2, axis=1)[:, -2:].astype(np.float64)
+    margins: list[float] = (two[:, 1] - two[:, 0]).clip(0, 1).tolist()
+    return margins
