@@ -9,7 +9,17 @@ from service.live.learner import Learner
 from service.live.replica import Replica
 from service.live.service import Service
 from service.live.waiting import Waiting
-from service.routes import health, learning, prediction, predictions, progress, versions, weights
+from service.routes import (
+    documentation,
+    health,
+    learning,
+    playground,
+    prediction,
+    predictions,
+    progress,
+    versions,
+    weights,
+)
 from service.settings import Settings, load_settings
 from service.startup import open_log
 from service.store.predictions import DAY_SECONDS, Limits
@@ -42,7 +52,7 @@ def create_app(settings: Settings | None = None, say: bool = False) -> Flask:
     access.register(app, settings)
     proxy.register(app, settings)
     connection.register(app, settings)
-    for routes in (prediction, predictions, learning, progress, versions, weights, health):
+    for routes in (prediction, predictions, learning, progress, versions, weights, health, documentation, playground):
         app.register_blueprint(routes.blueprint(service))
     app.extensions[EXTENSION] = service
     log.release()  # a server may fork now

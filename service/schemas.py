@@ -108,8 +108,10 @@ def _white(pixel_max: float) -> float:
     return pixel_max
 
 
-PixelMax = Annotated[float, Field(strict=True), AfterValidator(_white)]
-PixelMaxText = Annotated[DecimalNumber, AfterValidator(_white)]
+_ONE_OR_255 = Field(json_schema_extra={"enum": [1, 255]})
+
+PixelMax = Annotated[float, Field(strict=True), AfterValidator(_white), _ONE_OR_255]
+PixelMaxText = Annotated[DecimalNumber, AfterValidator(_white), _ONE_OR_255]
 
 
 def _some(images: list[Any]) -> list[Any]:
@@ -149,6 +151,8 @@ class TrainStepFields(LabelledFields):
 class ImagesRequest(ImagesFields):
     """Images: a list of them, or one bare image."""
 
+    model_config = ConfigDict(json_schema_extra={"oneOf": [{"required": ["images"]}, {"required": ["image"]}]})
+
     images: Annotated[list[Image], Field(fail_fast=True), AfterValidator(_some)] | None = None
     image: Image | None = None
 
@@ -169,6 +173,8 @@ class TrainStepRequest(ImagesRequest, TrainStepFields):
 
 class RememberedRequest(TrainStepFields):
     """Remembered predictions, and the class of each."""
+
+    model_config = ConfigDict(json_schema_extra=lambda schema: schema["properties"].pop("pixel_max"))
 
     prediction_ids: Annotated[list[Annotated[str, Field(max_length=100)]], Field(min_length=1, max_length=MOST_AT_ONCE)]
 
@@ -411,3 +417,32 @@ class LearningAnswer(BaseModel):
     windows: list[WindowAnswer]
     best_window_accuracy: float | None
     alarm: AlarmAnswer
+
+
+class HealthAnswer(BaseModel):
+    status: Literal["ok"]
+
+
+class ReadyAnswer(BaseModel):
+    """store: there where it was removed or replaced."""
+
+    status: Literal["ready"]
+    model_version: int
+    store: str | None = None
+
+
+class MistakeAnswer(BaseModel):
+    """loc: a path into the request; msg: what was expected there."""
+
+    loc: list[str | int]
+    msg: str
+
+
+class ProblemAnswer(BaseModel):
+    """An error, as RFC 9457 has it. detail: what is wrong, for people; errors: where."""
+
+    type: str
+    title: str
+    status: int
+    detail: str
+    errors: list[MistakeAnswer]

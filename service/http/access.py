@@ -7,7 +7,15 @@ from flask import Flask, request
 from service.http.problems import Problem
 from service.settings import Settings
 
-OPEN = {"health.healthz", "health.readyz"}
+OPEN = {
+    "health.healthz",
+    "health.readyz",
+    "documentation.openapi",
+    "documentation.docs",
+    "documentation.file",
+    "playground.page",
+    "playground.file",
+}
 PREDICT = {"prediction.predict", "prediction.accuracy"}
 
 
