@@ -67,7 +67,7 @@ function show(answer) {
   seen.src = picture.image;
   seen.alt = "What the network was given";
   seen.hidden = false;
-  caption.textContent = `What the network was given: ${picture.polarity}, found in ${picture.box[2]} × ${picture.box[3]} pixels`;
+  caption.textContent = `Given to the network: ${picture.polarity}, ${picture.box[2]} × ${picture.box[3]} pixels`;
   $("#teach").disabled = false;
   $("#keep").disabled = false;
 }
