@@ -27,7 +27,7 @@ RUN pip --python /opt/venv/bin/python install --no-cache-dir --no-compile --no-d
 FROM serve-packages AS serve-compiled
 COPY --from=code /opt/app /opt/app
 RUN PYTHONPATH=/opt/app PYTHONDONTWRITEBYTECODE= /opt/venv/bin/python -c \
-    "import service.app, service.cli, service.server.run, gunicorn.app.wsgiapp, gunicorn.arbiter, gunicorn.workers.gthread, sqlalchemy.dialects.sqlite, PIL.PngImagePlugin, PIL.JpegImagePlugin"
+    "import service.app, service.cli, service.server.run, gunicorn.app.wsgiapp, gunicorn.arbiter, gunicorn.workers.gthread, sqlalchemy.dialects.sqlite, service.store.postgres, PIL.PngImagePlugin, PIL.JpegImagePlugin"
 
 FROM base AS runtime
 ENV PYTHONPATH=/opt/app \

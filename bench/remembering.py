@@ -1,7 +1,7 @@
 """What remembering predictions costs: train-steps a second and their latency, without and with predicts beside them.
 
 `python -m bench.remembering [SECONDS]`: gunicorn with two workers, steps of one image on four connections as fast as
-they go, and beside them, at a fixed rate, predicts of one image that are or are not remembered.
+they go, and beside them, at a fixed rate where it can be had, predicts that are or are not remembered.
 """
 
 import sys
@@ -27,13 +27,14 @@ def main() -> None:
     print("| beside the steps | predicts/s | their p99 ms | steps/s | p50 ms | p99 ms | to none |")
     print("| --- | ---: | ---: | ---: | ---: | ---: | ---: |")
     alone: float | None = None
-    for title, path, rate in (
-        ("nothing", None, 0),
-        (f"{RATE} predicts/s", "/predict", RATE),
-        (f"{RATE} predicts/s, remembered", "/predict?remember=true", RATE),
-        ("100 predicts/s, remembered", "/predict?remember=true", 100),
+    for title, path, rate, images in (
+        ("nothing", None, 0, 1),
+        (f"{RATE} predicts/s of 1 image", "/predict", RATE, 1),
+        (f"{RATE} predicts/s of 1 image, remembered", "/predict?remember=true", RATE, 1),
+        (f"{RATE // 50} predicts/s of 50 images", "/predict", RATE // 50, 50),
+        (f"{RATE // 50} predicts/s of 50 images, remembered", "/predict?remember=true", RATE // 50, 50),
     ):
-        steps, answered = run(path, rate, seconds)
+        steps, answered = run(path, rate, images, seconds)
         alone = alone or steps.per_second
         reached, p99 = len(answered) / (seconds + 1), 0.0
         if answered:
@@ -45,7 +46,7 @@ def main() -> None:
         )
 
 
-def run(path: str | None, rate: int, seconds: float) -> tuple[Measured, list[float]]:
+def run(path: str | None, rate: int, images: int, seconds: float) -> tuple[Measured, list[float]]:
     """The steps, and how long each predict beside them took, in seconds."""
     with tempfile.TemporaryDirectory() as name:
         folder, port = Path(name), free_port()
@@ -55,8 +56,9 @@ def run(path: str | None, rate: int, seconds: float) -> tuple[Measured, list[flo
         with running(command, folder, port, TWOLAYERNET_THREADS="4") as process:
             stop = threading.Event()
             answered: list[float] = []
+            beside = {"images": images, "stop": stop, "answered": answered}
             predicts = [
-                threading.Thread(target=predict, args=(port, path, rate / CONNECTIONS, stop, answered))
+                threading.Thread(target=predict, args=(port, path, rate / CONNECTIONS), kwargs=beside)
                 for _ in range(CONNECTIONS if path else 0)
             ]
             for thread in predicts:
@@ -69,8 +71,8 @@ def run(path: str | None, rate: int, seconds: float) -> tuple[Measured, list[flo
     return steps, answered
 
 
-def predict(port: int, path: str, rate: float, stop: threading.Event, answered: list[float]) -> None:
-    request = request_bytes(path, json_bytes(1, False), "application/json")
+def predict(port: int, path: str, rate: float, *, images: int, stop: threading.Event, answered: list[float]) -> None:
+    request = request_bytes(path, json_bytes(images, False), "application/json")
     with connect(port) as connection:
         due = time.perf_counter()
         while not stop.is_set():

@@ -12,6 +12,7 @@ again comes to the same memory and the same weights.
 """
 
 import hashlib
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -24,7 +25,8 @@ MOST_REHEARSED = 32
 """Remembered examples that may be asked for beside each posted one."""
 
 MOST_DRAWN = 256
-"""Remembered examples in one step, unless more than that were posted: then as many as were posted."""
+"""Remembered examples in one step, or as many as MOST_BYTES has room for, unless more than that were posted: then as
+many as were posted."""
 
 MOST_RECENT = 100
 
@@ -81,7 +83,10 @@ class Memory:
 
     def size_of_draw(self, count: int, rehearse: int) -> int:
         """How many are drawn beside `count` posted examples, `rehearse` being asked for each of them."""
-        return min(rehearse * count, max(count, MOST_DRAWN)) if any(self.classes) else 0
+        if not any(self.classes):
+            return 0
+        features = len(next(rows[0].pixels for rows in self.classes if rows))
+        return min(rehearse * count, max(count, most_examples(MOST_DRAWN, features)))
 
     def draw(self, count: int, version: int) -> tuple[NDArray[np.uint8], IntArray]:
         """Examples to rehearse in the step to `version`, (count, features) and (count,). Of the sample, every class is
@@ -105,33 +110,38 @@ class Memory:
     def after(self, pixels: NDArray[np.uint8], labels: IntArray, size: int, version: int) -> "Memory":
         """The memory once the examples of the step to `version` have been put into it, one after the other.
 
-        size: how many the sample may have. It takes all until then; later a class that has less than its share takes a
-        place from the largest class, and in any other class the new one may take the place of a random one.
+        size: how many the sample may have; where it has more, the largest classes give up as many. It takes all until
+        then; later a class that has less than its share takes a place from the largest class, and in any other class
+        the new one may take the place of a random one.
         """
-        classes = list(self.classes)
+        classes: list[Sequence[Kept]] = list(self.classes)
         classes += [()] * (int(labels.max(initial=-1)) + 1 - len(classes))
         total, posted = len(self), self.posted
         first, last = ENTRY_OF_A_POSTED_EXAMPLE
         entry = first + (last - first) * self.posted_share
+        for (which,) in random_numbers("shrink", version, max(0, total - size), 1):
+            largest = largest_of(classes)
+            posted -= changeable(classes, largest).pop(which % len(classes[largest])).posted
+            total -= 1
         examples = [Recent(row.tobytes(), label) for row, label in zip(pixels, labels.tolist(), strict=True)]
         for (row, label), (whether, which) in zip(
             examples, random_numbers("put", version, len(examples), 2), strict=True
         ):
             rows, new = classes[label], Kept(row, True)
             if total < size:
-                classes[label] = (*rows, new)
+                changeable(classes, label).append(new)
                 total, posted = total + 1, posted + 1
             elif len(rows) < size // sum(1 for at, rows in enumerate(classes) if rows or at == label):
-                largest = max(range(len(classes)), key=lambda at: len(classes[at]))
+                largest = largest_of(classes)
                 at = which % len(classes[largest])
-                posted += not classes[largest][at].posted
-                classes[largest] = classes[largest][:at] + classes[largest][at + 1 :]
-                classes[label] = (*rows, new)
+                posted += not changeable(classes, largest).pop(at).posted
+                changeable(classes, label).append(new)
             elif rows and fraction(whether) < entry:
                 at = which % len(rows)
                 posted += not rows[at].posted
-                classes[label] = (*rows[:at], new, *rows[at + 1 :])
-        return Memory(tuple(classes), (*self.recent, *examples)[-MOST_RECENT:], posted)
+                changeable(classes, label)[at] = new
+        recent = (*self.recent, *examples)[-most_recent(pixels.shape[1]) :]
+        return Memory(tuple(map(tuple, classes)), recent, posted)
 
 
 NOTHING = Memory()
@@ -152,6 +162,23 @@ def sample(pixels: NDArray[np.uint8], labels: IntArray, size: int, seed: int) ->
 def most_examples(size: int, features: int) -> int:
     """How many of the `size` that are asked for fit into MOST_BYTES."""
     return min(size, MOST_BYTES // features)
+
+
+def largest_of(classes: list[Sequence[Kept]]) -> int:
+    return max(range(len(classes)), key=lambda at: len(classes[at]))
+
+
+def changeable(classes: list[Sequence[Kept]], label: int) -> list[Kept]:
+    """The images of a class, from now on as a list, which the next one of a large batch need not copy."""
+    rows = classes[label]
+    if not isinstance(rows, list):
+        classes[label] = rows = list(rows)
+    return rows
+
+
+def most_recent(features: int) -> int:
+    """How many recent examples are kept: MOST_RECENT, if they fit into MOST_BYTES."""
+    return max(1, most_examples(MOST_RECENT, features))
 
 
 def random_numbers(purpose: str, version: int, rows: int, columns: int) -> list[list[int]]:
@@ -175,8 +202,9 @@ def memory_arrays(memory: Memory, features: int) -> dict[str, NDArray[Any]]:
         X: rows_of([example.pixels for example, _ in kept], features),
         T: np.array([label for _, label in kept], np.uint32),
     }
-    if memory.recent:
+    if memory.posted or memory.recent:
         arrays[POSTED] = np.array([example.posted for example, _ in kept])
+    if memory.recent:
         arrays[RECENT_X] = rows_of([example.pixels for example in memory.recent], features)
         arrays[RECENT_T] = np.array([example.label for example in memory.recent], np.uint32)
     return arrays
@@ -197,13 +225,17 @@ def read_memory(arrays: dict[str, NDArray[Any]], features: int, classes: int) ->
     posted = arrays.get(POSTED, np.zeros(len(labels), np.bool_))
     if posted.dtype != np.bool_ or posted.shape != labels.shape:
         raise MemoryFileError(f"{POSTED} is {posted.dtype} {posted.shape}: bool {labels.shape} is needed")
+    most = most_examples(MOST_REMEMBERED, features)
+    if len(labels) > most:
+        raise MemoryFileError(f"{X} holds {len(labels)} images of {features} pixels: {most} at the most are remembered")
     sampled: list[list[Kept]] = [[] for _ in range(classes)]
     for row, label, flag in zip(pixels, labels.tolist(), posted.tolist(), strict=True):
         sampled[label].append(Kept(row.tobytes(), flag))
     recent: tuple[Recent, ...] = ()
     if RECENT_X in arrays or RECENT_T in arrays:
         recent_pixels, recent_labels = checked_examples(arrays, RECENT_X, RECENT_T, features, classes)
-        last = zip(recent_pixels[-MOST_RECENT:], recent_labels[-MOST_RECENT:].tolist(), strict=True)
+        most = most_recent(features)
+        last = zip(recent_pixels[-most:], recent_labels[-most:].tolist(), strict=True)
         recent = tuple(Recent(row.tobytes(), label) for row, label in last)
     return Memory(tuple(map(tuple, sampled)), recent, int(posted.sum())) if len(labels) else NOTHING
 

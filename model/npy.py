@@ -15,8 +15,8 @@ MOST_DIMENSIONS = 32
 PLAIN_KINDS = "biufcUS"
 """Of dtypes: truth values, numbers, texts. Not objects, records, dates, durations, raw memory."""
 
-DIRECTORY_ENTRY = b"PK\x01\x02"
-"""What each entry of a ZIP file's directory begins with."""
+MOST_DIRECTORY_BYTES = 2**17
+"""Far more than 64 entries have, or the comment behind them."""
 
 PACKINGS = {zipfile.ZIP_BZIP2: "bzip2", zipfile.ZIP_LZMA: "LZMA", 9: "Deflate64", 93: "Zstandard"}
 """What a ZIP file may be packed with, and is not read here: numpy writes none of them."""
@@ -78,10 +78,10 @@ def read_npz(data: bytes, most_bytes: int) -> dict[str, NDArray[Any]]:
 
     Raises NpyError as `read_npy` does, and when the arrays would unpack to more than `most_bytes` in all.
     """
-    if data.count(DIRECTORY_ENTRY) > 2 * MOST_ARRAYS:  # before zipfile makes an object of each; some may be data
-        raise NpyError(f"the .npz holds more than {MOST_ARRAYS} arrays")
     try:
-        with zipfile.ZipFile(io.BytesIO(data)) as archive:
+        stream = _Directory(data)
+        with zipfile.ZipFile(stream) as archive:
+            stream.most_bytes = len(data)
             entries = archive.infolist()
             _check_entries(entries, most_bytes)
             return {_array_name(entry): read_npy(_unpacked(archive, entry)) for entry in entries}
@@ -89,6 +89,21 @@ def read_npz(data: bytes, most_bytes: int) -> dict[str, NDArray[Any]]:
         raise
     except Exception as error:  # zipfile raises whatever it met: BadZipFile, struct.error, UnicodeDecodeError …
         raise NpyError(f"not a .npz file: {_short(error) or type(error).__name__}") from error
+
+
+class _Directory(io.BytesIO):
+    """A ZIP file whose directory zipfile reads in one piece, before it makes an object of each entry.
+
+    Counting what looks like an entry would not do: pixels may look like anything.
+    """
+
+    most_bytes = MOST_DIRECTORY_BYTES
+
+    def read(self, size: int | None = -1, /) -> bytes:
+        data = super().read(size)
+        if len(data) > self.most_bytes:
+            raise NpyError(f"the .npz holds more than {MOST_ARRAYS} arrays")
+        return data
 
 
 def _check_entries(entries: list[zipfile.ZipInfo], most_bytes: int) -> None:

@@ -156,10 +156,8 @@ def checked_params(arrays: dict[str, NDArray[Any]]) -> Parameters:
     hidden, output = arrays["W1"].shape[1], arrays["W2"].shape[1]
     for name, expected in (("b1", (hidden,)), ("W2", (hidden, output)), ("b2", (output,))):
         if arrays[name].shape != expected:
-            raise WeightsError(
-                f"{name} has shape {arrays[name].shape}: beside W1 {arrays['W1'].shape} "
-                f"and W2 {arrays['W2'].shape} it should be {expected}"
-            )
+            others = " and ".join(f"{other} {arrays[other].shape}" for other in ("W1", "W2") if other != name)
+            raise WeightsError(f"{name} has shape {arrays[name].shape}: beside {others} it should be {expected}")
     with np.errstate(all="ignore"):
         params: Parameters = {name: np.array(arrays[name], np.float32, order="C") for name in PARAMETER_NAMES}
     for name, array in params.items():

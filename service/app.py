@@ -38,7 +38,7 @@ def create_app(settings: Settings | None = None, say: bool = False) -> Flask:
     settings = settings or load_settings()
     log = open_log(settings, say)
     replica = Replica(log)
-    replica.newest()
+    replica.catch_up()
     limits = Limits(settings.remember_days * DAY_SECONDS, settings.remember_bytes)
     alarm = Alarm(settings.alarm, settings.alarm_points, settings.alarm_examples)
     learner = Learner(log, replica, settings.gradient_norm_limit, settings.memory_size, alarm=alarm, limits=limits)

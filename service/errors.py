@@ -25,6 +25,13 @@ class StoreReplacedError(StoreError):
     """The store's file was removed, or is another one than the one that is served."""
 
 
+class NotYetError(LookupError):
+    """A version that a request waited for has not come."""
+
+    def __init__(self, model_version: int, newest: int) -> None:
+        super().__init__(f"there is no version {model_version} yet: the newest is {newest}")
+
+
 class UnknownVersionError(LookupError):
     """There is no such version, or it has been folded into a later one."""
 

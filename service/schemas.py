@@ -233,11 +233,17 @@ class PredictionsQuery(Request):
     before: Annotated[str, Field(max_length=100)] | None = None
 
 
+def _one_line(text: str) -> str:
+    if not text.isprintable():
+        raise ValueError("expected text of one line")
+    return text
+
+
 class LearningRequest(Request):
     """reason: for whoever asks why it is paused."""
 
     state: Literal["paused", "learning"]
-    reason: Annotated[str, Field(min_length=1, max_length=500)] | None = None
+    reason: Annotated[str, Field(min_length=1, max_length=500), AfterValidator(_one_line)] | None = None
 
     @model_validator(mode="after")
     def _only_a_pause_has_a_reason(self) -> "LearningRequest":

@@ -36,6 +36,9 @@ class Settings(BaseSettings):
     weights: Path = Field(Path("weights.npz"), description="The starting point of an empty store.")
     activation: Activation | None = Field(None, description="Of a weights file that does not say its own; none: relu.")
     store: str = Field("sqlite:///twolayernet.db", description="Database URL of the log of versions.")
+    store_connections: int = Field(
+        3, ge=2, le=1000, description="The most connections of a worker, where the store is on PostgreSQL."
+    )
     learning_rate: float = Field(0.04, gt=0, le=10, description="Of a train-step that names none.")
     rehearse: int = Field(
         8,

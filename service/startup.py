@@ -24,10 +24,10 @@ def open_log(settings: Settings, say: bool = False) -> StepLog:
 
     Raises StartupError and StoreError.
     """
-    log = StepLog.at(settings.store, settings.snapshot_every, settings.keep_versions)
+    log = StepLog.at(settings.store, settings.snapshot_every, settings.keep_versions, settings.store_connections)
     weights = read_weights(settings)
     try:
-        if weights is None and not log.path.exists():
+        if weights is None and not log.exists():
             raise EmptyStoreError
         with log.opening():
             log.check_whole()
@@ -43,11 +43,11 @@ def open_log(settings: Settings, say: bool = False) -> StepLog:
                 announce(log, identity, begun, weights, settings)
     except EmptyStoreError:
         raise StartupError(
-            f"the store {log.path} is empty and there are no weights to begin with: {settings.weights} does not exist "
+            f"the store {log.name} is empty and there are no weights to begin with: {settings.weights} does not exist "
             "(twolayernet train makes it)"
         ) from None
     except StoreError as error:
-        raise type(error)(f"the store {log.path}: {error}") from error
+        raise type(error)(f"the store {log.name}: {error}") from error
     return log
 
 
@@ -77,7 +77,7 @@ def check_shape(log: StepLog, identity: StoreIdentity, weights: Weights, setting
         accepted = {identity.network_shape, shape_of(follow(reader, None).weights)}
     if shape_of(weights) not in accepted:
         raise StartupError(
-            f"the store {log.path} is for a {' or '.join(sorted(accepted))} network, but {settings.weights} holds a "
+            f"the store {log.name} is for a {' or '.join(sorted(accepted))} network, but {settings.weights} holds a "
             f"{shape_of(weights)} one: name another store or other weights"
         )
 
@@ -88,10 +88,10 @@ def announce(log: StepLog, identity: StoreIdentity, begun: bool, weights: Weight
     with log.reading() as reader:
         count, head = reader.count(), reader.head()
     if begun:
-        lines = [f"a new store {log.path} was begun with {settings.weights}"]
+        lines = [f"a new store {log.name} was begun with {settings.weights}"]
     else:
         lines = [
-            f"serving version {head} of the store {log.path}, made {made}, with {count} version{'s' * (count > 1)}"
+            f"serving version {head} of the store {log.name}, made {made}, with {count} version{'s' * (count > 1)}"
         ]
         if weights is not None and identity.weights_digest not in (None, digest_of(weights)):
             lines.append(

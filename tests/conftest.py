@@ -1,6 +1,7 @@
 """What tests share: a small network, settings in a folder of their own, an app and a client in this process."""
 
 import sqlite3
+from collections.abc import Iterator
 from contextlib import AbstractContextManager, closing
 from pathlib import Path
 from typing import Any
@@ -15,9 +16,18 @@ from model.types import IntArray
 from model.weights import Weights
 from service.app import EXTENSION, create_app
 from service.settings import Settings
+from tests.postgres import Postgres
 
 ROWS, COLUMNS, CLASSES = 28, 28, 10
 FEATURES = ROWS * COLUMNS
+
+
+@pytest.fixture(scope="session")
+def postgres() -> Iterator[Postgres]:
+    """A server, for tests that are marked so."""
+    server = Postgres()
+    yield server
+    server.remove()
 
 
 @pytest.fixture

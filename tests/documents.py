@@ -21,11 +21,18 @@ UNRUN = {
     "twolayernet train --data FOLDER --out other.npz": "the folder is the reader's",
     "twolayernet train --data train.csv --out other.npz": "the file is the reader's",
     "twolayernet train --data images.npz --out other.npz": "the file is the reader's",
+    "twolayernet serve --store postgresql+psycopg://twolayernet@db.example.com/digits": "the server is the reader's",
+    "twolayernet store copy sqlite:///twolayernet.db postgresql+psycopg://twolayernet@db.example.com/digits": (
+        "the server is the reader's; tests/service/test_postgres.py copies"
+    ),
+    ".venv/bin/python -m bench.cluster": "measures for minutes, and wants a PostgreSQL server",
     "make bench": "measures for minutes",
     ".venv/bin/python -m bench.threads": "measures for minutes",
     ".venv/bin/python -m bench.history": "measures for minutes",
     ".venv/bin/python -m bench.training": "measures for minutes, and wants libraries to measure beside",
     ".venv/bin/python -m bench.online --data FOLDER --images 8000": "as bench.training, and the folder is the reader's",
+    ".venv/bin/python -m bench.labels --data FOLDER": "measures for minutes, and the folder is the reader's",
+    ".venv/bin/python -m bench.remembering": "measures for minutes",
     ".venv/bin/python -m bench.pictures": "measures for minutes",
 }
 """Commands that nobody runs, and why."""

@@ -153,7 +153,7 @@ def test_gradcheck_prints_every_parameter_and_fails_above_the_tolerance() -> Non
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["train", "--data", "nowhere"], "nowhere is not a folder"),
+        (["train", "--data", "nowhere"], "there is no nowhere: expected digits, mnist,"),
         (["train", "--out", "nowhere/w.npz"], "its folder does not exist"),
         (["train", "--hidden", "0"], "--hidden"),
         (["train", "--learning-rate", "0"], "--learning-rate"),

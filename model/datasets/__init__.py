@@ -41,4 +41,6 @@ def load_dataset(source: str) -> Dataset:
         return npz_file(path)
     if path.is_file() and name.endswith((".csv", ".csv.gz")):
         return csv_file(path)
+    if not path.exists():
+        raise DatasetError(f"there is no {source}: expected {KINDS}")
     raise DatasetError(f"{source} is not a folder, nor an .npz or .csv file: expected {KINDS}")

@@ -5,7 +5,7 @@ import click
 import service  # noqa: F401  sets BLAS to one thread before anything imports numpy
 from service.cli.evaluating import evaluate, gradcheck, publish
 from service.cli.serving import serve
-from service.cli.storing import backup, restore
+from service.cli.storing import backup, restore, store
 from service.cli.training import train
 
 
@@ -15,5 +15,5 @@ def main() -> None:
     """A neural network that keeps learning while it is served."""
 
 
-for command in (train, evaluate, gradcheck, serve, publish, backup, restore):
+for command in (train, evaluate, gradcheck, serve, publish, backup, restore, store):
     main.add_command(command)

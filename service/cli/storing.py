@@ -1,4 +1,4 @@
-"""The commands `backup` and `restore`."""
+"""The commands `backup`, `restore` and `store copy`."""
 
 import os
 import signal
@@ -72,3 +72,24 @@ def restore(store: str | None, file: BinaryIO) -> None:
     with reported_errors(), ended_by_signals():
         newest = store_backup.restore(store_url(store), file, newest_version)
         click.echo(f"restored: the newest version is {newest}")
+
+
+@click.group()
+def store() -> None:
+    """Move the store to another database."""
+
+
+@store.command()
+@click.argument("source")
+@click.argument("target")
+def copy(source: str, target: str) -> None:
+    """Copy the store at the URL SOURCE, with its history, into the empty database at the URL TARGET.
+
+    Stop the service first: what it learns after the copy was begun is not in it. The copy is read back and checked.
+    """
+    from service.live.replica import newest_version
+    from service.store.copying import copy_store
+
+    with reported_errors(), ended_by_signals():
+        newest = copy_store(source, target, newest_version)
+        click.echo(f"copied: the newest version is {newest}")

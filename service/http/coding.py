@@ -6,6 +6,9 @@ from service.http.problems import BadInput, Problem
 
 GZIP, DEFLATE = ("gzip", "x-gzip"), ("deflate",)
 PIECE_BYTES = 2**20
+PACKED_PIECE_BYTES = 2**16
+MOST_MEMBERS = 10_000
+"""Of a gzip body. One that is packed in blocks, for several cores, has one for every 64 kB or more."""
 
 
 class TooLargeError(ValueError):
@@ -40,21 +43,25 @@ def deflate_format(body: bytes) -> int:
 
 
 def inflated(data: bytes, format_: int, most_bytes: int) -> bytes:
-    """All that is packed, gzip's members one after the other. Raises TooLargeError, zlib.error."""
+    """All that is packed, gzip's members one after the other. Raises TooLargeError, zlib.error, Problem."""
     pieces: list[bytes] = []
     left = most_bytes + 1
-    while data:
+    at = members = 0  # what lies behind a member is copied with it: never all that follows
+    while at < len(data):
         unpacker = zlib.decompressobj(format_)
         while not unpacker.eof:
-            piece = unpacker.decompress(data, min(left, PIECE_BYTES))
-            data = unpacker.unconsumed_tail
+            packed = data[at : at + PACKED_PIECE_BYTES]
+            piece = unpacker.decompress(packed, min(left, PIECE_BYTES))
+            at += len(packed) - len(unpacker.unconsumed_tail or unpacker.unused_data)
             left -= len(piece)
             pieces.append(piece)
             if left == 0:
                 raise TooLargeError
-            if not piece and not data and not unpacker.eof:
+            if not piece and not packed and not unpacker.eof:
                 raise zlib.error("cut off")
-        data = unpacker.unused_data
-        if data and format_ != 31:
+        members += 1
+        if at < len(data) and format_ != 31:
             raise zlib.error("more behind the end")
+        if members > MOST_MEMBERS:
+            raise BadInput((), f"the body has more than {MOST_MEMBERS:,} gzip members")
     return b"".join(pieces)

@@ -6,6 +6,7 @@ says so; behind it some of the rest is read, for a client that sends all before 
 """
 
 from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from flask import Flask
@@ -19,6 +20,9 @@ DISCARDED_LIMITS = 4
 """How many times the limit is read, and forgotten, behind an answer."""
 
 PIECE_BYTES = 2**16
+PATIENCE_SECONDS = 2.0
+LONGEST_LENGTH = 18
+"""Digits of a Content-Length. Python itself reads no more than 4,300."""
 
 
 def register(app: Flask, settings: Settings) -> None:
@@ -53,8 +57,8 @@ def left_after(environ: "WSGIEnvironment", most_bytes: int) -> int:
     """Read the rest of the body, if that is at most so much; else how many bytes there are still to come, or more."""
     stated = environ.get("CONTENT_LENGTH", "")
     if stated.isascii() and stated.isdecimal():
-        if int(stated) > most_bytes:
-            return int(stated)
+        if len(stated) > LONGEST_LENGTH or int(stated) > most_bytes:
+            return int(stated[:LONGEST_LENGTH])
         most_bytes = int(stated)
     elif not environ.get("wsgi.input_terminated"):
         return 0
@@ -68,9 +72,24 @@ def left_after(environ: "WSGIEnvironment", most_bytes: int) -> int:
 def discard(environ: "WSGIEnvironment", count: int) -> int:
     """Read so many bytes, unless the body ends before; how many there were."""
     left = count
-    while left and (piece := environ["wsgi.input"].read(min(left, PIECE_BYTES))):
-        left -= len(piece)
+    with patience(environ):
+        while left and (piece := environ["wsgi.input"].read(min(left, PIECE_BYTES))):
+            left -= len(piece)
     return count - left
+
+
+@contextmanager
+def patience(environ: "WSGIEnvironment") -> Iterator[None]:
+    """Whoever sends nothing for a while holds no thread: gunicorn gives its socket away, others have a limit of their
+    own or a proxy before them."""
+    socket = environ.get("gunicorn.socket")
+    if socket is not None:
+        socket.settimeout(PATIENCE_SECONDS)
+    try:
+        yield
+    finally:
+        if socket is not None:
+            socket.settimeout(None)
 
 
 def closing(environ: "WSGIEnvironment", start_response: "StartResponse") -> list[tuple[str, str]]:

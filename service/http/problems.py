@@ -14,6 +14,7 @@ from model.online import UnsafeStepError
 from service.errors import (
     KeyReusedError,
     LearningPausedError,
+    NotYetError,
     PredictionsGoneError,
     StoreError,
     UnknownPredictionError,
@@ -26,6 +27,7 @@ from service.schemas import MOST_AT_ONCE
 MEDIA_TYPE = "application/problem+json"
 MOST_ERRORS = 20
 RETRY_AFTER_SECONDS = "1"
+MIN_VERSION_HEADER = "X-Min-Model-Version"
 
 logger = logging.getLogger(__name__)
 
@@ -102,6 +104,12 @@ def register(app: Flask) -> None:
     @app.errorhandler(UnknownVersionError)
     def unknown_version(error: UnknownVersionError) -> Response:
         return Problem(404, str(error), [(("model_version",), str(error))]).response()
+
+    @app.errorhandler(NotYetError)
+    def not_yet(error: NotYetError) -> Response:
+        return Problem(
+            503, str(error), [((MIN_VERSION_HEADER,), str(error))], {"Retry-After": RETRY_AFTER_SECONDS}
+        ).response()
 
     @app.errorhandler(UnsafeStepError)
     def unsafe_step(error: UnsafeStepError) -> Response:

@@ -12,7 +12,7 @@ doesn't pay for it.
 
 import functools
 import math
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -45,6 +45,9 @@ MEDIAN_NOISE = 0.015
 SOLID_STROKE, SOLID_PEAK = 4.0, 0.4
 """A stroke of so many pixels, and of such an ink, isn't what a median left of a thin one."""
 
+BROKEN = 0.07
+"""Of the height: a narrower gap may be a break in a stroke."""
+
 WIDEST_SPACE = 0.2
 """Of a group's longer side: what is wider may be the space between thin strokes."""
 
@@ -63,6 +66,9 @@ SMALL_PEAK_RANK = 16
 MOST_PARTS = 24
 """Connected parts that are looked at one by one, the largest first: noise has thousands."""
 
+ALIKE = 16
+"""So many parts of about the same size are a pattern or noise."""
+
 MOST_STROKES = 6
 """What is in more parts is a pattern, not a broken digit."""
 
@@ -73,13 +79,36 @@ LEAST_SHARE = 0.45
 """Of all ink: a digit is what there mostly is in the picture."""
 
 PAPER_SHARE = 0.33
-"""Of the shorter side: the kernel of the closing, wider than any stroke and narrower than most shadows."""
+"""Of a square of its area: the kernel of the closing, wider than any stroke and narrower than most shadows."""
+
+RIM_AREA = 0.25
+"""Of the picture: what takes more isn't its rim."""
+
+PAPER_WITHIN_THE_RIM = 0.7
+"""Of what the rim leaves. There is less where the strokes of a digit reach the border and its corners look like a rim.
+"""
+
+RIM_CONVEXITY = 0.93
+"""A sheet is convex, whatever lies around it; what is around a digit's strokes isn't."""
 
 FITTED_SHARE = 20 / 28
 """Of the network's shape: what MNIST's digits fill."""
 
-THINNEST_STROKE = 0.09
+THINNEST_STROKE = 0.125
 """Of the digit's longer side. Thinner strokes are thickened: scaled down they would fade."""
+
+MOST_LEAN = (-0.6, 0.1)
+"""Columns per row, from the moments; to the right, to the left. 5 and 20 % of MNIST's digits lean further. They are
+read as well when they are sheared so far, and digits that were turned by 20° are read better."""
+
+MOST_SHEAR = 0.8
+"""What leans still more is no upright digit at all."""
+
+THINNEST_IN_MNIST = 1.05
+"""Pixels: the mean width of its thinnest strokes."""
+
+WIDEST_STROKE = 0.16
+"""Of the digit's longer side. Wider strokes are thinned."""
 
 THICKEST_STROKE = 0.42
 """Of the digit's longer side: what is thicker is a blot."""
@@ -90,11 +119,21 @@ SMALL = 56
 SPACES = 0.6
 """The spaces inside of a digit look like strokes of the other polarity: so much less is given for them."""
 
+SPACES_OF_THIN_STROKES, THIN_AROUND = 0.2, 0.5
+"""Thin strokes fade where thresholds are high, and the spaces between are wide: so much less, if what is around is so
+much thinner."""
+
+NO_SEAM = 0.8
+"""Spaces don't stand out more than the strokes around them; the blurred seam of a stroke stands out less than it."""
+
 FRAMED = 3.0
 """A frame and the digit in it are written with the same ink: so much more is given for what a frame is around."""
 
 HALO = 0.25
 """A JPEG and an enlargement put a faint seam around ink, of the other polarity: so much of its ink at most."""
+
+STEEP, MOST_STEEP = 0.05, 0.25
+"""A slope of so much brightness per pixel, at so many pixels, isn't paper."""
 
 TINY = 16
 """Of fewer pixels than this nothing can be said before the closer look."""
@@ -229,8 +268,17 @@ def in_mnist_form(grey: Bytes) -> Digit | None:
         return None
     strongest = int(ink.max())
     if strongest < 0.98 * 255:
+        if mean_width(ink) < THINNEST_IN_MNIST:
+            return None
         ink = np.round(ink * (255 / strongest))
     return Digit(ink.astype(np.uint8), box, dark)
+
+
+def mean_width(ink: NDArray[Any]) -> float:
+    """Of the strokes: twice their area by their outline."""
+    values = ink.astype(np.float32)
+    outline = np.abs(np.diff(values, axis=0)).sum() + np.abs(np.diff(values, axis=1)).sum()
+    return float(2 * values.sum() / max(float(outline), 1e-6))
 
 
 def bounds(mask: Mask) -> Box:
@@ -256,11 +304,12 @@ def digit_in(grey: Bytes) -> tuple[View, Group]:
     scale = view.down
     noise = grain_of(grey if scale > 1 else view.picture)
     group = found(view.picture, noise)
-    if group is None or group.several or group.size >= SMALL or scale <= 1.3:
+    calm = group is not None or is_calm(view.picture)
+    if calm and (group is None or group.several or group.size >= SMALL or scale <= 1.3):
         group = or_thin(group, view.picture, noise)
     if group is None:
         group = found(view.picture, noise, flat=True)  # a stroke so thick that a closing takes it for paper
-    hidden = group is None and scale > 1.3
+    hidden = group is None and scale > 1.3 and calm
     if hidden:
         group = found_small(grey, scale)
     if group is None:
@@ -276,6 +325,11 @@ def digit_in(grey: Bytes) -> tuple[View, Group]:
         if group.several:
             raise NoDigitError(SEVERAL)
     return view, group
+
+
+def is_calm(work: Bytes) -> bool:
+    """Mostly paper: a pattern has edges everywhere."""
+    return float(np.mean(sample(slopes_of(work)) > STEEP)) < MOST_STEEP
 
 
 def found_small(grey: Bytes, scale: float) -> Group | None:
@@ -319,11 +373,10 @@ def grain_of(grey: Bytes) -> float:
     """The standard deviation of the grain, 0…1, after Immerkær (1996), with a median instead of the mean."""
     if min(grey.shape) < 3:
         return 0.0
-    step = max(1, grey.shape[0] // 400)  # bands of three rows are enough of a large picture
-    cv2 = opencv()
-    kernel = np.array([[1, -2, 1], [-2, 4, -2], [1, -2, 1]], np.float32)
-    some = grey if step == 1 else grey[: 3 * (grey.shape[0] // (3 * step))]
-    differences = np.abs(cv2.filter2D(some, cv2.CV_32F, kernel)[1:-1, 1:-1])
+    step = max(1, grey.size // WORKING_AREA)
+    above, row, below = (rows.astype(np.int16) for rows in (grey[:-2:step], grey[1:-1:step], grey[2::step]))
+    down = above - 2 * row + below
+    differences = np.abs(down[:, :-2] - 2 * down[:, 1:-1] + down[:, 2:])
     return float(np.median(sample(differences))) / 0.6745 / 6 / 255
 
 
@@ -390,9 +443,15 @@ def found(
     total = {dark: sum(value for value, _ in groups) for dark, groups in likely.items()}
     if all(likely.get(dark) for dark in BOTH):
         for dark in BOTH:
-            inner, outer = likely[dark][-1][1], likely[not dark][-1][1]
-            if inside(inner.box, outer.box):
-                total[not dark if outer.peak < HALO * inner.peak else dark] *= SPACES
+            inner, outer = ([group for _, group in likely[one]] for one in (dark, not dark))
+            halo = outer[-1].peak < HALO * inner[-1].peak
+            thin = outer[-1].peak > NO_SEAM * inner[-1].peak and middle(g.stroke for g in outer) < THIN_AROUND * middle(
+                g.stroke for g in inner
+            )
+            around = functools.reduce(union, (g.box for g in outer)) if thin else middle_box(outer)
+            within = middle_box(inner)
+            if inside(within, grown(around, 2)) and box_area(within) < 0.9 * box_area(around):
+                total[not dark if halo else dark] *= SPACES_OF_THIN_STROKES if thin else SPACES
             if any(group.framed for _, group in likely[dark]):
                 total[dark] *= FRAMED
     groups = likely[max(total, key=lambda dark: total[dark])]
@@ -401,6 +460,24 @@ def found(
 
 def inside(inner: Box, outer: Box) -> bool:
     return inner[0] > outer[0] and inner[1] > outer[1] and inner[2] < outer[2] and inner[3] < outer[3]
+
+
+def box_area(box: Box) -> int:
+    return (box[2] - box[0]) * (box[3] - box[1])
+
+
+def middle(values: Iterable[float]) -> float:
+    return float(np.median(list(values)))
+
+
+def middle_box(groups: list[Group]) -> Box:
+    """Of most thresholds: at low ones there may be dirt in a box, at high ones a part of the digit is missing."""
+    left, top, right, bottom = np.median([group.box for group in groups], axis=0).astype(int).tolist()
+    return left, top, right, bottom
+
+
+def grown(box: Box, by: int) -> Box:
+    return box[0] - by, box[1] - by, box[2] + by, box[3] + by
 
 
 def without_rim(picture: Bytes) -> Bytes:
@@ -412,27 +489,38 @@ def without_rim(picture: Bytes) -> Bytes:
         return picture
     dark = (picture < darkest + 0.4 * (paper - darkest)).astype(np.uint8)
     count, labels = cv2.connectedComponents(dark, connectivity=8)
-    corners = {
-        int(v) for c in (labels[:2, :2], labels[:2, -2:], labels[-2:, :2], labels[-2:, -2:]) for v in np.unique(c)
-    }
+    cornered = np.zeros(count, np.bool_)
+    for corner in (labels[:2, :2], labels[:2, -2:], labels[-2:, :2], labels[-2:, -2:]):
+        cornered[corner] = True
     sides = [labels[:, 0], labels[:, -1], labels[0], labels[-1]]
     longest = np.max([np.bincount(side, minlength=count) / len(side) for side in sides], axis=0)
-    rim = (
-        [i for i in range(1, count) if longest[i] > 0.85 or (i in corners and longest[i] > 0.12)]
-        if count < 5000
-        else []
-    )
-    if not rim:
+    of_rim = ((longest > 0.85) | (cornered & (longest > 0.12))).astype(np.uint8)
+    of_rim[0] = 0
+    if not of_rim.any():
         return picture
-    of_rim = np.zeros(count, np.uint8)
-    of_rim[rim] = 1
     region = of_rim[labels]
-    if region.mean() > 0.25 or soft(picture, region, paper - darkest):
+    if not around_paper(region, dark) or soft(picture, region, paper - darkest):
         return picture
     covered = cv2.dilate(region, np.ones((5, 5), np.uint8)) > 0
     cleared = picture.copy()
     cleared[covered] = round(paper)
     return cleared
+
+
+def around_paper(region: Bytes, dark: Bytes) -> bool:
+    """Whether what the region leaves free is a sheet with some ink, not the strokes of a digit."""
+    cv2 = opencv()
+    free = 1 - region
+    area = int(np.count_nonzero(free))
+    if (
+        area < (1 - RIM_AREA) * region.size
+        or np.count_nonzero(dark) - np.count_nonzero(region) > (1 - PAPER_WITHIN_THE_RIM) * area
+    ):
+        return False
+    rows = np.flatnonzero(free.any(axis=1))
+    lefts, rights = free[rows].argmax(axis=1), free.shape[1] - 1 - free[rows, ::-1].argmax(axis=1)
+    hull = cv2.convexHull(np.array([[*lefts, *rights], [*rows, *rows]], np.int32).T)
+    return bool(area > RIM_CONVEXITY * cv2.contourArea(hull))
 
 
 def soft(picture: Bytes, region: Bytes, contrast: float) -> bool:
@@ -459,7 +547,7 @@ def paper_of(picture: Bytes) -> Bytes:
     """The paper, were there no dark ink: a grey closing, made at half the size."""
     cv2 = opencv()
     rows, columns = picture.shape
-    kernel = max(9, int(PAPER_SHARE * min(picture.shape)) | 1)
+    kernel = max(9, int(PAPER_SHARE * math.sqrt(picture.size)) | 1)
     half = cv2.resize(picture, (max(1, columns // 2), max(1, rows // 2)), interpolation=cv2.INTER_AREA)
     pad = kernel // 2 + 1
     padded = cv2.copyMakeBorder(
@@ -486,7 +574,7 @@ def groups_in(picture: Bytes, slopes: Grey, dark: bool, flat: bool = False, rank
     ink = ink_of(picture, dark, flat)
     if ink.size <= rank:
         return
-    peak = float(np.partition(ink.ravel(), -rank)[-rank])
+    peak = ranked(ink, rank)
     if peak < LEAST_CONTRAST:
         return
     some = sample(ink)
@@ -505,11 +593,20 @@ def groups_in(picture: Bytes, slopes: Grey, dark: bool, flat: bool = False, rank
             yield group
 
 
+def ranked(ink: Grey, rank: int) -> float:
+    """The strongest ink of so many pixels. Only what is stronger than most is put in order."""
+    strong = ink[ink > 0.5 * float(ink.max())]
+    some = strong if len(strong) >= rank else ink.ravel()
+    return float(np.partition(some, -rank)[-rank])
+
+
 def group_above(ink: Grey, threshold: float, slopes: Grey, *, dark: bool, peak: float, grain: float) -> Group | None:
     cv2 = opencv()
     above = cv2.morphologyEx((ink > threshold).astype(np.uint8), cv2.MORPH_CLOSE, np.ones((3, 3), np.uint8))
     count, labels, stats, _ = cv2.connectedComponentsWithStats(above, connectivity=8)
     largest = [i for i in np.argsort(-stats[:, 4])[: MOST_PARTS + 1].tolist() if i and stats[i, 4] >= 4]
+    if len(largest) > ALIKE and stats[largest[ALIKE], 4] > 0.5 * stats[largest[0], 4]:
+        return None
     strokes = [i for i in largest if is_stroke(labels, stats[i].tolist(), i)]
     if not strokes:
         return None
@@ -596,16 +693,14 @@ def gathered(stats: NDArray[np.int32], strokes: list[int]) -> tuple[list[int], B
     boxes = {i: box_of(stats[i]) for i in strokes}
     area = {i: int(stats[i, 4]) for i in strokes}
     main, rest = strokes[0], strokes[1:]
-    size = max(stats[main, 2], stats[main, 3])
+    size = longer_side(boxes[main])
     members, box, several, growing = [main], boxes[main], False, True
     while growing and len(members) <= MOST_STROKES:
         growing = False
         for i in list(rest):
             if area[i] < 0.02 * area[main]:
                 continue
-            across, down = gaps(box, boxes[i])
-            gap, extent = math.hypot(across, down), max(box[2] - box[0], box[3] - box[1])
-            if gap < 0.2 * extent and area[i] > 0.04 * area[main]:
+            if gap_between(box, boxes[i]) < 0.2 * longer_side(box) and area[i] > 0.04 * area[main]:
                 if side_by_side(box, boxes[i]):
                     several = True
                     continue
@@ -613,8 +708,12 @@ def gathered(stats: NDArray[np.int32], strokes: list[int]) -> tuple[list[int], B
                 rest.remove(i)
                 box = union(box, boxes[i])
                 growing = True
-            elif area[i] > 0.25 * area[main] and max(stats[i, 2], stats[i, 3]) > 0.4 * size and gap < 3 * extent:
-                several = True
+    several = several or any(
+        area[i] > 0.25 * area[main]
+        and longer_side(boxes[i]) > 0.4 * size
+        and 0.2 <= gap_between(box, boxes[i]) / longer_side(box) < 3
+        for i in rest
+    )
     return members, box, several
 
 
@@ -627,6 +726,10 @@ def gaps(a: Box, b: Box) -> tuple[int, int]:
     return max(0, a[0] - b[2], b[0] - a[2]), max(0, a[1] - b[3], b[1] - a[3])
 
 
+def gap_between(a: Box, b: Box) -> float:
+    return math.hypot(*gaps(a, b))
+
+
 def union(a: Box, b: Box) -> Box:
     return min(a[0], b[0]), min(a[1], b[1]), max(a[2], b[2]), max(a[3], b[3])
 
@@ -636,7 +739,7 @@ def side_by_side(a: Box, b: Box) -> bool:
     left, top, right, bottom = union(a, b)
     heights, widths = (a[3] - a[1], b[3] - b[1]), (a[2] - a[0], b[2] - b[0])
     tall = min(heights) / (bottom - top)
-    if gaps(a, b)[0] == 0 or tall < 0.6:
+    if gaps(a, b)[0] <= BROKEN * (bottom - top) or tall < 0.6:
         return False
     narrow = all(width < 0.5 * height for width, height in zip(widths, heights, strict=True))
     return right - left > 1.05 * (bottom - top) or (tall > 0.75 and narrow)
@@ -692,15 +795,51 @@ def strokes_of(group: Group) -> Grey:
     strongest = float(np.percentile(ink[mask], 60))
     least = max(0.15 * strongest, 3 * group.grain)
     ink = np.clip((ink - least) / max(0.85 * strongest - least, 1e-6), 0, 1)
+    if group.count > 1:  # the breaks in its strokes
+        across = math.ceil(1.2 * BROKEN * group.size)
+        ink = cv2.morphologyEx(ink, cv2.MORPH_CLOSE, cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (across, across)))
+        mask = cv2.morphologyEx(mask.astype(np.uint8), cv2.MORPH_CLOSE, np.ones((across, across), np.uint8)) > 0
+    fullness = float(ink[mask].mean())  # of a soft stroke the mask is wider than what is seen of it
     ink *= cv2.dilate(mask.astype(np.uint8), np.ones((5, 5), np.uint8))
-    ys, xs = np.nonzero(ink > 0.3)
-    if len(ys):
-        ink = ink[ys.min() : ys.max() + 1, xs.min() : xs.max() + 1]
-    missing = THINNEST_STROKE * max(ink.shape) - group.stroke
-    if missing < 1:
+    ink = cut_out(ink)
+    return upright(with_usual_strokes(ink, group.stroke * fullness))
+
+
+def with_usual_strokes(ink: Grey, stroke: float) -> Grey:
+    """With strokes of about the width that MNIST's have: thin ones would fade, thick ones run together."""
+    cv2 = opencv()
+    size = max(ink.shape)
+    missing, excess = THINNEST_STROKE * size - stroke, stroke - WIDEST_STROKE * size
+    radius = math.ceil(max(missing, excess) / 2)
+    if max(missing, excess) < 1:
         return np.asarray(ink, np.float32)
-    grow = math.ceil(missing / 2)
-    return np.asarray(cv2.dilate(np.pad(ink, grow), cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (2 * grow + 1,) * 2)))
+    kernel = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (2 * radius + 1,) * 2)
+    if missing > 0:
+        return np.asarray(cv2.dilate(np.pad(ink, radius), kernel), np.float32)
+    thinned = np.asarray(cv2.erode(np.pad(ink, 1), kernel), np.float32)
+    return cut_out(thinned) if thinned.max() > 0.3 else ink
+
+
+def cut_out(ink: Grey) -> Grey:
+    """Without the empty margins."""
+    strong = ink > 0.3
+    if not strong.any():
+        return ink
+    left, top, right, bottom = bounds(strong)
+    return ink[top:bottom, left:right]
+
+
+def upright(ink: Grey) -> Grey:
+    """What leans more than most of MNIST's digits do, sheared until it leans like these: it may have been turned."""
+    cv2 = opencv()
+    moments = cv2.moments(ink)
+    lean = moments["mu11"] / max(moments["mu02"], 1e-6)
+    shear = min(max(lean, MOST_LEAN[0]), MOST_LEAN[1]) - lean
+    if abs(shear) < 0.01 or abs(shear) > MOST_SHEAR:
+        return ink
+    rows, columns = ink.shape
+    matrix = np.array([[1, shear, max(0.0, -shear * rows)], [0, 1, 0]], np.float32)
+    return cut_out(cv2.warpAffine(ink, matrix, (columns + math.ceil(abs(shear) * rows), rows)))
 
 
 def fitted(ink: Grey, shape: tuple[int, int]) -> Grey:

@@ -77,6 +77,8 @@ def images_of(request: ImagesRequest, pixel_max: float, weights: Weights) -> Ima
         return (*base(n), *place(images[n], i))
 
     texts = {n: image for n, image in enumerate(images) if isinstance(image, str)}
+    if len(texts) > picture_body.MOST_PARTS:
+        raise BadInput(("images",), f"{len(texts)} pictures: at most {picture_body.MOST_PARTS} are read at once")
     pictures = {base(n): picture_of(text, base(n)) for n, text in texts.items()}
     digits = picture_body.digits_in(pictures, weights) if pictures else []
     if len(texts) == len(images):

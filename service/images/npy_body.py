@@ -58,7 +58,7 @@ def pixels_of(
     if array.dtype.kind != "f":
         if flat.dtype == np.uint8 and pixel_max != 1:
             return flat
-        return checked_pixels(flat, pixel_max or 255, lambda n, i: (*location, n, i))
+        return checked_pixels(flat, pixel_max or 255, lambda n, i: (*location, n, i), "?pixel_max=255")
     with np.errstate(all="ignore"):  # some bits of a longdouble mean no number, which only a conversion finds out
         flat = flat.astype(np.float32 if flat.dtype.itemsize < 8 else np.float64, copy=False)
     return checked_pixels(flat, pixel_max or 1, lambda n, i: (*location, n, i), "?pixel_max=255")

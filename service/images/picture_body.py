@@ -40,6 +40,8 @@ def read_multipart_labelled(body: Body) -> Labelled:
     parameters = fields_of(body)
     pixels = Images.of(digits_in(pictures, body.weights)).pixels
     fields = body.request.form.getlist("labels")
+    if not fields:
+        raise BadInput(("labels",), "it is missing, but required: a field with the class number of each picture")
     words = [word for field in fields for word in re.split(r"[,\s]+", field.strip()) if word]
     for i, word in enumerate(words):
         if not re.fullmatch(r"[0-9]{1,9}", word):
@@ -65,11 +67,11 @@ def parts_of(request: IncomingRequest) -> dict[Location, bytes]:
         raise BadInput((), f"not multipart/form-data as it should be: {error}") from None
     if texts:
         raise BadInput(("image",), about_text(texts[0]))
-    if not parts:
-        raise BadInput(("image",), "no part of this name: expected one or more pictures, as files")
     for name in request.files:
         if name != "image":
             raise BadInput((name,), "no file of this name is read: expected pictures, as files named image")
+    if not parts:
+        raise BadInput(("image",), "no part of this name: expected one or more pictures, as files")
     pictures: dict[Location, bytes] = {("image", i): part.stream.read() for i, part in enumerate(parts)}
     for location, picture in pictures.items():
         if not picture:

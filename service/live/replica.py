@@ -5,6 +5,7 @@ no reader needs a lock.
 """
 
 import threading
+import time
 from dataclasses import dataclass
 from functools import lru_cache
 
@@ -12,7 +13,7 @@ from model import weights as weights_file
 from model.online import replay_step
 from model.two_layer_net import TwoLayerNet
 from model.weights import Weights, WeightsError
-from service.errors import StoreBusyError, StoreCorruptError, StoreError
+from service.errors import NotYetError, StoreBusyError, StoreCorruptError, StoreError
 from service.store.log import Reader, StepLog
 from service.store.records import Entry, Step
 
@@ -22,6 +23,10 @@ FAR_BEHIND = 32
 
 REBUILD_WAIT_SECONDS = 1.0
 """How long a request for an old version waits while another one is rebuilt: one at a time, for their memory's sake."""
+
+
+LATER_WAIT_SECONDS = 0.25
+"""How long a request waits for a version that is not there yet."""
 
 
 @dataclass(frozen=True)
@@ -44,22 +49,45 @@ class Replica:
         self._log = log
         self._newest: Model | None = None
         self._catching_up = threading.Lock()
+        self._replacing = threading.Lock()
         self._rebuilding = threading.Lock()
         self._old = lru_cache(maxsize=OLD_MODELS_KEPT)(self._rebuild)
+        log.follow(lambda: self.catch_up().version)
 
     def newest(self) -> Model:
-        """The newest version of the log at this moment, or a newer one; the newest that is known where the store was
-        taken away: nobody can have written another one there. Raises StoreError."""
+        """On SQLite the newest version of the log at this moment, or a newer one; on PostgreSQL the newest that this
+        process has heard of. The newest that is known where the store can't be asked. Raises StoreError."""
         model = self._newest
         try:
-            if model is not None and model.version == self._log.head():
+            if model is not None and self._log.is_newest(model.version):
                 return model
-            with self._catching_up, self._log.reading() as reader:
-                self._log.check_identity(reader)
-                self._newest = model = follow(reader, self._newest)
-        except StoreError:
-            if model is None or not self._log.is_replaced():
+            return self.catch_up()
+        except StoreError as error:
+            if model is None or isinstance(error, StoreCorruptError) or not self._log.goes_on_alone():
                 raise
+        return model
+
+    def catch_up(self) -> Model:
+        """Ask the log. Raises StoreError."""
+        with self._catching_up, self._log.reading() as reader:
+            self._log.check_identity(reader)
+            before = self._newest
+            model = follow(reader, before)
+            with self._replacing:  # a step of this process may have got there first
+                if self._newest is before or self._newest is None or self._newest.version < model.version:
+                    self._newest = model
+                return self._newest
+
+    def at_least(self, version: int) -> Model:
+        """The newest version, when it is this one or a newer one. Raises NotYetError where none comes soon."""
+        model = self.newest()
+        until = time.monotonic() + LATER_WAIT_SECONDS
+        while model.version < version:
+            model = self.catch_up()
+            if model.version < version:
+                if time.monotonic() > until:
+                    raise NotYetError(version, model.version)
+                time.sleep(LATER_WAIT_SECONDS / 10)
         return model
 
     def follow(self, reader: Reader) -> Model:
@@ -68,7 +96,7 @@ class Replica:
 
     def advance(self, model: Model) -> None:
         """Take over a version that has just been committed."""
-        with self._catching_up:
+        with self._replacing:
             if self._newest is None or self._newest.version < model.version:
                 self._newest = model
 

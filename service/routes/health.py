@@ -1,5 +1,7 @@
 """GET /healthz, /readyz."""
 
+from typing import Any
+
 from flask import Blueprint, Response, jsonify
 
 from service.http.incoming import request
@@ -19,9 +21,14 @@ def blueprint(service: Service) -> Blueprint:
 
     @routes.get("/readyz")
     def readyz() -> Response:
-        """It can serve: the store answers and this worker has the newest version. 503 with why, otherwise."""
+        """It can predict, from the newest version or, on PostgreSQL, from one that is as old as it says. 503 with why,
+        otherwise."""
         read_query(request, Request)
-        replaced = {"store": "removed or replaced: nothing more is learnt"} if service.log.is_replaced() else {}
-        return jsonify(status="ready", model_version=service.replica.newest().version, **replaced)
+        said: dict[str, Any] = {"status": "ready", "model_version": service.replica.newest().version}
+        if service.log.is_replaced():
+            said["store"] = "removed or replaced: nothing more is learnt"
+        if (seconds := service.log.staleness()) is not None:
+            said["staleness"] = round(seconds, 1)
+        return jsonify(said)
 
     return routes

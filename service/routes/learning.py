@@ -65,9 +65,10 @@ def blueprint(service: Service) -> Blueprint:
     def examples() -> Response:
         query = read_query(request, ExamplesQuery)
         features = service.replica.newest().weights.input_size
+        limit = min(query.limit, max(1, service.settings.max_unpacked_bytes // (4 * features)))
         with service.log.reading() as reader:
             steps = rehearsed_steps(reader, query.after) if query.rehearsed else plain_steps(reader, query.after)
-            groups = whole_steps(steps, query.limit)
+            groups = whole_steps(steps, limit)
             oldest = reader.oldest()
         data = examples_npz(groups, features, query.rehearsed)
         return npz_answer(data, "examples.npz", **{"X-Oldest-Model-Version": str(oldest)})

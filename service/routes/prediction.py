@@ -1,5 +1,7 @@
 """POST /predict, /accuracy."""
 
+import re
+
 from flask import Blueprint, Response
 
 from model.datasets import pixels_to_input
@@ -8,21 +10,39 @@ from model.layers import SoftmaxWithLoss
 from model.two_layer_net import accuracy_of
 from service.http.answers import json_answer, named
 from service.http.incoming import request
-from service.http.problems import BadInput
+from service.http.problems import MIN_VERSION_HEADER, BadInput
 from service.http.queries import read_query
 from service.images import LABELLED, Images, read_images, read_labelled
 from service.images.explained import explained
 from service.live.replica import Model
 from service.live.service import Service
-from service.schemas import MOST_AT_ONCE, AccuracyAnswer, AccuracyQuery, PredictAnswer, PredictQuery
+from service.schemas import (
+    LARGEST_VERSION,
+    MOST_AT_ONCE,
+    AccuracyAnswer,
+    AccuracyQuery,
+    PredictAnswer,
+    PredictQuery,
+)
 
 
 def blueprint(service: Service) -> Blueprint:
     routes = Blueprint("prediction", __name__)
 
     def asked_for(version: int | None) -> Model:
-        """That version, or the newest."""
-        return service.replica.newest() if version is None else service.replica.at(version)
+        """That version, or the newest: as new as the request wants it."""
+        at_least = min_version()
+        if version is None:
+            return service.replica.at_least(at_least)
+        if version < at_least:
+            raise BadInput((MIN_VERSION_HEADER,), f"{at_least} is above model_version, which is {version}")
+        return service.replica.at(version)
+
+    @routes.after_request
+    def say_how_stale(answer: Response) -> Response:
+        if (seconds := service.log.staleness()) is not None:
+            answer.headers["X-Model-Staleness"] = f"{seconds:.1f}"
+        return answer
 
     @routes.post("/predict")
     def predict() -> Response:
@@ -71,3 +91,13 @@ def blueprint(service: Service) -> Blueprint:
 def check_few_enough(images: Images) -> None:
     if len(images.pixels) > MOST_AT_ONCE:
         raise BadInput((), f"{len(images.pixels)} images: at most {MOST_AT_ONCE} are remembered in one request")
+
+
+def min_version() -> int:
+    """What X-Min-Model-Version says; 1 without it. Raises BadInput."""
+    text = request.headers.get(MIN_VERSION_HEADER)
+    if text is None:
+        return 1
+    if not re.fullmatch(r"[0-9]{1,19}", text.strip(), re.ASCII) or not 1 <= int(text) <= LARGEST_VERSION:
+        raise BadInput((MIN_VERSION_HEADER,), "expected the number of a version, from 1")
+    return int(text)

@@ -2,6 +2,7 @@
 
 from flask import Blueprint, Response
 
+from model import memory
 from model import weights as weights_file
 from model.weights import WeightsError
 from service.http.answers import npz_answer, version_answer
@@ -12,6 +13,9 @@ from service.live.learner import etag_of
 from service.live.service import Service
 from service.routes.keys import idempotency_key
 from service.schemas import PutWeightsQuery, WeightsQuery
+
+MOST_MEMORY_BYTES = 2 * memory.MOST_BYTES
+"""Of what a network remembers: the sample and the recent ones."""
 
 PACKING_BYTES = 2**20
 """More than what an .npz adds to the arrays in it."""
@@ -38,13 +42,14 @@ def blueprint(service: Service) -> Blueprint:
     def put_weights() -> Response:
         """Whatever the content type says, for clients that upload a file without one. A file that GET gave fits."""
         query = read_query(request, PutWeightsQuery)
-        if most_bytes + PACKING_BYTES > service.settings.max_body_bytes:
-            request.max_content_length, request.limit_setting = most_bytes + PACKING_BYTES, "max_unpacked_bytes"
+        with_memory = most_bytes + MOST_MEMORY_BYTES
+        if with_memory + PACKING_BYTES > service.settings.max_body_bytes:
+            request.max_content_length, request.limit_setting = with_memory + PACKING_BYTES, "max_unpacked_bytes"
         key = idempotency_key()
         if key is not None and (done := service.learner.answered(key)) is not None:
             return version_answer(done)
         try:
-            weights = weights_file.from_bytes(request.body, most_bytes, query.activation)
+            weights = weights_file.from_bytes(request.body, with_memory, query.activation)
             size = sum(array.nbytes for array in weights.params.values())
             if size > most_bytes:
                 raise WeightsError(f"in float32 the weights have {size} bytes, more than the limit of {most_bytes}")

@@ -22,6 +22,7 @@ from service.errors import (
     StoreReplacedError,
     UnknownVersionError,
 )
+from service.store.database import Database, Session, database_at
 from service.store.migrations import MIGRATIONS
 from service.store.records import (
     NOTHING_BEFORE,
@@ -36,7 +37,7 @@ from service.store.records import (
     stored_is,
 )
 from service.store.schema import SCHEMA_VERSION, metadata, snapshots_table, store_table, versions_table
-from service.store.sqlite import REPLACED, Session, SqliteDatabase, database_path
+from service.store.sqlite import SqliteDatabase
 
 MOST_UNSNAPPED_BYTES = 32 * 2**20
 """Of pixels: more than that is not replayed to come to a version."""
@@ -112,24 +113,33 @@ class StoreIdentity:
 class StepLog:
     """The log in a database. Safe to use from any number of threads and processes."""
 
-    def __init__(self, path: Path, snapshot_every: int = 500, keep_versions: int | None = None) -> None:
-        """Nothing is opened yet."""
+    def __init__(self, database: Database | Path, snapshot_every: int = 500, keep_versions: int | None = None) -> None:
+        """database: or the path of an SQLite file. Nothing is opened yet."""
+        if isinstance(database, Path):
+            database = SqliteDatabase(database)
         self.snapshot_every = snapshot_every
         self.keep_versions = keep_versions
-        self.path = path
+        self.name = database.name
         self._store_id: str | None = None
-        self._database = SqliteDatabase(path)
-        self.head = self._database.head
-        self.release = self._database.release
-        self.close = self._database.close
-        self.opening = self._database.opening
-        self.check_whole = self._database.check_whole
-        self.is_replaced = self._database.is_replaced
+        self._database = database
+        self.exists = database.exists
+        self.head = database.head
+        self.is_newest = database.is_newest
+        self.follow = database.follow
+        self.goes_on_alone = database.goes_on_alone
+        self.staleness = database.staleness
+        self.release = database.release
+        self.close = database.close
+        self.opening = database.opening
+        self.check_whole = database.check_whole
+        self.is_replaced = database.is_replaced
 
     @classmethod
-    def at(cls, url: str, snapshot_every: int = 500, keep_versions: int | None = None) -> "StepLog":
+    def at(
+        cls, url: str, snapshot_every: int = 500, keep_versions: int | None = None, connections: int = 3
+    ) -> "StepLog":
         """The log in the database that a URL names. Raises StartupError for a URL that can't be used."""
-        return cls(database_path(url), snapshot_every, keep_versions)
+        return cls(database_at(url, connections), snapshot_every, keep_versions)
 
     @contextmanager
     def reading(self) -> Iterator["Reader"]:
@@ -149,9 +159,9 @@ class StepLog:
             yield writer
 
     def check_identity(self, reader: "Reader") -> None:
-        """Raises StoreReplacedError for another store than the one that was prepared, in the same file."""
+        """Raises StoreReplacedError for another store than the one that was prepared, in the same place."""
         if self._store_id is not None and reader.identity().store_id != self._store_id:
-            raise StoreReplacedError(REPLACED.format(path=self.path))
+            raise StoreReplacedError(self._database.replaced)
 
     def prepare(self, network_shape: str | None, weights_digest: bytes | None = None) -> StoreIdentity:
         """Create the tables or bring them to this release's schema; from here on it is this store and no other.
@@ -167,6 +177,7 @@ class StepLog:
         with self.reading() as reader:
             identity = reader.identity()
         self._store_id = identity.store_id
+        self._database.served_as(identity.store_id)
         return identity
 
 
@@ -174,21 +185,16 @@ class Reader:
     """What can be asked of the log within one transaction. Every record is held against its digest as it is read."""
 
     def __init__(self, session: Session) -> None:
-        self._session = session
-
-    @property
-    def session(self) -> Session:
-        """For what is kept beside the log."""
-        return self._session
+        self.session = session
 
     def schema_version(self) -> int:
         """0 for an empty database. Raises StartupError for a newer schema or for somebody else's tables."""
-        tables = self._session.table_names()
+        tables = self.session.table_names()
         if "store" not in tables:
             if tables:
                 raise StartupError(f"the store is a database of something else: it has the tables {', '.join(tables)}")
             return 0
-        found = self._session.scalar(SELECT_SCHEMA_VERSION)
+        found = self.session.scalar(SELECT_SCHEMA_VERSION)
         if not isinstance(found, int):
             raise StoreCorruptError("the table store says no schema version")
         if found > SCHEMA_VERSION:
@@ -198,14 +204,14 @@ class Reader:
         return found
 
     def identity(self) -> StoreIdentity:
-        row = self._session.execute(SELECT_STORE).fetchone()
+        row = self.session.execute(SELECT_STORE).fetchone()
         if row is None:
             raise StoreCorruptError("the table store is empty")
         return StoreIdentity(*row)
 
     def newest(self) -> Record | None:
         """The newest version; None for an empty log."""
-        row = self._session.execute(SELECT_NEWEST).fetchone()
+        row = self.session.execute(SELECT_NEWEST).fetchone()
         return None if row is None else Record.of_row(row)
 
     def head(self) -> int:
@@ -215,32 +221,32 @@ class Reader:
 
     def oldest(self) -> int:
         """The oldest version that is kept. On its own: asked for both ends at once, SQLite reads the whole table."""
-        return self._session.scalar(SELECT_OLDEST) or 0
+        return self.session.scalar(SELECT_OLDEST) or 0
 
     def count(self) -> int:
         """How many versions are kept."""
-        return int(self._session.scalar(SELECT_COUNT))
+        return int(self.session.scalar(SELECT_COUNT))
 
     def latest_snapshot(self, after: int, until: int) -> Entry | None:
         """The newest snapshot of a version in after + 1 … until."""
-        row = self._session.execute(SELECT_LATEST_SNAPSHOT, after=after, until=until).fetchone()
+        row = self.session.execute(SELECT_LATEST_SNAPSHOT, after=after, until=until).fetchone()
         return None if row is None else entry_of(Record.of_row(row[1:]), row[0], None)
 
     def entries(self, after: int, until: int) -> Iterator[Entry]:
         """What leads from version `after` to `until`, oldest first, one at a time. Raises StoreCorruptError."""
-        for row in self._session.execute(SELECT_ENTRIES, after=after, until=until):
+        for row in self.session.stream(SELECT_ENTRIES, after=after, until=until):
             yield entry_of(Record.of_row(row[:RECORDS]), row[RECORDS], StoredExamples(*row[RECORDS + 1 :]))
 
     def steps(self, after: int, until: int) -> Iterator[Step]:
         """The train-steps after + 1 … until, oldest first. Raises StoreCorruptError."""
-        for row in self._session.execute(SELECT_STEPS, after=after, until=until):
+        for row in self.session.stream(SELECT_STEPS, after=after, until=until):
             yield Step.of(Record.of_row(row[:RECORDS]), StoredExamples(*row[RECORDS:]))
 
     def check(self) -> int:
         """Read all of the log; the number of its newest version. Raises StoreCorruptError for what is not as it was
         written, for a hole, and for a log without a version or without weights to begin with."""
         before: Record | None = None
-        for row in self._session.execute(SELECT_ENTRIES, after=0, until=AFTER_ALL):
+        for row in self.session.stream(SELECT_ENTRIES, after=0, until=AFTER_ALL):
             record = Record.of_row(row[:RECORDS])
             entry = entry_of(record, row[RECORDS], None)
             number = record.version.model_version
@@ -260,18 +266,18 @@ class Reader:
 
     def version(self, model_version: int) -> Record:
         """Raises UnknownVersionError."""
-        row = self._session.execute(SELECT_VERSION, version=model_version).fetchone()
+        row = self.session.execute(SELECT_VERSION, version=model_version).fetchone()
         if row is None:
             raise UnknownVersionError(model_version, self.oldest(), self.head())
         return Record.of_row(row)
 
     def versions(self, limit: int, before: int | None) -> list[Version]:
         """Newest first."""
-        rows = self._session.execute(SELECT_VERSIONS, before=AFTER_ALL if before is None else before, most=limit)
+        rows = self.session.execute(SELECT_VERSIONS, before=AFTER_ALL if before is None else before, most=limit)
         return [Record.of_row(row).version for row in rows]
 
     def of_key(self, idempotency_key: str) -> Version | None:
-        row = self._session.execute(SELECT_OF_KEY, key=idempotency_key).fetchone()
+        row = self.session.execute(SELECT_OF_KEY, key=idempotency_key).fetchone()
         return None if row is None else Record.of_row(row).version
 
 
@@ -308,8 +314,8 @@ class Writer(Reader):
             if network_shape is None:
                 raise EmptyStoreError
             for table in metadata.sorted_tables:
-                self._session.create_table(table)
-            self._session.execute(
+                self.session.create_table(table)
+            self.session.execute(
                 INSERT_STORE,
                 schema_version=SCHEMA_VERSION,
                 network_shape=network_shape,
@@ -319,8 +325,8 @@ class Writer(Reader):
             )
             return
         while found < SCHEMA_VERSION:
-            found = MIGRATIONS[found](self._session)
-        self._session.execute(UPDATE_SCHEMA_VERSION, version=SCHEMA_VERSION)
+            found = MIGRATIONS[found](self.session)
+        self.session.execute(UPDATE_SCHEMA_VERSION, version=SCHEMA_VERSION)
 
     def newest(self) -> Record | None:
         if self._newest is None:
@@ -329,7 +335,7 @@ class Writer(Reader):
 
     def identify_anew(self) -> None:
         """From here on it is another store, though it says the same."""
-        self._session.execute(UPDATE_STORE_ID, id=secrets.token_hex(16))
+        self.session.execute(UPDATE_STORE_ID, id=secrets.token_hex(16))
 
     def needs_snapshot(self, version: Version, stored: StoredExamples | None) -> bool:
         """Whether the next version has to come with a snapshot of its weights."""
@@ -359,20 +365,21 @@ class Writer(Reader):
             NOTHING_BEFORE if newest is None else newest.link.digest,
         )
         content = NO_EXAMPLES if stored is None else vars(stored)
-        self._session.execute(INSERT_VERSION, **vars(version), **vars(link), **content)
+        self.session.execute(INSERT_VERSION, **vars(version), **vars(link), **content)
         if snapshot is not None:
-            self._session.execute(INSERT_SNAPSHOT, model_version=version.model_version, weights=snapshot)
+            self.session.execute(INSERT_SNAPSHOT, model_version=version.model_version, weights=snapshot)
             if self._keep_versions is not None:
                 self._fold(version.model_version - self._keep_versions + 1)
+        self.session.appended(version.model_version, link.digest)
         self._newest = Record(version, link)
         return self._newest
 
     def _fold(self, oldest_wanted: int) -> None:
         """Remove what lies before the newest snapshot at or before `oldest_wanted`: all later versions need no more."""
-        base = self._session.scalar(SELECT_BASE, until=oldest_wanted)
+        base = self.session.scalar(SELECT_BASE, until=oldest_wanted)
         if base is not None:
-            self._session.execute(DELETE_VERSIONS, before=base)
-            self._session.execute(DELETE_SNAPSHOTS, before=base)
+            self.session.execute(DELETE_VERSIONS, before=base)
+            self.session.execute(DELETE_SNAPSHOTS, before=base)
 
 
 NO_EXAMPLES = dict.fromkeys(StoredExamples.__dataclass_fields__)

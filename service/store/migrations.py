@@ -13,9 +13,9 @@ import sqlalchemy as sa
 
 from service.errors import StoreCorruptError
 from service.store.adagrad import OldModel
+from service.store.database import Session
 from service.store.records import NOTHING_BEFORE, Link, StoredExamples, Version, snapshot_digest
 from service.store.schema import TABLES_OF_SCHEMA_3, snapshots_table, store_table, versions_table
-from service.store.sqlite import Session
 
 IDENTIFY_STORE = sa.update(store_table).values(store_id=sa.bindparam("id"), created_at=sa.bindparam("at"))
 INSERT_VERSION = sa.insert(versions_table)

@@ -7,6 +7,7 @@ train-step, so that each is learnt once, whatever dies when.
 import base64
 import binascii
 import hashlib
+import re
 import secrets
 import struct
 from collections.abc import Iterator, Sequence
@@ -19,15 +20,18 @@ from numpy.typing import NDArray
 
 from model.types import FloatArray
 from service.errors import PredictionsGoneError, StoreCorruptError, UnknownPredictionError
+from service.store.database import Session
 from service.store.schema import learnt_predictions_table, predictions_table
-from service.store.sqlite import Session
 
 DAY_SECONDS = 86_400
-FEWEST_REMOVED = 64
+FEWEST_REMOVED = 256
 """The oldest that are looked at, at the least, whenever room is made; at the most it is twice what came in."""
 
 ROW_BYTES = 256
 """About what a row takes beside its image and its probabilities."""
+
+ID_BYTES = 15
+ID_PATTERN = re.compile(r"[\w-]{20}", re.ASCII)
 
 HIGHEST = 2**63 - 1
 CURSOR = struct.Struct(">qd")
@@ -135,7 +139,7 @@ class Predictions:
             number += 1
             fields: dict[str, Any] = {
                 "number": number,
-                "prediction_id": secrets.token_urlsafe(15),
+                "prediction_id": secrets.token_urlsafe(ID_BYTES),
                 "created_at": now,
                 "expires_at": now + limits.seconds,
                 "model_version": model_version,
@@ -176,7 +180,7 @@ class Predictions:
         taken: list[Prediction] = []
         wrong: dict[int, str] = {}
         for at, prediction_id in enumerate(ids):
-            row = self._session.execute(SELECT_ONE, id=prediction_id).fetchone()
+            row = self._row(prediction_id)
             if row is None:
                 wrong[at] = self._gone(prediction_id)
                 continue
@@ -196,34 +200,41 @@ class Predictions:
             )
         return taken
 
+    def _row(self, prediction_id: str) -> Sequence[Any] | None:
+        """None where there is none, nor could be: not every database takes every text."""
+        if ID_PATTERN.fullmatch(prediction_id) is None:
+            return None
+        row: Sequence[Any] | None = self._session.execute(SELECT_ONE, id=prediction_id).fetchone()
+        return row
+
     def _gone(self, prediction_id: str) -> str:
-        learnt_by = self._session.scalar(SELECT_LEARNT, id=prediction_id)
+        possible = ID_PATTERN.fullmatch(prediction_id) is not None
+        learnt_by = self._session.scalar(SELECT_LEARNT, id=prediction_id) if possible else None
         if learnt_by is not None:
             return f"the prediction {prediction_id} was learnt already, by version {learnt_by}"
         return f"the prediction {prediction_id[:60]} is not known: never remembered, expired, or deleted"
 
     def one(self, prediction_id: str, now: float) -> Prediction:
         """Raises UnknownPredictionError."""
-        row = self._session.execute(SELECT_ONE, id=prediction_id).fetchone()
+        row = self._row(prediction_id)
         if row is None or (prediction := prediction_of(row)).expires_at <= now:
             raise UnknownPredictionError(prediction_id)
         return prediction
 
     def delete(self, prediction_id: str, now: float) -> None:
         """Raises UnknownPredictionError."""
-        if self._session.scalar(SELECT_ONE, id=prediction_id) is None:
-            raise UnknownPredictionError(prediction_id)
+        self.one(prediction_id, now)
         self._session.execute(DELETE_ONE, id=prediction_id)
 
     def newest(self, limit: int, before: tuple[int, float] | None, now: float) -> list[Prediction]:
         number = HIGHEST if before is None else before[0]
-        return list(found(self._session.execute(SELECT_NEWEST, number=number, now=now, most=limit)))
+        return list(found(self._session.stream(SELECT_NEWEST, number=number, now=now, most=limit)))
 
     def uncertain(self, limit: int, before: tuple[int, float] | None, now: float) -> list[Prediction]:
         """Those whose two most probable classes are closest first (margin sampling: Settles 2009, 3.1); of the same
         margin, the newest."""
         number, margin = (HIGHEST, -1.0) if before is None else before
-        return list(found(self._session.execute(SELECT_UNCERTAIN, number=number, margin=margin, now=now, most=limit)))
+        return list(found(self._session.stream(SELECT_UNCERTAIN, number=number, margin=margin, now=now, most=limit)))
 
 
 def found(rows: Any) -> Iterator[Prediction]:

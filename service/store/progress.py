@@ -18,9 +18,9 @@ from numpy.typing import NDArray
 
 from model.types import FloatArray, IntArray
 from service.errors import StoreCorruptError
+from service.store.database import Session
 from service.store.records import Version, plain
 from service.store.schema import progress_table
-from service.store.sqlite import Session
 
 WINDOWS = (100, 1000, 10_000)
 LARGEST_LOSS = 100.0

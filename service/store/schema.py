@@ -23,7 +23,7 @@ store_table = sa.Table(
 versions_table = sa.Table(
     "versions",
     metadata,
-    sa.Column("model_version", Big, primary_key=True),
+    sa.Column("model_version", Big, primary_key=True, autoincrement=False),
     sa.Column("kind", sa.String, nullable=False),
     sa.Column("created_at", sa.Float, nullable=False),
     sa.Column("count", sa.Integer),
@@ -60,7 +60,7 @@ sa.Index(
 snapshots_table = sa.Table(
     "snapshots",
     metadata,
-    sa.Column("model_version", Big, primary_key=True),
+    sa.Column("model_version", Big, primary_key=True, autoincrement=False),
     sa.Column("weights", sa.LargeBinary, nullable=False),
 )
 
@@ -80,7 +80,7 @@ predictions_table = sa.Table(  # that wait for a label; the newest has the highe
     sa.Column("probabilities", sa.LargeBinary, nullable=False),
     sa.Column("pixels", sa.LargeBinary, nullable=False),
 )
-sa.Index("predictions_margin", predictions_table.c.margin, predictions_table.c.number)
+sa.Index("predictions_margin", predictions_table.c.margin, predictions_table.c.number.desc())
 
 learnt_predictions_table = sa.Table(  # whose label came: so that none is learnt twice
     "learnt_predictions",

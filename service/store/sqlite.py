@@ -15,14 +15,14 @@ import secrets
 import sqlite3
 import threading
 import weakref
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing, contextmanager, nullcontext, suppress
 from pathlib import Path
 from typing import Any
 
 import sqlalchemy as sa
 from sqlalchemy.dialects.sqlite import dialect as sqlite_dialect
-from sqlalchemy.engine import make_url
+from sqlalchemy.engine import URL, make_url
 from sqlalchemy.exc import ArgumentError
 from sqlalchemy.sql.ddl import CreateIndex, CreateTable
 
@@ -40,7 +40,7 @@ Parameters = dict[str, Any]
 REPLACED = "the store's file {path} was removed or replaced while it was served: nothing more is learnt until a restart"
 
 
-class Session:
+class SqliteSession:
     """A connection within one transaction.
 
     Statements are written with SQLAlchemy, compiled once, and run by the driver itself: each takes part in a predict
@@ -63,6 +63,12 @@ class Session:
             self._compiled[statement] = text, constants
         return self._connection.execute(text, constants | parameters)
 
+    stream = execute
+
+    def execute_many(self, statement: sa.ClauseElement, rows: Sequence[Parameters]) -> None:
+        for row in rows:
+            self.execute(statement, **row)
+
     def scalar(self, statement: sa.ClauseElement, **parameters: Any) -> Any:
         """The first column of the first row, None where there is no row."""
         row = self.execute(statement, **parameters).fetchone()
@@ -78,6 +84,9 @@ class Session:
 
     def run(self, text: str) -> sqlite3.Cursor:
         return self._connection.execute(text)
+
+    def appended(self, model_version: int, digest: bytes) -> None:
+        """Others ask."""
 
 
 class Connection(sqlite3.Connection):
@@ -99,6 +108,8 @@ class SqliteDatabase:
     def __init__(self, path: Path) -> None:
         """Nothing is opened yet."""
         self.path = path
+        self.name = str(path)
+        self.replaced = REPLACED.format(path=path)
         self._turn = WriteTurn(beside(path, "lock"))
         self._opener: int | None = None
         """The thread that has the turn for all of a start."""
@@ -178,16 +189,35 @@ class SqliteDatabase:
             raise store_error(error) from error
         return newest or 0
 
+    def exists(self) -> bool:
+        return self.path.exists()
+
+    def is_newest(self, model_version: int) -> bool:
+        return model_version == self.head()
+
+    def served_as(self, store_id: str) -> None:
+        """Told by the log."""
+
+    def follow(self, catch_up: Callable[[], int]) -> None:
+        """Nobody need: every predict asks."""
+
+    def goes_on_alone(self) -> bool:
+        """Where the store was taken away: nobody can have written a newer version there."""
+        return self.is_replaced()
+
+    def staleness(self) -> None:
+        return None
+
     @contextmanager
-    def reading(self) -> Iterator[Session]:
+    def reading(self) -> Iterator[SqliteSession]:
         """One consistent view. Raises StoreError."""
         with store_errors(), self._connected() as connection:
             connection.execute("BEGIN")
-            yield Session(connection)
+            yield SqliteSession(connection)
             connection.execute("COMMIT")
 
     @contextmanager
-    def writing(self) -> Iterator[Session]:
+    def writing(self) -> Iterator[SqliteSession]:
         """The one writer of this moment; what was written is on the disk when the block has ended, or not at all.
 
         Raises StoreError: StoreBusyError when it can't be had in time, StoreReplacedError for a file that is not the
@@ -197,7 +227,7 @@ class SqliteDatabase:
         with turn, store_errors(), self._connected() as connection:
             connection.execute("BEGIN IMMEDIATE")
             self._check_not_replaced()
-            yield Session(connection)
+            yield SqliteSession(connection)
             connection.execute("COMMIT")
 
     @contextmanager
@@ -303,15 +333,9 @@ def database_path(url: str) -> Path:
 
     Raises StartupError.
     """
-    try:
-        parsed = make_url(url)
-    except ArgumentError:
-        raise StartupError(
-            f"the store (--store, TWOLAYERNET_STORE) is {without_password(url)!r}: "
-            "expected a database URL, such as sqlite:///path/to/file.db"
-        ) from None
+    parsed = parsed_url(url)
     if parsed.get_backend_name() != "sqlite":
-        raise StartupError(f"the store's database {parsed.get_backend_name()} is not supported: sqlite is")
+        raise StartupError("the store is on PostgreSQL: pg_dump makes a backup there, and pg_restore puts it back")
     if parsed.drivername != "sqlite":
         raise StartupError(f"the store's URL names the driver {parsed.drivername}: sqlite:///path/to/file.db is meant")
     if parsed.query:
@@ -319,6 +343,22 @@ def database_path(url: str) -> Path:
     if not parsed.database or parsed.database == ":memory:":
         raise StartupError("the store needs a file: workers can't share a database in memory")
     return Path(os.path.realpath(parsed.database))
+
+
+def parsed_url(url: str) -> URL:
+    """Raises StartupError for what is no URL of a database that is supported."""
+    try:
+        parsed = make_url(url)
+    except ArgumentError:
+        raise StartupError(
+            f"the store (--store, TWOLAYERNET_STORE) is {without_password(url)!r}: "
+            "expected a database URL, such as sqlite:///path/to/file.db"
+        ) from None
+    if parsed.get_backend_name() not in ("sqlite", "postgresql"):
+        raise StartupError(
+            f"the store's database {parsed.get_backend_name()} is not supported: sqlite is, and postgresql"
+        )
+    return parsed
 
 
 def without_password(url: str) -> str:

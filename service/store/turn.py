@@ -30,6 +30,31 @@ PATIENCE_SECONDS = 1.0
 BUSY = "the store is held by something else: try again"
 
 
+class ThreadQueue:
+    """Threads of one process, one at a time."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._since: float | None = None
+        """When the thread that is at the front got there."""
+
+    @contextmanager
+    def front(self, seconds: float) -> Iterator[None]:
+        """Raises StoreBusyError for a thread that had to wait for so long, and at once where somebody is slow."""
+        deadline, wait = time.monotonic() + seconds, 0.0
+        while not self._lock.acquire(timeout=wait):
+            since, now = self._since, time.monotonic()
+            if now >= deadline or (since is not None and now - since > PATIENCE_SECONDS):
+                raise StoreBusyError(BUSY)
+            wait = PATIENCE_SECONDS / 4
+        self._since = time.monotonic()
+        try:
+            yield
+        finally:
+            self._since = None
+            self._lock.release()
+
+
 class WriteTurn:
     """Safe to use from any number of threads, and after a fork."""
 
@@ -42,9 +67,7 @@ class WriteTurn:
 
     def _reset(self) -> None:
         """Nobody waits in a new process, whatever was going on in its parent."""
-        self._queue = threading.Lock()
-        self._since: float | None = None
-        """When the thread that is at the front of the queue got there."""
+        self._queue = ThreadQueue()
         self._waits: SimpleQueue[tuple[int, Future[None]]] | None = None
         self._left_waiting: Future[None] | None = None
 
@@ -52,25 +75,12 @@ class WriteTurn:
     def taken(self) -> Iterator[int]:
         """The turn, and the open lock file. Raises StoreBusyError, and StoreError where there can be no lock file."""
         deadline = time.monotonic() + WAIT_SECONDS
-        self._get_to_the_front(deadline)
-        try:
+        with self._queue.front(WAIT_SECONDS):
             lock = self._locked(deadline)
             try:
                 yield lock
             finally:
                 os.close(lock)
-        finally:
-            self._since = None
-            self._queue.release()
-
-    def _get_to_the_front(self, deadline: float) -> None:
-        wait = 0.0
-        while not self._queue.acquire(timeout=wait):
-            since, now = self._since, time.monotonic()
-            if now >= deadline or (since is not None and now - since > PATIENCE_SECONDS):
-                raise StoreBusyError(BUSY)
-            wait = PATIENCE_SECONDS / 4
-        self._since = time.monotonic()
 
     def _locked(self, deadline: float) -> int:
         """Opened anew each time: a lock is held by an open file, which a fork would share."""

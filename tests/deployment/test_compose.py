@@ -16,7 +16,7 @@ import requests
 
 from model.datasets import packaged_digits
 from tests.conftest import as_json
-from tests.processes.server import free_port
+from tests.postgres import free_port
 
 pytestmark = pytest.mark.docker
 
@@ -418,3 +418,50 @@ def test_no_request_is_lost_while_one_container_after_the_other_restarts(stack: 
                 restarted += 1
     assert load.failed == []
     assert stack.newest() == 1 + load.acknowledged_steps
+
+
+def test_three_services_on_postgresql_lose_nothing_when_one_and_the_database_are_killed(stack: Stack) -> None:
+    cluster = ("--profile", "cluster")
+    stack.compose(*cluster, "up", "--detach", "--no-build", "--wait", "--wait-timeout", "90", "--scale", "service=3")
+    try:
+        acknowledged: dict[int, float] = {}
+        wrong: list[str] = []
+        over = threading.Event()
+
+        def learn() -> None:
+            while not over.is_set():
+                try:
+                    answer = requests.post(f"{stack.url}/train-step", json=LESSON, timeout=20)
+                except requests.RequestException as error:
+                    wrong.append(repr(error))  # nginx is not what is killed
+                    continue
+                if answer.status_code == 200:
+                    acknowledged[answer.json()["model_version"]] = answer.json()["loss"]
+                elif answer.status_code not in (502, 503, 504):
+                    wrong.append(answer.text)
+
+        learners = [threading.Thread(target=learn) for _ in range(3)]
+        for learner in learners:
+            learner.start()
+        for victim in (stack.containers("service")[0], stack.container("postgres")):
+            time.sleep(2)
+            docker("kill", "--signal", "KILL", victim)
+            time.sleep(1)
+            docker("start", victim)
+            reached, deadline = len(acknowledged), time.monotonic() + 60
+            while len(acknowledged) < reached + 20:
+                assert time.monotonic() < deadline, "it did not recover"
+                time.sleep(0.1)
+        over.set()
+        for learner in learners:
+            learner.join()
+        assert not wrong, wrong[:3]
+        newest = max(acknowledged)
+        listed: dict[int, float] = {}
+        while newest > 1:
+            page = requests.get(f"{stack.url}/versions?limit=1000&before={newest + 1}", timeout=20).json()["versions"]
+            listed |= {version["model_version"]: version["loss"] for version in page}
+            newest = page[-1]["model_version"] - 1
+        assert acknowledged == {version: listed.get(version) for version in acknowledged}
+    finally:
+        stack.compose(*cluster, "down", "--volumes", "--timeout", "20")

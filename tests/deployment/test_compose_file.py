@@ -13,9 +13,9 @@ FIXED = {"TWOLAYERNET_HOST": "0.0.0.0", "TWOLAYERNET_PORT": '"8000"'}
 
 def environment_of(service: str) -> dict[str, str]:
     """The variables under `environment:`, with what stands behind them."""
-    block = re.search(rf"^  {service}:\n((?:(?:    .*)?\n)+)", COMPOSE_FILE, re.MULTILINE)
+    block = re.search(rf"^  {service}:(?: &\w+)?\n((?:(?:    .*)?\n)+)", COMPOSE_FILE, re.MULTILINE)
     assert block is not None
-    environment = re.search(r"^    environment:\n((?:      .*\n)+)", block[1], re.MULTILINE)
+    environment = re.search(r"^    environment:(?: &\w+)?\n((?:      .*\n)+)", block[1], re.MULTILINE)
     assert environment is not None
     return dict(re.findall(rf"^      ({PREFIX}\w+): *(.*)$", environment[1], re.MULTILINE))
 

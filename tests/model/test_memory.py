@@ -1,3 +1,4 @@
+from dataclasses import replace
 from hashlib import sha256
 from typing import Any
 
@@ -46,6 +47,12 @@ def test_a_burst_of_one_class_takes_no_place_from_the_others_and_little_from_its
     kept = sum(not kept.posted for kept in memory.classes[2])
     assert len(memory.classes[2]) == len(before.classes[2])
     assert kept > 0.7 * len(memory.classes[2])
+
+
+def test_a_memory_that_may_hold_less_gives_up_some_of_every_class() -> None:
+    smaller = taught(trained(300), [0], 30)
+    assert counts(smaller) == [10, 10, 10]
+    assert smaller.posted == sum(kept.posted for rows in smaller.classes for kept in rows)
 
 
 def test_a_class_that_was_never_seen_gets_its_share() -> None:
@@ -101,16 +108,22 @@ def digest(arrays: dict[str, Any]) -> str:
 
 def test_a_memory_goes_through_the_weights_file_as_it_is() -> None:
     params = TwoLayerNet(6, 5, 3, "he", seed=0, dtype=np.float32).params
-    for memory in (NOTHING, trained(), taught(trained(), [0, 1, 2] * 30, 30), taught(NOTHING, [1], 30)):
+    posted_alone = replace(taught(NOTHING, [1], 30), recent=())
+    for memory in (NOTHING, trained(), taught(trained(), [0, 1, 2] * 30, 30), taught(NOTHING, [1], 30), posted_alone):
         data = weights_file.to_bytes(Weights(params, memory=memory))
         again = weights_file.from_bytes(data)
         assert weights_file.to_bytes(again) == data
+        assert again.memory.posted == memory.posted
         assert (again.memory.draw(9, 5)[0] == memory.draw(9, 5)[0]).all() if len(memory) else again.memory == NOTHING
 
 
 def test_a_memory_is_bounded_in_bytes_too() -> None:
     assert most_examples(1000, 784) == 1000
     assert most_examples(1000, 10**6) * 10**6 <= MOST_BYTES
+    images = np.zeros((20, 10**6), np.uint8)
+    memory = NOTHING.after(images, np.zeros(20, np.intp), 10, 2)
+    assert len(memory.recent) * 10**6 <= MOST_BYTES
+    assert memory.size_of_draw(2, 32) * 10**6 <= MOST_BYTES
 
 
 def test_how_many_are_drawn_is_bounded() -> None:

@@ -106,6 +106,11 @@ def test_more_arrays_than_any_file_of_ours_has_are_refused_before_their_director
         read_npz(packed([(f"{i}", b"") for i in range(5000)]), 10**6)
 
 
+def test_an_array_may_hold_any_bytes_those_of_a_directory_too() -> None:
+    x = np.frombuffer(b"PK\x01\x02PK\x05\x06" * 500, np.uint8)
+    assert (read_npz(packed([("x.npy", npy(x))]), 10**6)["x"] == x).all()
+
+
 @pytest.mark.parametrize("stated", [0, 1, 127, 175, 177, 10**4])
 @pytest.mark.parametrize("packing", [zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED])
 def test_an_array_of_another_size_than_the_directory_says_is_refused(packing: int, stated: int) -> None:

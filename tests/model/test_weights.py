@@ -41,7 +41,7 @@ def test_a_plain_file_of_four_arrays_loads_as_float32() -> None:
     ("changed", "message"),
     [
         ({"b1": np.zeros(4)}, r"b1 has shape \(4,\).*should be \(5,\)"),
-        ({"W2": np.zeros((4, 3))}, r"W2 has shape \(4, 3\).*should be \(5, 3\)"),
+        ({"W2": np.zeros((4, 3))}, r"W2 has shape \(4, 3\): beside W1 \(6, 5\) it should be \(5, 3\)"),
         ({"b2": np.zeros((1, 3))}, r"b2 has shape \(1, 3\).*should be \(3,\)"),
         ({"W1": np.zeros(6)}, r"W1 has shape \(6,\): it should be \(input, hidden\)"),
         ({"W1": np.zeros((6, 5), np.int64)}, "W1 holds int64"),
@@ -78,6 +78,7 @@ def test_a_plain_file_of_four_arrays_loads_as_float32() -> None:
         ({"memory.x": np.zeros((2, 6), np.uint8), "memory.t": np.zeros(3, int)}, r"memory.t is int64 \(3,\)"),
         ({"memory.x": np.zeros((2, 6), np.uint8), "memory.t": np.array([0, 3])}, "class 3: the network has .* 0 to 2"),
         ({"memory.x": np.zeros((2, 6), np.uint8), "memory.t": np.array([0, -1])}, "class -1"),
+        ({"memory.x": np.zeros((10_001, 6), np.uint8), "memory.t": np.zeros(10_001, int)}, "10000 at the most"),
         (
             {"memory.x": np.zeros((2, 6), np.uint8), "memory.t": np.zeros(2, int), "memory.posted": np.zeros(3, bool)},
             r"memory.posted is bool \(3,\)",

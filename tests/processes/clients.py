@@ -45,8 +45,12 @@ def mark_of(x: np.ndarray) -> int:
 class Clients:
     """Threads that fire at a server until they are told to stop or their steps are used up."""
 
-    def __init__(self, server: Server, seen: Seen | None = None) -> None:
+    def __init__(self, server: Server, seen: Seen | None = None, trouble: bool = False) -> None:
+        """trouble: that steps are refused with 503 is to be expected. On PostgreSQL predicts say which version they
+        want at least."""
         self.server = server
+        self.trouble = trouble
+        self.says_minimum = server.environment["TWOLAYERNET_STORE"].startswith("postgresql")
         self.seen = seen or Seen()
         self._stop = threading.Event()
         self._lock = threading.Lock()
@@ -86,6 +90,10 @@ class Clients:
                 self.seen.unanswered.add(mark)
                 time.sleep(0.01)
                 continue
+            if answer.status_code == 503 and self.trouble:
+                self.seen.unanswered.add(mark)
+                time.sleep(0.02)
+                continue
             if answer.status_code != 200:
                 self.seen.wrong.append(answer.text)
                 continue
@@ -97,9 +105,10 @@ class Clients:
         last = 0
         body = as_json(LOOKED_AT)
         while not self._stop.is_set():
-            at_least = self.seen.newest
+            at_least = 0 if self.trouble else self.seen.newest
+            headers = {"X-Min-Model-Version": str(max(at_least, last, 1))} if self.says_minimum else {}
             try:
-                answer = session.post(f"{self.server.url}/predict", json=body, timeout=60)
+                answer = session.post(f"{self.server.url}/predict", json=body, headers=headers, timeout=60)
             except requests.RequestException:
                 time.sleep(0.01)
                 continue

@@ -16,12 +16,20 @@ def http_server() -> str:
 
 
 @pytest.fixture
-def make_server(tmp_path: Path, weights: Weights, http_server: str) -> Iterator[MakeServer]:
+def store(tmp_path: Path) -> str:
+    """The URL of the store that `make_server`'s services share; a module that wants others makes this anew."""
+    return f"sqlite:///{tmp_path}/store.db"
+
+
+@pytest.fixture
+def make_server(tmp_path: Path, weights: Weights, http_server: str, store: str) -> Iterator[MakeServer]:
     """Servers over one store in one folder; none outlives the test."""
     made: list[Server] = []
 
     def make(workers: int = 2, **environment: str) -> Server:
-        made.append(Server(tmp_path, workers, **{"TWOLAYERNET_SERVER": http_server, **environment}))
+        made.append(
+            Server(tmp_path, workers, **{"TWOLAYERNET_SERVER": http_server, "TWOLAYERNET_STORE": store, **environment})
+        )
         return made[-1]
 
     yield make

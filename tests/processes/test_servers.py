@@ -198,6 +198,24 @@ def test_a_length_over_the_limit_is_refused_without_a_wait_for_the_body(make_ser
             assert (status, headers["connection"]) == (413, "close")
 
 
+def test_clients_that_never_send_the_body_of_a_bad_request_hold_nobody_up(
+    make_server: MakeServer, http_server: str
+) -> None:
+    if http_server != "gunicorn":
+        pytest.skip("only gunicorn gives its socket away")
+    server = make_server(workers=1).start()
+    clients = [socket.create_connection(("127.0.0.1", server.port), timeout=20) for _ in range(6)]
+    for client in clients:
+        client.sendall(b"POST /nothing HTTP/1.1\r\nHost: x\r\nContent-Length: 1000\r\n\r\n{")
+    began = time.monotonic()
+    assert server.predict(X)["labels"]
+    assert time.monotonic() - began < 15
+    for client in clients:
+        with client:
+            status, headers, _ = answer_of(client)
+            assert (status, headers["connection"]) == (404, "close")
+
+
 def test_a_packed_body_may_come_in_chunks(server: Server) -> None:
     packed = gzip.compress(BODY)
     with connected(server) as client:

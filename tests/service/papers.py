@@ -82,6 +82,14 @@ def cropped(picture: Field, margin: int = 0) -> Field:
     return picture[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1]
 
 
+def broken(picture: Field, gap: int = 10) -> Field:
+    """Where the pen lost touch: a slanted band through the middle of the ink."""
+    down, across = np.indices(picture.shape)
+    ys, xs = np.nonzero(picture < 0.6)
+    away = (down - ys.mean()) + 0.6 * (across - xs.mean())
+    return np.where(np.abs(away) < gap / 2 * np.hypot(1, 0.6), PAPER, picture)
+
+
 def shaded(picture: Field) -> Field:
     down, across = np.indices(picture.shape) / picture.shape[0]
     return picture * np.where(down + across < 0.9, 1, 0.6)
@@ -119,6 +127,9 @@ TO_BE_READ: dict[str, Kind] = {
     "black corners": lambda digit, random: turned(written(digit)),
     "a shadow": lambda digit, random: shaded(written(digit)),
     "cropped tightly": lambda digit, random: cropped(written(digit)),
+    "cropped tightly, white on black": lambda digit, random: 1 - cropped(written(digit)),
+    "cropped, a margin of two pixels": lambda digit, random: np.pad(cropped(written(digit)), 2, constant_values=PAPER),
+    "a broken stroke": lambda digit, random: broken(written(digit)),
     "faint pencil": lambda digit, random: grainy(written(digit, pen=0.65), 0.03, random),
     "small on a page": lambda digit, random: far_away(digit),
     "28 × 28, small": lambda digit, random: reduced(written(digit)),

@@ -172,6 +172,11 @@ def test_an_array_that_can_t_be_used_is_answered_with_why(client: Client, kind: 
     assert problem["errors"][0]["loc"] == location
 
 
+def test_the_hint_at_pixel_max_names_the_query_where_whole_numbers_are_said_to_be_0_to_1(client: Client) -> None:
+    problem = is_problem(client.post("/predict?pixel_max=1", data=npy(X), content_type=NPY), 422)
+    assert "for pixels 0…255 say ?pixel_max=255" in problem["detail"]
+
+
 @pytest.mark.parametrize(
     ("data", "location", "message"),
     [

@@ -118,6 +118,31 @@ def test_a_body_that_is_not_packed_as_it_says_is_422(client: Client, coding: str
     assert f"the body is not {coding}" in is_problem(answer, 422)["detail"]
 
 
+@pytest.mark.parametrize("members", [10_001, 100_000])
+def test_a_body_of_very_many_gzip_members_is_422_at_once(client: Client, members: int) -> None:
+    data = gzip.compress(b"") * members
+    answer = client.post("/predict", data=data, content_type=JSON, headers={"Content-Encoding": "gzip"})
+    assert "more than 10,000 gzip members" in is_problem(answer, 422)["detail"]
+
+
+def test_a_packed_body_larger_than_a_piece_is_unpacked_whole(client: Client) -> None:
+    x, _ = random_batch(300)
+    for packed in (gzip.compress(npy(x)), gzip.compress(npy(x)[:99]) + gzip.compress(npy(x)[99:])):
+        answer = client.post("/predict", data=packed, content_type=NPY, headers={"Content-Encoding": "gzip"})
+        assert len(answer.json["labels"]) == 300
+
+
+def test_as_many_pictures_are_taken_in_json_as_in_a_form(client: Client) -> None:
+    seven = base64.b64encode(SEVEN).decode()
+    problem = is_problem(client.post("/predict", json={"images": [seven] * 1001}), 422)
+    assert problem["errors"] == [{"loc": ["images"], "msg": "1001 pictures: at most 1000 are read at once"}]
+
+
+def test_a_length_of_any_number_of_digits_is_answered(client: Client) -> None:
+    answer = client.post("/predict", environ_overrides={"CONTENT_LENGTH": "9" * 5000, "wsgi.input_terminated": True})
+    is_problem(answer, 422)
+
+
 def bomb(size: int) -> bytes:
     packer = zlib.compressobj(wbits=31)
     piece = bytes(2**20)
@@ -321,7 +346,7 @@ FORMS: dict[str, tuple[dict[str, Any], list[object], str]] = {
     "an empty file": (form(('name="image"; filename="a.png"', b"")), ["image", 0], "an empty file"),
     "no file chosen": (form(('name="image"; filename=""', b"")), ["image", 0], "an empty file"),
     "a file of another name": (form(('name="image"; filename="a"', SEVEN), ('name="mask"; filename="b"', SEVEN)), ["mask"], "no file of this name"),
-    "only another name": (form(('name="file"; filename="a"', SEVEN)), ["image"], "no part of this name: expected one or more pictures, as files"),
+    "only another name": (form(('name="file"; filename="a"', SEVEN)), ["file"], "no file of this name is read: expected pictures, as files named image"),
     "no boundary": ({**form(), "content_type": "multipart/form-data"}, ["Content-Type"], "without its boundary"),
     "another boundary": ({**form(), "content_type": "multipart/form-data; boundary=C"}, [], ""),
     "another field": (form(('name="image"; filename="a"', SEVEN), ('name="colour"', b"red")), ["colour"], ""),

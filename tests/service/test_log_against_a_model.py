@@ -4,6 +4,7 @@ restarts has to leave both the same."""
 import io
 import shutil
 import tempfile
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,14 @@ import numpy as np
 import pytest
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
+from hypothesis.stateful import (
+    RuleBasedStateMachine,
+    initialize,
+    invariant,
+    precondition,
+    rule,
+    run_state_machine_as_test,
+)
 
 from model import TwoLayerNet
 from model import weights as weights_file
@@ -21,6 +29,7 @@ from service.app import create_app
 from service.settings import Settings
 from tests import oracle
 from tests.conftest import Client
+from tests.postgres import Postgres
 
 INPUTS, CLASSES = 6, 3
 LOOKED_AT = np.linspace(0, 1, INPUTS)[np.newaxis]
@@ -34,13 +43,21 @@ def network(seed: int) -> Parameters:
 
 
 class Log(RuleBasedStateMachine):
+    wanted: dict[str, str] = {}  # noqa: RUF012  headers of a predict that wants the newest version
+
     def __init__(self) -> None:
         super().__init__()
+        self.clients: list[Client] = []
         self.folder = Path(tempfile.mkdtemp())
         self.versions: list[Parameters] = []
         self.keys: dict[str, tuple[dict[str, Any], Any]] = {}
 
+    def new_store(self) -> str:
+        return f"sqlite:///{self.folder}/store.db"
+
     def teardown(self) -> None:
+        for client in self.clients:
+            client.close()
         shutil.rmtree(self.folder)
 
     @initialize(seed=st.integers(0, 9), snapshot_every=st.integers(1, 6), rehearse=REHEARSE)
@@ -48,7 +65,7 @@ class Log(RuleBasedStateMachine):
         weights_file.save(self.folder / "weights.npz", Weights(network(seed)))
         self.settings = Settings(
             weights=self.folder / "weights.npz",
-            store=f"sqlite:///{self.folder}/store.db",
+            store=self.new_store(),
             snapshot_every=snapshot_every,
             memory_size=5,
         )
@@ -129,6 +146,7 @@ class Log(RuleBasedStateMachine):
     @rule(rehearse=REHEARSE)
     def restart(self, rehearse: int) -> None:
         """One worker, perhaps with another setting, as while it is rolled out."""
+        self.clients[0].close()
         self.clients[0] = self.started(rehearse)
 
     @rule(data=st.data())
@@ -139,16 +157,30 @@ class Log(RuleBasedStateMachine):
     @invariant()
     def newest(self) -> None:
         if self.versions:
-            self.same(len(self.versions), "")
+            self.same(len(self.versions), "", self.wanted)
 
-    def same(self, version: int, query: str) -> None:
-        answer = self.client.post(f"/predict{query}", json={"images": LOOKED_AT.tolist()}).json
+    def same(self, version: int, query: str, headers: Mapping[str, str] | None = None) -> None:
+        answer = self.client.post(f"/predict{query}", json={"images": LOOKED_AT.tolist()}, headers=headers).json
         assert answer["model_version"] == version
         expected = oracle.probabilities(self.versions[version - 1], LOOKED_AT)  # type: ignore[arg-type]
         assert np.array(answer["probabilities"]) == pytest.approx(expected, abs=1e-4)
 
 
-TestLog = Log.TestCase
-TestLog.settings = settings(
+SETTINGS = settings(
     max_examples=25, stateful_step_count=25, deadline=None, suppress_health_check=[HealthCheck.too_slow]
 )
+TestLog = Log.TestCase
+TestLog.settings = SETTINGS
+
+
+@pytest.mark.postgres
+def test_log_on_postgresql(postgres: Postgres) -> None:
+    class LogOnPostgres(Log):
+        def new_store(self) -> str:
+            return postgres.new_database()
+
+        @property
+        def wanted(self) -> dict[str, str]:  # type: ignore[override]
+            return {"X-Min-Model-Version": str(len(self.versions))}
+
+    run_state_machine_as_test(LogOnPostgres, settings=SETTINGS)

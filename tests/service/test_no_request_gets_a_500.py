@@ -8,6 +8,7 @@ import zipfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
+from urllib.parse import unquote
 
 import numpy as np
 import pytest
@@ -39,6 +40,11 @@ ROUTES = [
     ("GET", "/examples"),
     ("GET", "/healthz"),
     ("GET", "/readyz"),
+    ("GET", "/learning"),
+    ("PUT", "/learning"),
+    ("GET", "/predictions"),
+    ("GET", "/predictions/none/image"),
+    ("DELETE", "/predictions/none"),
 ]
 WEIGHTS = Weights(TwoLayerNet(FEATURES, 4, CLASSES, "he", seed=1, dtype=np.float32).params, image_shape=(ROWS, COLUMNS))
 X = np.arange(2 * FEATURES, dtype=np.uint8).reshape(2, FEATURES)
@@ -157,6 +163,7 @@ def body_of(path: str) -> dict[str, Any]:
         "/train-step": {"data": npz(x=X, t=T), "content_type": NPZ},
         "/rollback": {"json": {"model_version": 1}},
         "/weights": {"data": weights_file.to_bytes(WEIGHTS)},
+        "/learning": {"json": {"state": "learning"}},
     }
     return bodies.get(path, {})
 
@@ -195,6 +202,14 @@ def test_a_whole_number_in_a_query_is_digits_and_nothing_else(service: Service, 
         answer = service.ask(method, path, query_string={name: value}, **body_of(path))
         assert answer.status_code == 422, (path, name)
         assert "digits 0 to 9" in answer.json["detail"]
+
+
+@pytest.mark.parametrize("id_", ["%00", "%ff", "a%00b", "%F0%9F%98%80", "x" * 3000, ".."])
+def test_an_id_that_is_none_is_404_or_409(service: Service, id_: str) -> None:
+    assert service.ask("GET", f"/predictions/{id_}/image").status_code == 404
+    assert service.ask("DELETE", f"/predictions/{id_}").status_code == 404
+    body = {"prediction_ids": [unquote(id_)[:100]], "labels": [1]}
+    assert service.ask("POST", "/train-step", json=body).status_code == 409
 
 
 @pytest.mark.parametrize("value", ["nan", "inf", "1e400", "1_0", " 1", "+1", "٣", "0x1", ""])

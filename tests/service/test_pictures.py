@@ -377,9 +377,10 @@ def test_a_repeated_upload_with_a_key_is_known_by_its_parts_whatever_the_boundar
     ("upload", "location", "message"),
     [
         ({}, [], "no part"),
-        ({"picture": ("x", "x.png")}, ["image"], "no part of this name"),
+        ({"picture": ("x", "x.png")}, ["picture"], "no file of this name"),
         ({"image": "text"}, ["image"], "as files"),
         ({"image": ("bad", "x.png")}, ["image", 0], "not a PNG or JPEG"),
+        ({"image": ("7", "x.png")}, ["labels"], "missing"),
         ({"image": ("7", "x.png"), "labels": ""}, ["labels"], "0 labels for 1 images"),
         ({"image": ("7", "x.png"), "labels": "7,1"}, ["labels"], "2 labels for 1 images"),
         ({"image": ("7", "x.png"), "labels": "seven"}, ["labels", 0], "expected a class number"),

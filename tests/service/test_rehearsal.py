@@ -172,3 +172,32 @@ def test_old_versions_and_restarts_have_their_memory_after_retention_too(digits:
     assert again.get("/weights").data == newest
     assert again.put("/weights", data=newest).status_code == 200
     assert again.get("/weights").data == newest
+
+
+def test_no_image_keeps_the_versions_after_it_from_being_stored(client: Client, settings: Settings) -> None:
+    client.close()
+    client = Client(create_app(settings.model_copy(update={"snapshot_every": 2})))
+    like_a_zip_file = np.frombuffer(b"PK\x01\x02" * 196, np.uint8)[np.newaxis]
+    for _ in range(3):
+        assert client.post("/train-step", json=as_json(like_a_zip_file, np.array([3]))).status_code == 200
+    assert client.put("/weights", data=client.get("/weights").data).json["model_version"] == 5
+
+
+def test_examples_are_bounded_in_bytes_too(client: Client, settings: Settings) -> None:
+    client.close()
+    client = Client(create_app(settings.model_copy(update={"max_unpacked_bytes": 5 * 784 * 4})))
+    for seed in range(3):
+        client.post("/train-step", json=as_json(*random_batch(2, seed)))
+    assert len(arrays(client.get("/examples"))["t"]) == 4
+    assert set(arrays(client.get("/examples?rehearsed=true"))["model_version"]) == {2}
+
+
+def test_a_file_that_was_given_can_be_put_back_whatever_it_remembers(settings: Settings) -> None:
+    """The limit is on what a network is; what it remembers has a limit of its own."""
+    client = Client(create_app(settings.model_copy(update={"max_unpacked_bytes": 200_000, "max_body_bytes": 300_000})))
+    for seed in range(3):
+        client.post("/train-step", json=as_json(*random_batch(80, seed)))
+    given = client.get("/weights").data
+    assert len(given) > 300_000
+    assert client.put("/weights", data=given).status_code == 200
+    assert client.get("/weights").data == given

@@ -1,0 +1,100 @@
+"""How a process learns of versions that others wrote to PostgreSQL: a thread that listens, and looks anyway."""
+
+import logging
+import threading
+import time
+from collections.abc import Callable
+from contextlib import closing
+from typing import Any
+
+import psycopg
+
+from service.errors import StoreError
+
+CHANNEL = "twolayernet"
+POLL_SECONDS = 0.1
+"""What a lost notification costs."""
+
+STALE_SECONDS = 1.0
+"""Until then nothing is said of it, nor done about it."""
+
+LOOK = "SELECT (SELECT store_id FROM store), (SELECT max(model_version) FROM versions)"
+
+logger = logging.getLogger(__name__)
+
+
+class Follower:
+    """known: the newest version that this process has caught up with, or has written."""
+
+    def __init__(
+        self, connect: Callable[[], psycopg.Connection[Any]], store_id: str, catch_up: Callable[[], int]
+    ) -> None:
+        """connect: a connection in autocommit mode, whose answers are waited for for a bounded time."""
+        self.known = 0
+        self.replaced = False
+        self.own_connection = 0
+        """The number that the server has for the connection that this process writes on."""
+        self._connect = connect
+        self._store_id = store_id
+        self._catch_up = catch_up
+        self._current = self._answered = time.monotonic()
+        """When the database last said that there is nothing newer than what is known; when it last said anything."""
+        self._trouble = ""
+        self._stopped = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="follower", daemon=True)
+        self._thread.start()
+
+    def stop(self) -> None:
+        """Its connections are closed when this returns, unless the network is stalled."""
+        self._stopped.set()
+        self._thread.join(STALE_SECONDS)
+
+    def staleness(self) -> float | None:
+        """In seconds; None where it is nothing to speak of."""
+        seconds = time.monotonic() - self._current
+        return seconds if seconds > STALE_SECONDS else None
+
+    def is_cut_off(self) -> bool:
+        """Whether the database has not answered for a while: nobody else need wait for it to find that out."""
+        return bool(self._trouble) and time.monotonic() - self._answered > STALE_SECONDS
+
+    def _run(self) -> None:
+        while not self._stopped.is_set():
+            try:
+                with closing(self._connect()) as connection:
+                    connection.execute(f"LISTEN {CHANNEL}")
+                    while not self._stopped.is_set():
+                        self._look(connection)
+                        self._wait_for_others(connection)
+            except (psycopg.Error, StoreError) as error:
+                self._say(str(error).strip().partition("\n")[0] or type(error).__name__)
+                self._stopped.wait(POLL_SECONDS)
+
+    def _wait_for_others(self, connection: psycopg.Connection[Any]) -> None:
+        """Until there may be something new; what this process wrote it knows."""
+        until = time.monotonic() + POLL_SECONDS
+        while (left := until - time.monotonic()) > 0:
+            for notification in connection.notifies(timeout=left, stop_after=1):
+                if notification.pid != self.own_connection:
+                    return
+
+    def _look(self, connection: psycopg.Connection[Any]) -> None:
+        began = time.monotonic()
+        row = connection.execute(LOOK).fetchone()
+        self._answered = time.monotonic()
+        store_id, head = (None, None) if row is None else row
+        self.replaced = store_id != self._store_id
+        if self.replaced:
+            self._say("it is another store than the one that was opened")
+            return
+        if (head or 0) > self.known:
+            self.known = max(self.known, self._catch_up())
+        self._current = began
+        self._say("")
+
+    def _say(self, trouble: str) -> None:
+        if trouble and not self._trouble:
+            logger.warning("the store can't be followed, predict goes on from version %d: %s", self.known, trouble)
+        elif self._trouble and not trouble:
+            logger.warning("the store is followed again, at version %d", self.known)
+        self._trouble = trouble

@@ -1,0 +1,237 @@
+"""A store on PostgreSQL: what is refused, what is copied, and what happens when the database or the network fails."""
+
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from click.testing import CliRunner
+
+from service.app import create_app
+from service.cli import main
+from service.errors import StartupError, StoreError
+from service.settings import Settings
+from tests.conftest import Client, as_json, random_batch
+from tests.postgres import Postgres
+from tests.processes.network import Network
+from tests.service.test_bad_input import is_problem
+
+pytestmark = pytest.mark.postgres
+
+X, T = random_batch(2)
+STEP = as_json(X, T)
+
+Start = Callable[..., Client]
+
+
+@pytest.fixture
+def url(postgres: Postgres) -> str:
+    return postgres.new_database()
+
+
+@pytest.fixture
+def network(postgres: Postgres) -> Iterator[Network]:
+    network = Network(postgres.port)
+    yield network
+    network.close()
+
+
+@pytest.fixture
+def start(settings: Settings) -> Iterator[Start]:
+    """Services in this process, which follow the store before they are given."""
+    started: list[Client] = []
+
+    def begin(url: str, **more: Any) -> Client:
+        client = Client(create_app(settings.model_copy(update={"store": url, **more})))
+        client.post("/predict", json=as_json(X))
+        started.append(client)
+        return client
+
+    yield begin
+    for client in started:
+        client.close()
+
+
+def through(network: Network, postgres: Postgres, url: str) -> str:
+    return postgres.url(url.rpartition("/")[2], network.port)
+
+
+def step(client: Client, **headers: str) -> Any:
+    return client.post("/train-step", json=STEP, headers=headers)
+
+
+def version(client: Client) -> int:
+    return int(client.post("/predict", json=as_json(X)).json["model_version"])
+
+
+def wait_for(condition: Callable[[], bool], seconds: float = 8) -> None:
+    until = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < until, "it did not come"
+        time.sleep(0.02)
+
+
+def test_what_one_service_learns_others_see(start: Start, url: str) -> None:
+    first, second = start(url), start(url)
+    for number in range(2, 12):
+        assert step(first if number % 2 else second).json["model_version"] == number
+        assert version(first if number % 2 else second) == number
+        wait_for(lambda number=number: version(first) == version(second) == number, 1)  # type: ignore[misc]
+
+
+def test_a_version_that_is_wanted_is_there_at_once(start: Start, url: str) -> None:
+    first, second = start(url), start(url)
+    for number in range(2, 12):
+        step(first)
+        headers = {"X-Min-Model-Version": str(number)}
+        assert second.post("/predict", json=as_json(X), headers=headers).json["model_version"] == number
+    is_problem(second.post("/predict", json=as_json(X), headers={"X-Min-Model-Version": "12"}), 503)
+
+
+def test_a_worker_has_no_more_connections_than_the_setting_says(start: Start, url: str, postgres: Postgres) -> None:
+    client = start(url, store_connections=2)
+    for _ in range(3):
+        step(client)
+        client.get("/examples?rehearsed=true")
+    name = url.rpartition("/")[2]
+    assert postgres.run(f"SELECT count(*) FROM pg_stat_activity WHERE datname = '{name}'") == [(2,)]
+
+
+@pytest.mark.parametrize("setting", ["synchronous_commit = off", "default_transaction_read_only = on"])
+def test_a_server_that_would_lose_or_refuse_steps_is_refused(
+    settings: Settings, url: str, postgres: Postgres, setting: str
+) -> None:
+    postgres.run(f"ALTER DATABASE {url.rpartition('/')[2]} SET {setting}")
+    with pytest.raises(StartupError, match=r"synchronous_commit is off|read-only"):
+        create_app(settings.model_copy(update={"store": url}))
+
+
+def test_a_server_that_is_not_there_and_a_database_of_others_are_said(
+    settings: Settings, url: str, postgres: Postgres
+) -> None:
+    with pytest.raises(StoreError, match=r"can.t be reached"):
+        create_app(settings.model_copy(update={"store": "postgresql+psycopg://nobody:secret@127.0.0.1:1/none"}))
+    with pytest.raises(StartupError, match=r"postgresql\+psycopg://"):
+        create_app(settings.model_copy(update={"store": "postgresql://nobody@127.0.0.1/none"}))
+    postgres.run("CREATE TABLE others (id int)", url.rpartition("/")[2])
+    with pytest.raises(StartupError, match="a database of something else"):
+        create_app(settings.model_copy(update={"store": url}))
+
+
+def test_connections_that_are_terminated_are_made_anew(start: Start, url: str, postgres: Postgres) -> None:
+    client, other = start(url), start(url)
+    step(client)
+    for number in range(3, 6):
+        assert postgres.terminate_connections(url) >= 2
+        assert step(client).json["model_version"] == number
+        wait_for(lambda number=number: version(other) == number, 2)  # type: ignore[misc]
+
+
+@pytest.mark.parametrize("how", ["stop", "kill"])
+def test_predict_goes_on_without_the_database_and_steps_when_it_is_back(
+    start: Start, how: str, postgres: Postgres
+) -> None:
+    url = postgres.new_database()
+    client = start(url)
+    step(client)
+    getattr(postgres, how)()
+    try:
+        began = time.monotonic()
+        is_problem(step(client), 503)
+        assert time.monotonic() - began < 1
+        assert version(client) == 2
+        wait_for(lambda: "X-Model-Staleness" in client.post("/predict", json=as_json(X)).headers)
+        ready = client.get("/readyz")
+        assert (ready.status_code, ready.json["model_version"], ready.json["staleness"] > 0.9) == (200, 2, True)
+        is_problem(client.post("/predict", json=as_json(X), headers={"X-Min-Model-Version": "3"}), 503)
+    finally:
+        time.sleep(0.5 if how == "kill" else 0)  # the killed server's children let its memory go
+        postgres.start()
+    wait_for(lambda: step(client).status_code == 200)
+    assert client.get("/versions").json["versions"][0]["model_version"] == version(client) == 3
+    wait_for(lambda: "X-Model-Staleness" not in client.post("/predict", json=as_json(X)).headers)
+    assert "staleness" not in client.get("/readyz").json
+
+
+def test_a_network_that_stalls_holds_up_no_predict_and_is_found_out(
+    start: Start, network: Network, url: str, postgres: Postgres
+) -> None:
+    client, other = start(through(network, postgres, url)), start(url)
+    step(client)
+    network.stalled = True
+    began = time.monotonic()
+    is_problem(step(client), 503)
+    assert time.monotonic() - began < 10
+    began = time.monotonic()
+    is_problem(step(client), 503)
+    answer = client.post("/predict", json=as_json(X))
+    assert time.monotonic() - began < 0.5
+    assert (answer.json["model_version"], float(answer.headers["X-Model-Staleness"]) > 1) == (2, True)
+    wait_for(lambda: step(other).status_code == 200, 30)  # who was cut off does not keep the others waiting
+    network.stalled = False
+    wait_for(lambda: version(client) == version(other), 10)
+    wait_for(lambda: step(client).status_code == 200)
+
+
+def test_a_commit_whose_answer_was_lost_is_found(start: Start, network: Network, url: str, postgres: Postgres) -> None:
+    client = start(through(network, postgres, url))
+    network.after, network.cut_at = True, b"COMMIT\0"
+    assert step(client).json["model_version"] == 2
+    assert [version["model_version"] for version in client.get("/versions").json["versions"]] == [2, 1]
+
+
+def test_a_commit_that_did_not_arrive_is_said_to_have_changed_nothing(
+    start: Start, network: Network, url: str, postgres: Postgres
+) -> None:
+    client = start(through(network, postgres, url))
+    network.cut_at = b"COMMIT\0"
+    assert "nothing has changed" in is_problem(step(client), 503)["detail"]
+    assert step(client).json["model_version"] == 2
+
+
+@pytest.mark.parametrize("arrives", [True, False])
+def test_where_it_can_t_be_known_the_key_tells(
+    start: Start, network: Network, url: str, postgres: Postgres, arrives: bool
+) -> None:
+    client = start(through(network, postgres, url))
+    network.after, network.cut_at = arrives, b"COMMIT\0"
+    network.for_good = True
+    assert "Idempotency-Key" in is_problem(step(client, **{"Idempotency-Key": "k"}), 503)["detail"]
+    network.refused = False
+    wait_for(lambda: step(client, **{"Idempotency-Key": "k"}).status_code == 200)
+    assert [version["model_version"] for version in client.get("/versions").json["versions"]] == [2, 1]
+
+
+def test_a_store_is_copied_there_and_back_with_its_history(
+    start: Start, settings: Settings, url: str, tmp_path: Path
+) -> None:
+    client = start(settings.store, snapshot_every=3)
+    for seed in range(8):
+        client.post("/train-step", json=as_json(*random_batch(3, seed)), headers={"Idempotency-Key": str(seed)})
+    client.post("/rollback", json={"model_version": 4})
+    client.close()
+    back = f"sqlite:///{tmp_path}/back.db"
+    for source, target in ((settings.store, url), (url, back)):
+        done = CliRunner().invoke(main, ["store", "copy", source, target])
+        assert (done.exit_code, done.output) == (0, "copied: the newest version is 10\n")
+        again = CliRunner().invoke(main, ["store", "copy", source, target])
+        assert again.exit_code == 2
+        assert "is not empty" in again.output
+        copy = start(target)
+        assert copy.get("/versions").json == client.get("/versions").json
+        for number in range(1, 11):
+            path = f"/weights?model_version={number}"
+            assert copy.get(path).data == client.get(path).data
+        assert copy.get("/examples?rehearsed=true").data == client.get("/examples?rehearsed=true").data
+        assert copy.post("/train-step", json=as_json(*random_batch(3, 5)), headers={"Idempotency-Key": "5"}).json == (
+            client.post("/train-step", json=as_json(*random_batch(3, 5)), headers={"Idempotency-Key": "5"}).json
+        )
+
+
+@pytest.mark.parametrize("command", ["backup", "restore"])
+def test_backup_and_restore_say_what_to_use_instead(url: str, tmp_path: Path, command: str) -> None:
+    (tmp_path / "file").write_bytes(b"")
+    done = CliRunner().invoke(main, [command, "--store", url, str(tmp_path / "file")])
+    assert done.exit_code == 2
+    assert "pg_dump" in done.output
