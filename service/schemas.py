@@ -14,6 +14,9 @@ MOST_EXAMPLES_GIVEN = 10_000
 MOST_AT_ONCE = 1000
 """Predictions that are remembered, listed or learnt from in one request."""
 
+LONGEST_KEY = 255
+"""Characters of an Idempotency-Key."""
+
 LARGEST_VERSION = 2**63 - 1
 """What a database can count to, and be asked for."""
 
@@ -241,6 +244,13 @@ def _one_line(text: str) -> str:
 
 class LearningRequest(Request):
     """reason: for whoever asks why it is paused."""
+
+    model_config = ConfigDict(
+        json_schema_extra={
+            "if": {"properties": {"state": {"const": "learning"}}},
+            "then": {"properties": {"reason": {"type": "null"}}},
+        }
+    )
 
     state: Literal["paused", "learning"]
     reason: Annotated[str, Field(min_length=1, max_length=500), AfterValidator(_one_line)] | None = None

@@ -14,7 +14,7 @@ from werkzeug.routing import Rule
 
 from service.http import access
 from service.http.problems import MEDIA_TYPE
-from service.schemas import ProblemAnswer, Request
+from service.schemas import LONGEST_KEY, ProblemAnswer, Request
 from service.settings import Settings
 
 Json = dict[str, Any]
@@ -25,6 +25,8 @@ FORM = "multipart/form-data"
 BEARER = "key"
 KEYWORDS = {"ge": "minimum", "le": "maximum", "gt": "exclusiveMinimum", "lt": "exclusiveMaximum"}
 """pydantic leaves a bound under its own name where a validator stands before it."""
+
+LENGTHS = {"Idempotency-Key": {"minLength": 1, "maxLength": LONGEST_KEY}}
 
 
 @dataclass(frozen=True)
@@ -157,7 +159,7 @@ def parameters(operation: Operation) -> Iterator[Json]:
             "in": "header",
             "required": False,
             "description": description,
-            "schema": {"type": "string"},
+            "schema": {"type": "string", **LENGTHS.get(name, {})},
         }
 
 

@@ -24,6 +24,7 @@ async function look() {
   looking = true;
   try {
     const { model_version } = await (await call("readyz")).json();
+    $("#version").textContent = model_version;
     const learning = await (await call("learning")).json();
     showLearning(learning);
     setClasses(learning.windows[0].by_class.length);
@@ -33,7 +34,6 @@ async function look() {
       showChart(page.versions);
       const first = version === 0;
       version = page.versions[0].model_version;
-      $("#version").textContent = version;
       if (!first) news.dispatchEvent(new Event("newer"));
     }
     await fill();

@@ -1,6 +1,7 @@
 // Calls to the service, relative to this page, so that they work under any prefix. What went wrong is shown in one place.
 
 const KEY = "twolayernet-key";
+let keyAskedFor = false;
 const trouble = document.querySelector("#trouble");
 
 export class Refused extends Error {
@@ -13,6 +14,7 @@ export class Refused extends Error {
 export function setKey(key) {
   if (key) sessionStorage.setItem(KEY, key);
   else sessionStorage.removeItem(KEY);
+  keyAskedFor = false;
 }
 
 export function showTrouble(text) {
@@ -44,9 +46,8 @@ export async function call(path, { headers = {}, ...options } = {}) {
   const problem = await answer.json().catch(() => ({}));
   const detail = problem.detail ?? `${answer.status} ${answer.statusText}`;
   if (answer.status === 401) {
-    const details = document.querySelector("#key-details");
-    details.hidden = false;
-    details.open = true;
+    if (!keyAskedFor) document.querySelector("#key-details").open = true; // once: whoever has none may close it
+    keyAskedFor = true;
     throw new Refused(401, key ? "The key is not the one that is wanted." : "The service wants a key: see Key above.");
   }
   throw new Refused(answer.status, detail);
