@@ -123,6 +123,8 @@ def as_openapi(endpoint: str, operation: Operation) -> Json:
         "parameters": [*parameters(operation)],
         "responses": {**success(operation), **{str(status): error(status) for status in sorted(operation.statuses())}},
     }
+    if "If-None-Match" in operation.headers:
+        found["responses"]["304"] = {"description": "What the client has is what there is."}
     found["responses"]["default"] = {"$ref": "#/components/responses/Problem"}
     if operation.body:
         found["requestBody"] = {

@@ -99,6 +99,9 @@ def test_weights_that_were_got_can_be_put_as_is_said(client: Client, document: d
     for content_type in operation["requestBody"]["content"]:
         check(document, operation, client.put("/weights", data=got.data, headers={"Content-Type": content_type}))
     check(document, operation, client.put("/weights", data=got.data, headers={"If-Match": '"another"'}))
+    again = client.get("/weights", headers={"If-None-Match": "*"})
+    assert again.status_code == 304
+    check(document, document["paths"]["/weights"]["get"], again)
     check(document, operation, client.put("/weights", data=got.data, headers={"Idempotency-Key": "once"}))
     check(document, operation, client.put("/weights", data=b"", headers={"Idempotency-Key": "once"}))
 
