@@ -487,7 +487,7 @@ def without_rim(picture: Bytes) -> Bytes:
     paper, darkest = float(np.median(some)), float(np.percentile(some, 1))
     if paper - darkest < 0.15 * 255:
         return picture
-    dark = (picture < darkest + 0.4 * (paper - darkest)).astype(np.uint8)
+    dark = (picture < darkest + 0.55 * (paper - darkest)).astype(np.uint8)
     count, labels = cv2.connectedComponents(dark, connectivity=8)
     cornered = np.zeros(count, np.bool_)
     for corner in (labels[:2, :2], labels[:2, -2:], labels[-2:, :2], labels[-2:, -2:]):

@@ -89,5 +89,5 @@ def photographed(image: Image.Image, seed: int = 0) -> Image.Image:
 
 def encoded(image: Image.Image, kind: str = "PNG", **options: object) -> bytes:
     stream = io.BytesIO()
-    image.save(stream, kind, **options)
+    image.copy().save(stream, kind, **options)  # saving a GIF changes the image
     return stream.getvalue()
