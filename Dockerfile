@@ -11,7 +11,8 @@ COPY requirements/serve.txt /build/
 RUN pip --python /opt/venv/bin/python install --no-cache-dir --no-compile --require-hashes -r /build/serve.txt \
     && cd /opt/venv/lib/python3.13/site-packages \
     && find . -depth -type d \( -name tests -o -name testing -path './sqlalchemy/*' \) -exec rm -rf {} + \
-    && find . -type f \( -name '*.cpp' -o -name '*.pyx' -o -name '*.pxd' -o -name '*.h' -o -name '*.a' \) -delete
+    && find . -type f \( -name '*.cpp' -o -name '*.pyx' -o -name '*.pxd' -o -name '*.pyi' -o -name '*.h' -o -name '*.a' \) -delete \
+    && rm -rf numpy/f2py PIL/_avif* pillow.libs/libavif* sqlalchemy/dialects/mysql sqlalchemy/dialects/oracle sqlalchemy/dialects/mssql
 
 FROM base AS train-packages
 COPY requirements/run.txt /build/

@@ -20,16 +20,14 @@ from typing import Any
 import numpy as np
 from flask.testing import FlaskClient
 
-from bench.online import Stream, as_stream, pairs
+from bench.online import THIRTY_DEGREES, Stream, as_stream, mislabelled, pairs, trained
 from model import weights as weights_file
 from model.augmentation import turned
 from model.datasets import Dataset, load_dataset
-from model.training import Trainer, TrainingOptions
 from model.weights import Weights
 from service.app import create_app
 from service.settings import Settings
 
-THIRTY_DEGREES = np.pi / 6
 COME, LABELLED = 100, 10
 """Images at a time."""
 
@@ -135,11 +133,8 @@ def print_alarm(dataset: Dataset, weights: Weights) -> None:
     x, t = as_stream(dataset.test.images, dataset.test.labels)
     half = len(t) // 2
     chosen = np.resize(np.random.default_rng(0).permutation(half), CLEAN + POISONED)
-    labels = t[chosen]
-    random = np.random.default_rng(0)
-    wrong = (random.random(len(labels)) < WRONG) & (np.arange(len(labels)) >= CLEAN)
-    labels[wrong] = (labels[wrong] + random.integers(1, dataset.classes, int(wrong.sum()))) % dataset.classes
-    stream, asked = (x[chosen], labels), (x[half:], t[half:])
+    stream = mislabelled((x[chosen], t[chosen]), WRONG, dataset.classes, first=CLEAN)
+    asked = x[half:], t[half:]
     print(f"\n{CLEAN:,} right labels, then {POISONED:,} of which {WRONG:.0%} are wrong; test accuracy\n")
     print("| alarm | before | lowest after | at the end | first act after | acts |")
     print("| --- | ---: | ---: | ---: | ---: | ---: |")
@@ -167,13 +162,6 @@ def print_detectors(hits: list[bool]) -> None:
         false, right = [n for n in seen if n <= CLEAN], [n - CLEAN for n in seen if n > CLEAN]
         first = min(right, default="–")
         print(f"| {name} (only looks) | | | | {first} | {len(false)} false |", flush=True)
-
-
-def trained(dataset: Dataset) -> Weights:
-    trainer = Trainer(dataset, TrainingOptions())
-    for _ in trainer.epochs():
-        pass
-    return trainer.weights()
 
 
 def main() -> None:

@@ -179,12 +179,6 @@ def lessons(dataset: Dataset) -> list[Lesson]:
     def turned_by(stream: Stream, angle: float) -> Stream:
         return turned(stream[0].copy(), dataset.image_shape, angle), stream[1]
 
-    def flipped(stream: Stream, share: float) -> Stream:
-        random, labels = np.random.default_rng(0), stream[1].copy()
-        wrong = random.random(len(labels)) < share
-        labels[wrong] = (labels[wrong] + random.integers(1, dataset.classes, int(wrong.sum()))) % dataset.classes
-        return stream[0], labels
-
     right = turned_by(posted(2000), -THIRTY_DEGREES)
     left = turned_by(posted(2000, seed=1), THIRTY_DEGREES)
     both = np.concatenate([right[0], left[0]]), np.concatenate([right[1], left[1]])
@@ -196,7 +190,9 @@ def lessons(dataset: Dataset) -> list[Lesson]:
             {"upright": asked, "turned": turned_by(asked, THIRTY_DEGREES)},
             only_mistakes=500,
         ),
-        Lesson("2,000 steps, 30 % of the labels wrong", flipped(posted(2000), 0.3), {"all": asked}),
+        Lesson(
+            "2,000 steps, 30 % of the labels wrong", mislabelled(posted(2000), 0.3, dataset.classes), {"all": asked}
+        ),
         Lesson(
             "2,000 turned to the right, then 2,000 to the left",
             both,
@@ -205,15 +201,28 @@ def lessons(dataset: Dataset) -> list[Lesson]:
     ]
 
 
+def mislabelled(stream: Stream, share: float, classes: int, first: int = 0) -> Stream:
+    """From image `first` on, so many of the labels are wrong."""
+    random, labels = np.random.default_rng(0), stream[1].copy()
+    wrong = (random.random(len(labels)) < share) & (np.arange(len(labels)) >= first)
+    labels[wrong] = (labels[wrong] + random.integers(1, classes, int(wrong.sum()))) % classes
+    return stream[0], labels
+
+
+def trained(dataset: Dataset) -> Weights:
+    """As `twolayernet train` does it."""
+    trainer = Trainer(dataset, TrainingOptions())
+    for _ in trainer.epochs():
+        pass
+    return trainer.weights()
+
+
 def as_stream(images: Any, labels: Any) -> Stream:
     return images.astype(np.float32) / np.float32(255), labels.astype(np.intp)
 
 
 def print_lessons(dataset: Dataset) -> None:
-    trainer = Trainer(dataset, TrainingOptions())
-    for _ in trainer.epochs():
-        pass
-    weights = trainer.weights()
+    weights = trained(dataset)
     first = np.random.default_rng(0).permutation(len(dataset.train))[:BEFORE]
     before = as_stream(dataset.train.images[first], dataset.train.labels[first])
     found: dict[str, list[list[float]]] = {}

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from model.datasets import input_to_pixels, pixels_to_input
 from model.functions import cross_entropy_error, softmax
-from model.memory import most_examples
+from model.memory import Memory, most_examples
 from model.two_layer_net import accuracy_of
 from model.types import PARAMETER_NAMES, FloatArray, IntArray, Parameters
 from model.weights import Weights
@@ -41,11 +41,11 @@ NO_REHEARSAL = Rehearsal()
 
 @dataclass(frozen=True)
 class OnlineStep:
-    """New weights; logits (n, k), loss and accuracy of the posted examples before the step; the rate that multiplied
-    the gradient."""
+    """New weights; probabilities (n, k), loss and accuracy of the posted examples before the step; the rate that
+    multiplied the gradient."""
 
     weights: Weights
-    logits: FloatArray
+    probabilities: FloatArray
     loss: float
     accuracy: float
     gradient_norm: float
@@ -86,11 +86,12 @@ def online_step(
             learning_rate *= gradient_norm_limit / norm
         updated = updated_params(weights.params, result.gradient, learning_rate)
         posted = result.logits[: len(t)]
-        loss = result.loss if len(x) == len(t) else cross_entropy_error(softmax(posted), t)
+        probabilities = softmax(posted)
+        loss = result.loss if len(x) == len(t) else cross_entropy_error(probabilities, t)
     if not (math.isfinite(norm) and math.isfinite(result.loss) and answers_stay_finite(updated)):
         raise UnsafeStepError("the step would leave weights that are not finite, or too large to compute with")
     stepped = after(weights, updated, pixels, t, rehearsal)
-    return OnlineStep(stepped, posted, loss, accuracy_of(posted, t), norm, learning_rate)
+    return OnlineStep(stepped, probabilities, loss, accuracy_of(posted, t), norm, learning_rate)
 
 
 def replay_step(
@@ -110,16 +111,25 @@ def batch(weights: Weights, pixels: NDArray[Any], t: IntArray, rehearsal: Rehear
     x = pixels_to_input(pixels)
     if not rehearsal.count:
         return x, t
-    remembered, labels = weights.memory.draw(rehearsal.count, rehearsal.version)
+    remembered, labels = drawn(weights.memory, rehearsal)
     return np.concatenate([x, pixels_to_input(remembered)]), np.concatenate([t, labels])
 
 
 def after(weights: Weights, params: Parameters, pixels: NDArray[Any], t: IntArray, rehearsal: Rehearsal) -> Weights:
     """The weights with what a step changes: how they were trained before is not said of them any more."""
-    memory = weights.memory
-    if rehearsal.memory_size:
-        memory = memory.after(input_to_pixels(pixels), t, rehearsal.memory_size, rehearsal.version)
-    return replace(weights, params=params, memory=memory, training={})
+    return replace(weights, params=params, memory=memory_after(weights.memory, pixels, t, rehearsal), training={})
+
+
+def drawn(memory: Memory, rehearsal: Rehearsal) -> tuple[NDArray[np.uint8], IntArray]:
+    """The remembered examples that take part in a step: pixels, (count, input), and labels, (count,)."""
+    return memory.draw(rehearsal.count, rehearsal.version)
+
+
+def memory_after(memory: Memory, pixels: NDArray[Any], t: IntArray, rehearsal: Rehearsal) -> Memory:
+    """The memory once a step has been taken."""
+    if not rehearsal.memory_size:
+        return memory
+    return memory.after(input_to_pixels(pixels), t, rehearsal.memory_size, rehearsal.version)
 
 
 def updated_params(params: Parameters, gradient: Parameters, learning_rate: float) -> Parameters:

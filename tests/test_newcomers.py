@@ -174,7 +174,7 @@ def test_a_key_to_predict_alone_is_a_mistake_without_the_key_in_it() -> None:
 
 
 def make(*arguments: str, **environment: str) -> str:
-    command = ["make", "-f", str(ROOT / "Makefile"), *arguments]
+    command = ["make", "--no-print-directory", "-f", str(ROOT / "Makefile"), *arguments]
     return subprocess.run(
         command, capture_output=True, text=True, check=True, timeout=20, env={**os.environ, **environment}
     ).stdout

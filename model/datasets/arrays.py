@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from model.datasets.dataset import MOST_BYTES, MOST_CLASSES, Dataset, DatasetError, Split, shape_of
+from model.datasets.dataset import MOST_BYTES, MOST_CLASSES, Dataset, DatasetError, Split, input_to_pixels, shape_of
 from model.datasets.files import whole
 from model.datasets.labels import label_names, numbered, shown, too_many
 from model.datasets.splitting import with_test_set
@@ -86,7 +86,7 @@ def as_bytes(rows: NDArray[Any], first: int, where: str) -> NDArray[np.uint8]:
         row, column = np.argwhere(wrong)[0]
         expected = "floats are pixels 0…1" if floats else "whole numbers are pixels 0…255"
         raise DatasetError(f"{where}: row {first + row}, pixel {column} is {rows[row, column]}: {expected}")
-    return (np.round(np.clip(rows, 0, 1) * 255) if floats else rows).astype(np.uint8)
+    return input_to_pixels(rows) if floats else rows.astype(np.uint8)
 
 
 def check_range(images: NDArray[np.uint8], whole_numbers: bool, where: str) -> None:

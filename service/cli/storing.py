@@ -52,10 +52,9 @@ def backup(store: str | None, file: BinaryIO) -> None:
         if os.path.realpath(file.name) == str(database_path(url)):
             fail(f"{file.name} is the store itself: name another file")
         back_up(url, file)
-        if file.name != "-":
-            click.echo(
-                f"backup: {Path(file.name).stat().st_size} bytes, of the store {database_path(url)}, in {file.name}"
-            )
+        if Path(file.name).is_file():  # to standard output it went without a word
+            size = Path(file.name).stat().st_size
+            click.echo(f"backup: {size} bytes, of the store {database_path(url)}, in {file.name}", err=True)
 
 
 @click.command()

@@ -206,9 +206,8 @@ def run(trainer: Trainer, saved: Path, resume: bool, say: Say, quiet: bool) -> b
 def going_on(options: dict[str, Any], beginning: Weights | None) -> TrainingOptions:
     """What was asked for; of weights to go on from, what was not."""
     if beginning is not None:
-        asked = click.get_current_context().get_parameter_source
         for name, found in (("hidden", beginning.hidden_size), ("activation", beginning.activation)):
-            if asked(name) is ParameterSource.DEFAULT:
+            if given(name) is None:
                 options = {**options, name: found}
     return TrainingOptions(**options)
 

@@ -4,6 +4,8 @@ import base64
 import io
 from typing import Any
 
+import numpy as np
+from numpy.typing import NDArray
 from PIL import Image
 
 from service.images.finding import Digit
@@ -15,11 +17,12 @@ def explained(digit: Digit) -> dict[str, Any]:
     return {
         "box": [left, top, right - left, bottom - top],
         "polarity": "dark on light" if digit.dark else "light on dark",
-        "image": data_url(digit),
+        "image": "data:image/png;base64," + base64.b64encode(png(digit.pixels)).decode(),
     }
 
 
-def data_url(digit: Digit) -> str:
+def png(pixels: NDArray[np.uint8]) -> bytes:
+    """pixels: (rows, columns), 0…255."""
     stream = io.BytesIO()
-    Image.fromarray(digit.pixels).save(stream, "PNG")
-    return "data:image/png;base64," + base64.b64encode(stream.getvalue()).decode()
+    Image.fromarray(pixels).save(stream, "PNG")
+    return stream.getvalue()

@@ -180,13 +180,8 @@ class View:
 
     def seen_whole(self, box: Box) -> Box:
         """The box of a group of this view, in pixels of the whole picture."""
-        left, top, right, bottom = box
-        return (
-            self.left + math.floor(left * self.across),
-            self.top + math.floor(top * self.down),
-            self.left + math.ceil(right * self.across),
-            self.top + math.ceil(bottom * self.down),
-        )
+        left, top, right, bottom = scaled(box, self.across, self.down)
+        return self.left + left, self.top + top, self.left + right, self.top + bottom
 
 
 @dataclass
@@ -221,6 +216,12 @@ class Group:
     @property
     def size(self) -> int:
         return longer_side(self.box)
+
+
+def scaled(box: Box, across: float, down: float) -> Box:
+    """The box in smaller pixels, of which one of its own is so many; what it cuts is in it."""
+    left, top, right, bottom = box
+    return math.floor(left * across), math.floor(top * down), math.ceil(right * across), math.ceil(bottom * down)
 
 
 def longer_side(box: Box) -> int:

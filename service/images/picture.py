@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from PIL import ExifTags, Image, ImageOps
 
 from service.http.problems import BadInput, Location
-from service.images.finding import Box, Digit, NoDigitError, find
+from service.images.finding import Digit, NoDigitError, find, scaled
 
 MOST_PICTURE_PIXELS = 40_000_000
 """In all the pictures of one request, as they are decoded: what bounds memory and time. It is checked before."""
@@ -51,15 +51,6 @@ class Decoded:
     across: float
     down: float
 
-    def as_sent(self, box: Box) -> Box:
-        left, top, right, bottom = box
-        return (
-            math.floor(left * self.across),
-            math.floor(top * self.down),
-            math.ceil(right * self.across),
-            math.ceil(bottom * self.down),
-        )
-
 
 def read_picture(data: bytes, shape: tuple[int, int], location: Location, budget: int = MOST_PICTURE_PIXELS) -> Digit:
     """The digit in a PNG or JPEG, its box in pixels of the picture as sent, upright. Raises BadInput."""
@@ -68,7 +59,7 @@ def read_picture(data: bytes, shape: tuple[int, int], location: Location, budget
         digit = find(picture.brightness, shape)
     except NoDigitError as problem:
         raise BadInput(location, str(problem)) from None
-    return replace(digit, box=picture.as_sent(digit.box))
+    return replace(digit, box=scaled(digit.box, picture.across, picture.down))
 
 
 def picture_size(data: bytes, location: Location) -> int:

@@ -6,7 +6,6 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 from model import weights as weights_file
-from model.functions import softmax
 from model.online import answers_stay_finite, online_step, planned
 from model.types import IntArray
 from model.weights import Weights, WeightsError
@@ -134,7 +133,7 @@ class Learner:
             memory_size=rehearsal.memory_size or None,
             clip_norm=self._gradient_norm_limit if taken.learning_rate < learning_rate else None,
         )
-        return Change(version, taken.weights, stored, Outcomes.of(softmax(taken.logits), labels))
+        return Change(version, taken.weights, stored, Outcomes.of(taken.probabilities, labels))
 
     def rollback(self, model_version: int, key: IdempotencyKey | None = None) -> Version:
         """Append a version with the weights of an earlier one.
@@ -167,20 +166,19 @@ class Learner:
 
     def pause(self, reason: str) -> None:
         """Learn nothing until `resume`, on any worker or host; nothing happens where that is so. Raises StoreError."""
-        with self._log.writing() as writer:
-            if paused(writer) is not None:
-                return
-            model = self._replica.follow(writer)
-            changed = append(writer, event_of("pause", model.version, reason, paused=reason), model.weights)
-        self._replica.advance(changed)
+        self._set_paused(reason)
 
     def resume(self) -> None:
         """Learn again; nothing happens where that is so. Raises StoreError."""
+        self._set_paused(None)
+
+    def _set_paused(self, reason: str | None) -> None:
         with self._log.writing() as writer:
-            if paused(writer) is None:
+            if (paused(writer) is None) == (reason is None):
                 return
             model = self._replica.follow(writer)
-            changed = append(writer, event_of("resume", model.version), model.weights)
+            event = event_of("resume" if reason is None else "pause", model.version, reason, paused=reason)
+            changed = append(writer, event, model.weights)
         self._replica.advance(changed)
 
     def _append(

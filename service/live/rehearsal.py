@@ -2,8 +2,8 @@
 
 from collections.abc import Iterator
 
-from model.datasets import input_to_pixels
 from model.memory import Memory
+from model.online import drawn, memory_after
 from service.live.replica import stored_weights
 from service.store.log import AFTER_ALL, Reader
 from service.store.records import Examples, Step
@@ -21,20 +21,16 @@ def rehearsed_steps(reader: Reader, after: int) -> Iterator[tuple[Step, Examples
         if entry.step is not None:
             if number > after:
                 yield entry.step, remembered(memory, entry.step)
-            memory = with_posted(memory, entry.step)
+            examples = entry.step.examples
+            memory = memory_after(memory, examples.pixels, examples.labels, entry.step.rehearsal)
         elif entry.snapshot is not None:
             memory = memory_of(number, entry.snapshot)
 
 
 def remembered(memory: Memory, step: Step) -> Examples:
     """What the step drew from the memory of the version before it."""
-    pixels, labels = memory.draw(step.rehearsal.count, step.model_version)
+    pixels, labels = drawn(memory, step.rehearsal)
     return Examples(pixels.reshape(len(pixels), step.examples.pixels.shape[1]), labels)
-
-
-def with_posted(memory: Memory, step: Step) -> Memory:
-    size, labels = step.rehearsal.memory_size, step.examples.labels
-    return memory.after(input_to_pixels(step.examples.pixels), labels, size, step.model_version) if size else memory
 
 
 def memory_of(version: int, snapshot: bytes | None) -> Memory:

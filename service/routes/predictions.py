@@ -1,12 +1,10 @@
 """GET /predictions, GET /predictions/{id}/image, DELETE /predictions/{id}; and their ids in a /train-step."""
 
-import io
 from typing import Any
 
-import numpy as np
 from flask import Blueprint, Response
-from PIL import Image
 
+from model.datasets import input_to_pixels
 from model.types import IntArray
 from model.weights import Weights
 from service.http.answers import json_answer, time_text
@@ -15,6 +13,7 @@ from service.http.problems import BadInput
 from service.http.queries import parse, read_query
 from service.images.batch import checked_labels
 from service.images.body import TRAIN_STEP, Body
+from service.images.explained import png
 from service.live.service import Service
 from service.schemas import PredictionsAnswer, PredictionsQuery, RememberedRequest, Request, TrainStepQuery
 from service.store.predictions import Prediction, position
@@ -43,7 +42,7 @@ def blueprint(service: Service) -> Blueprint:
         read_query(request, Request)
         pixels = service.waiting.one(prediction_id).pixels
         shape = service.replica.newest().weights.image_shape or (1, len(pixels))
-        answer = Response(png(pixels, shape), mimetype="image/png")
+        answer = Response(png(input_to_pixels(pixels).reshape(shape)), mimetype="image/png")
         answer.headers["Cache-Control"] = "no-store"
         return answer
 
@@ -66,15 +65,6 @@ def prediction_fields(prediction: Prediction) -> dict[str, Any]:
         "model_version": prediction.model_version,
         "expires_at": time_text(prediction.expires_at),
     }
-
-
-def png(pixels: np.ndarray[Any, Any], shape: tuple[int, int]) -> bytes:
-    """pixels: uint8 0…255 or float32 0…1, (features,)."""
-    if pixels.dtype != np.uint8:
-        pixels = np.rint(pixels * np.float32(255)).astype(np.uint8)
-    stream = io.BytesIO()
-    Image.fromarray(pixels.reshape(shape)).save(stream, "PNG")
-    return stream.getvalue()
 
 
 def are_named(incoming: IncomingRequest) -> bool:

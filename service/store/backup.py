@@ -14,6 +14,7 @@ from typing import BinaryIO
 from service.errors import StartupError, StoreCorruptError, StoreError
 from service.store.log import StepLog
 from service.store.sqlite import (
+    SqliteDatabase,
     beside,
     check_left_overs,
     connect,
@@ -46,7 +47,7 @@ def back_up(url: str, target: BinaryIO) -> None:
             store.backup(into)
             into.execute("PRAGMA user_version = 0")
             into.execute("PRAGMA journal_mode=DELETE")  # one file, without a log beside it
-        log = StepLog(copy)
+        log = StepLog(SqliteDatabase(copy))
         log.check_whole(math.inf)
         with log.reading() as reader:
             reader.check()
@@ -90,7 +91,7 @@ def checked(copy: Path, check: Callable[[StepLog], int]) -> int:
     with open(copy, "rb") as file:
         if file.read(len(SQLITE_MAGIC)) != SQLITE_MAGIC:
             raise StoreCorruptError("it is no SQLite database")
-    log = StepLog(copy)
+    log = StepLog(SqliteDatabase(copy))
     try:
         log.check_whole(math.inf)
         with log.reading() as reader:

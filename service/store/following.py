@@ -67,7 +67,7 @@ class Follower:
                         self._look(connection)
                         self._wait_for_others(connection)
             except (psycopg.Error, StoreError) as error:
-                self._say(str(error).strip().partition("\n")[0] or type(error).__name__)
+                self._say(first_line(error) or type(error).__name__)
                 self._stopped.wait(POLL_SECONDS)
 
     def _wait_for_others(self, connection: psycopg.Connection[Any]) -> None:
@@ -98,3 +98,7 @@ class Follower:
         elif self._trouble and not trouble:
             logger.warning("the store is followed again, at version %d", self.known)
         self._trouble = trouble
+
+
+def first_line(error: BaseException | None) -> str:
+    return str(error).strip().partition("\n")[0]

@@ -10,7 +10,6 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from pathlib import Path
 
 import sqlalchemy as sa
 
@@ -37,7 +36,6 @@ from service.store.records import (
     stored_is,
 )
 from service.store.schema import SCHEMA_VERSION, metadata, snapshots_table, store_table, versions_table
-from service.store.sqlite import SqliteDatabase
 
 MOST_UNSNAPPED_BYTES = 32 * 2**20
 """Of pixels: more than that is not replayed to come to a version."""
@@ -113,10 +111,8 @@ class StoreIdentity:
 class StepLog:
     """The log in a database. Safe to use from any number of threads and processes."""
 
-    def __init__(self, database: Database | Path, snapshot_every: int = 500, keep_versions: int | None = None) -> None:
-        """database: or the path of an SQLite file. Nothing is opened yet."""
-        if isinstance(database, Path):
-            database = SqliteDatabase(database)
+    def __init__(self, database: Database, snapshot_every: int = 500, keep_versions: int | None = None) -> None:
+        """Nothing is opened yet."""
         self.snapshot_every = snapshot_every
         self.keep_versions = keep_versions
         self.name = database.name

@@ -19,7 +19,7 @@ import psycopg
 import sqlalchemy as sa
 
 from service.errors import StartupError, StoreBusyError, StoreCorruptError, StoreError
-from service.store.following import CHANNEL, Follower
+from service.store.following import CHANNEL, Follower, first_line
 from service.store.schema import store_table, versions_table
 from service.store.turn import ThreadQueue
 
@@ -398,7 +398,3 @@ def store_error(error: BaseException | None) -> StoreError:
         logger.warning("%s", first_line(error))
         return StoreError(UNREACHABLE)
     return StoreError(f"the database can't be used now: {first_line(error)}")
-
-
-def first_line(error: BaseException | None) -> str:
-    return str(error).strip().partition("\n")[0]

@@ -134,7 +134,7 @@ class Predictions:
         number, so_far = (0, 0) if last is None else last
         pixel_type = "|u1" if pixels.dtype == np.uint8 else "<f4"
         margins = margins_of(probabilities)
-        ids = []
+        rows: list[dict[str, Any]] = []
         for row, answered, margin in zip(pixels, probabilities, margins, strict=True):
             number += 1
             fields: dict[str, Any] = {
@@ -150,11 +150,10 @@ class Predictions:
                 "pixels": row.astype(pixel_type, copy=False).tobytes(),
             }
             so_far += len(fields["pixels"]) + len(fields["probabilities"]) + ROW_BYTES
-            fields |= {"bytes_so_far": so_far, "digest": digest_of(fields)}
-            self._session.execute(INSERT, **fields)
-            ids.append(fields["prediction_id"])
-        self.make_room(now, limits, len(ids))
-        return ids
+            rows.append(fields | {"bytes_so_far": so_far, "digest": digest_of(fields)})
+        self._session.execute_many(INSERT, rows)
+        self.make_room(now, limits, len(rows))
+        return [fields["prediction_id"] for fields in rows]
 
     def make_room(self, now: float, limits: Limits, came_in: int = 0) -> None:
         """Remove what has expired or is over the size, the oldest first; bounded, however much there is."""
@@ -190,14 +189,14 @@ class Predictions:
             taken.append(prediction)
         if wrong:
             raise PredictionsGoneError(wrong)
-        for prediction in taken:
-            self._session.execute(DELETE_ONE, id=prediction.prediction_id)
-            self._session.execute(
-                INSERT_LEARNT,
-                prediction_id=prediction.prediction_id,
-                model_version=learnt_by,
-                expires_at=prediction.expires_at,
-            )
+        self._session.execute_many(DELETE_ONE, [{"id": prediction.prediction_id} for prediction in taken])
+        self._session.execute_many(
+            INSERT_LEARNT,
+            [
+                {"prediction_id": one.prediction_id, "model_version": learnt_by, "expires_at": one.expires_at}
+                for one in taken
+            ],
+        )
         return taken
 
     def _row(self, prediction_id: str) -> Sequence[Any] | None:

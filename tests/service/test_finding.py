@@ -11,8 +11,7 @@ from hypothesis import given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
-from bench.pictures import mnist_test
-from model.datasets import Split, pixels_to_input
+from model.datasets import Split, load_dataset, pixels_to_input
 from model.weights import Weights
 from service.http.problems import BadInput
 from service.images.finding import NoDigitError, find
@@ -77,7 +76,7 @@ def test_a_picture_in_mnist_s_form_is_taken_as_it_is(held_out: Split) -> None:
 @pytest.mark.long
 @pytest.mark.skipif(not MNIST.exists(), reason="needs the MNIST files beside the repository")
 def test_all_of_mnist_s_test_images_are_taken_as_they_are() -> None:
-    images = mnist_test(MNIST).images
+    images = load_dataset(str(MNIST)).test.images
     assert all(is_taken_as_it_is(image.reshape(SHAPE)) for image in images)
 
 

@@ -677,7 +677,8 @@ def no_header_gets_a_500(service: Service, route: tuple[str, str], sent: dict[st
     if "Content-Type" in sent:
         good["content_type"] = sent["Content-Type"]
     if sent.get("Content-Encoding") == "gzip" and "data" in good and len(sent) > 1:  # else it is not, and only says so
-        good["data"] = gzip.compress(good["data"])
+        plain = good["data"]
+        good["data"] = gzip.compress(plain.encode() if isinstance(plain, str) else plain)
     others = {f"HTTP_{name.upper().replace('-', '_')}": text for name, text in sent.items() if name != "Content-Type"}
     service.ask(method, path, environ_overrides=others, **good)
 
