@@ -10,10 +10,12 @@ from service.live.replica import Replica
 from service.live.service import Service
 from service.live.waiting import Waiting
 from service.routes import (
+    documentation,
     health,
     inference,
     learning,
     monitoring,
+    playground,
     prediction,
     predictions,
     progress,
@@ -54,7 +56,19 @@ def create_app(settings: Settings | None = None, say: bool = False) -> Flask:
     proxy.register(app, settings)
     observing.register(app, settings)
     connection.register(app, settings)
-    for routes in (prediction, predictions, learning, progress, versions, weights, health, inference, monitoring):
+    for routes in (
+        prediction,
+        predictions,
+        learning,
+        progress,
+        versions,
+        weights,
+        health,
+        inference,
+        monitoring,
+        documentation,
+        playground,
+    ):
         app.register_blueprint(routes.blueprint(service))
     inference.errors_in_the_protocol_s_form(app)
     app.extensions[EXTENSION] = service

@@ -14,6 +14,9 @@ MOST_EXAMPLES_GIVEN = 10_000
 MOST_AT_ONCE = 1000
 """Predictions that are remembered, listed or learnt from in one request."""
 
+LONGEST_KEY = 255
+"""Characters of an Idempotency-Key."""
+
 LARGEST_VERSION = 2**63 - 1
 """What a database can count to, and be asked for."""
 
@@ -108,8 +111,10 @@ def _white(pixel_max: float) -> float:
     return pixel_max
 
 
-PixelMax = Annotated[float, Field(strict=True), AfterValidator(_white)]
-PixelMaxText = Annotated[DecimalNumber, AfterValidator(_white)]
+_ONE_OR_255 = Field(json_schema_extra={"enum": [1, 255]})
+
+PixelMax = Annotated[float, Field(strict=True), AfterValidator(_white), _ONE_OR_255]
+PixelMaxText = Annotated[DecimalNumber, AfterValidator(_white), _ONE_OR_255]
 
 
 def _some(images: list[Any]) -> list[Any]:
@@ -149,6 +154,8 @@ class TrainStepFields(LabelledFields):
 class ImagesRequest(ImagesFields):
     """Images: a list of them, or one bare image."""
 
+    model_config = ConfigDict(json_schema_extra={"oneOf": [{"required": ["images"]}, {"required": ["image"]}]})
+
     images: Annotated[list[Image], Field(fail_fast=True), AfterValidator(_some)] | None = None
     image: Image | None = None
 
@@ -169,6 +176,8 @@ class TrainStepRequest(ImagesRequest, TrainStepFields):
 
 class RememberedRequest(TrainStepFields):
     """Remembered predictions, and the class of each."""
+
+    model_config = ConfigDict(json_schema_extra=lambda schema: schema["properties"].pop("pixel_max"))
 
     prediction_ids: Annotated[list[Annotated[str, Field(max_length=100)]], Field(min_length=1, max_length=MOST_AT_ONCE)]
 
@@ -235,6 +244,13 @@ def _one_line(text: str) -> str:
 
 class LearningRequest(Request):
     """reason: for whoever asks why it is paused."""
+
+    model_config = ConfigDict(
+        json_schema_extra={
+            "if": {"properties": {"state": {"const": "learning"}}},
+            "then": {"properties": {"reason": {"type": "null"}}},
+        }
+    )
 
     state: Literal["paused", "learning"]
     reason: Annotated[str, Field(min_length=1, max_length=500), AfterValidator(_one_line)] | None = None
@@ -417,3 +433,32 @@ class LearningAnswer(BaseModel):
     windows: list[WindowAnswer]
     best_window_accuracy: float | None
     alarm: AlarmAnswer
+
+
+class HealthAnswer(BaseModel):
+    status: Literal["ok"]
+
+
+class ReadyAnswer(BaseModel):
+    """store: there where it was removed or replaced."""
+
+    status: Literal["ready"]
+    model_version: int
+    store: str | None = None
+
+
+class MistakeAnswer(BaseModel):
+    """loc: a path into the request; msg: what was expected there."""
+
+    loc: list[str | int]
+    msg: str
+
+
+class ProblemAnswer(BaseModel):
+    """An error, as RFC 9457 has it. detail: what is wrong, for people; errors: where."""
+
+    type: str
+    title: str
+    status: int
+    detail: str
+    errors: list[MistakeAnswer]

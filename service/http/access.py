@@ -10,7 +10,18 @@ from service.http.guessing import Guessing
 from service.http.problems import Problem
 from service.settings import Settings
 
-OPEN = {"health.healthz", "health.readyz", "inference.live", "inference.ready", "inference.model_ready"}
+OPEN = {
+    "health.healthz",
+    "health.readyz",
+    "inference.live",
+    "inference.ready",
+    "inference.model_ready",
+    "documentation.openapi",
+    "documentation.docs",
+    "documentation.file",
+    "playground.page",
+    "playground.file",
+}
 PREDICT = {"prediction.predict", "prediction.accuracy"}
 PREDICT |= {"inference.server_metadata", "inference.model_metadata", "inference.infer"}
 

@@ -8,8 +8,7 @@ from werkzeug.exceptions import RequestEntityTooLarge
 from service.http.incoming import request
 from service.http.problems import BadInput
 from service.live.learner import IdempotencyKey
-
-LONGEST_KEY = 255
+from service.schemas import LONGEST_KEY
 
 
 def idempotency_key() -> IdempotencyKey | None:

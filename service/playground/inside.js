@@ -1,0 +1,105 @@
+// What the newest version consists of: the first layer's weights as pictures, and the memory as sheets of thumbnails.
+
+import { attempt, call, classes, element, news } from "./service.js";
+import { readNpz } from "./npz.js";
+
+const $ = (name) => document.querySelector(name);
+const inside = $("#inside");
+const look = $("#look");
+const MOST_UNITS = 200;
+const MOST_REMEMBERED = 60; // of each class
+const COLUMNS = 30;
+
+async function weights() {
+  const answer = await call("weights");
+  return { version: answer.headers.get("X-Model-Version"), buffer: await answer.arrayBuffer() };
+}
+
+async function show() {
+  const { version, buffer } = await weights();
+  const arrays = await readNpz(buffer);
+  const settings = JSON.parse(arrays.settings?.data || "{}");
+  const [inputs, units] = arrays.W1.shape;
+  const shape = settings.image_shape ?? squareOf(inputs);
+  if (settings.label_names) classes.names = settings.label_names;
+  $("#weights-text").textContent =
+    `version ${version}: ${units} hidden units, blue where ink speaks for one and red where it speaks against it`;
+  $("#weights").replaceChildren(...Array.from({ length: Math.min(units, MOST_UNITS) }, (_, unit) => unitPicture(arrays.W1, unit, shape)));
+  showMemory(arrays["memory.x"], arrays["memory.t"], shape);
+  inside.hidden = false;
+  look.textContent = "Show them again";
+}
+
+function squareOf(inputs) {
+  const side = Math.sqrt(inputs);
+  return Number.isInteger(side) ? [side, side] : [1, inputs];
+}
+
+function unitPicture(W1, unit, [rows, columns]) {
+  const [inputs, units] = W1.shape;
+  const column = Float32Array.from({ length: inputs }, (_, at) =>
+    W1.transposed ? W1.data[unit * inputs + at] : W1.data[at * units + unit],
+  );
+  const most = column.reduce((max, weight) => Math.max(max, Math.abs(weight)), 1e-9);
+  const canvas = element("canvas", { width: columns, height: rows });
+  canvas.setAttribute("role", "img");
+  canvas.setAttribute("aria-label", `Weights of hidden unit ${unit + 1}`);
+  const pixels = new ImageData(columns, rows);
+  column.forEach((weight, at) => {
+    const faded = 255 * (1 - Math.abs(weight) / most);
+    pixels.data.set(weight > 0 ? [faded, faded, 255, 255] : [255, faded, faded, 255], 4 * at);
+  });
+  canvas.getContext("2d").putImageData(pixels, 0, 0);
+  return canvas;
+}
+
+function showMemory(x, t, shape) {
+  const sheets = new Map();
+  t?.data.forEach((label, at) => sheets.set(label, [...(sheets.get(label) ?? []), at]));
+  $("#memory-text").textContent = t?.data.length
+    ? `${t.data.length} labelled images, which it rehearses beside new ones`
+    : "nothing: these weights came without images";
+  const labels = [...sheets.keys()].sort((a, b) => a - b);
+  $("#memory").replaceChildren(
+    ...labels.map((label) =>
+      element("div", {}, element("span", { textContent: classes.name(label) }), sheet(x, sheets.get(label), shape, label)),
+    ),
+  );
+}
+
+function sheet(x, places, [rows, columns], label) {
+  const shown = places.slice(0, MOST_REMEMBERED);
+  const across = Math.min(COLUMNS, shown.length);
+  const canvas = element("canvas", { width: across * columns, height: Math.ceil(shown.length / across) * rows });
+  canvas.setAttribute("role", "img");
+  canvas.setAttribute("aria-label", `${shown.length} of ${places.length} remembered images of ${classes.name(label)}`);
+  const context = canvas.getContext("2d");
+  const size = rows * columns;
+  shown.forEach((place, at) => {
+    const pixels = new ImageData(columns, rows);
+    for (let pixel = 0; pixel < size; pixel += 1) {
+      const grey = 255 - x.data[place * size + pixel];
+      pixels.data.set([grey, grey, grey, 255], 4 * pixel);
+    }
+    context.putImageData(pixels, (at % across) * columns, Math.floor(at / across) * rows);
+  });
+  return canvas;
+}
+
+look.addEventListener("click", () => attempt(show));
+
+$("#download").addEventListener("click", () =>
+  attempt(async () => {
+    const { version, buffer } = await weights();
+    const link = element("a", { href: URL.createObjectURL(new Blob([buffer])), download: `weights-${version}.npz` });
+    link.click();
+    setTimeout(() => URL.revokeObjectURL(link.href), 10_000);
+  }),
+);
+
+let shownAt = 0;
+news.addEventListener("newer", () => {
+  if (inside.hidden || document.hidden || performance.now() - shownAt < 5000) return;
+  shownAt = performance.now();
+  attempt(show);
+});

@@ -1,0 +1,103 @@
+// Remembered predictions that wait for a label, the least sure first: a key press each.
+
+import { Refused, attempt, call, change, classes, element, json, news, percent } from "./service.js";
+
+const $ = (name) => document.querySelector(name);
+const group = $("#queue");
+const image = $("#waiting");
+const text = $("#queue-text");
+
+const skipped = new Set();
+let current = null;
+let busy = false;
+let asked = 0;
+
+// What is shown stays until it is labelled, skipped or gone, whatever else comes in.
+export async function fill() {
+  if (current || busy) return;
+  const turn = ++asked;
+  const limit = Math.min(1000, skipped.size + 1);
+  const page = await (await call(`predictions?order=uncertain&limit=${limit}`)).json();
+  const next = page.predictions.find(({ prediction_id }) => !skipped.has(prediction_id));
+  if (turn !== asked || current || busy) return;
+  if (!next) {
+    show(null);
+    return;
+  }
+  const png = await (await call(`predictions/${next.prediction_id}/image`)).blob();
+  if (turn === asked) show(next, png);
+}
+
+function show(prediction, png) {
+  current = prediction;
+  URL.revokeObjectURL(image.src);
+  image.hidden = !prediction;
+  $("#skip").disabled = !prediction;
+  $("#forget").disabled = !prediction;
+  for (const button of $("#labels").children) button.disabled = !prediction;
+  if (!prediction) {
+    const none = skipped.size ? "Nothing else waits for a label." : "Nothing waits for a label.";
+    if (text.textContent !== none) text.textContent = none;
+    return;
+  }
+  image.src = URL.createObjectURL(png);
+  image.alt = `An image that was answered with ${classes.name(prediction.label)}`;
+  const order = prediction.probabilities.map((probability, label) => [probability, label]).sort((a, b) => b[0] - a[0]);
+  const likely = order.slice(0, 2).map(([probability, label]) => `${classes.name(label)} ${percent(probability)}`);
+  text.textContent = `It took this for ${likely.join(", next ")}. What is it?`;
+}
+
+async function settle(action) {
+  if (!current || busy) return;
+  busy = true;
+  try {
+    await attempt(async () => {
+      try {
+        await action(current.prediction_id);
+      } catch (error) {
+        // Somebody else was faster: there is nothing left to do about it.
+        if (!(error instanceof Refused) || (error.status !== 404 && error.status !== 409)) throw error;
+        if (error.message.includes("paused")) throw error;
+      }
+      current = null;
+    });
+  } finally {
+    busy = false;
+  }
+  if (!current) {
+    const hadFocus = group.contains(document.activeElement);
+    await attempt(fill);
+    if (!current) show(null);
+    if (hadFocus) group.focus();
+    news.dispatchEvent(new Event("changed"));
+  }
+}
+
+const label = (value) =>
+  settle((id) => change("train-step", json("POST", { prediction_ids: [id], labels: [value] })));
+const skip = () => settle(async (id) => void skipped.add(id));
+const forget = () => settle((id) => call(`predictions/${id}`, { method: "DELETE" }));
+
+$("#skip").addEventListener("click", skip);
+$("#forget").addEventListener("click", forget);
+group.addEventListener("keydown", (event) => {
+  if (event.ctrlKey || event.altKey || event.metaKey || event.repeat) return;
+  if (/^[0-9]$/.test(event.key) && Number(event.key) < classes.count) label(Number(event.key));
+  else if (event.key.toLowerCase() === "s") skip();
+  else if (event.key === "Delete") forget();
+  else return;
+  event.preventDefault();
+});
+
+news.addEventListener("classes", () => {
+  $("#labels").replaceChildren(
+    ...Array.from({ length: classes.count }, (_, value) =>
+      element("button", {
+        type: "button",
+        textContent: classes.name(value),
+        disabled: !current,
+        onclick: () => label(value),
+      }),
+    ),
+  );
+});

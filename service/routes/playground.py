@@ -1,0 +1,31 @@
+"""GET /: the page to draw on."""
+
+from flask import Blueprint, Response
+
+from service.http.incoming import request
+from service.http.static import packaged
+from service.live.service import Service
+
+
+def blueprint(service: Service) -> Blueprint:
+    routes = Blueprint("playground", __name__)
+
+    @routes.get("/")
+    def page() -> Response:
+        return packaged("service", "playground", "index.html").answer(request)
+
+    @routes.get("/playground/<name>")
+    def file(name: str) -> Response:
+        return packaged("service", "playground", name).answer(request)
+
+    if service.settings.prefix:
+        routes.before_app_request(with_a_slash)
+    return routes
+
+
+def with_a_slash() -> Response | None:
+    """What the page loads stands beside it, so its own address has to end in a slash. werkzeug would redirect, too,
+    but to an address with a scheme and a host: the wrong ones behind a proxy that is not trusted."""
+    if request.environ.get("PATH_INFO"):
+        return None
+    return Response(status=308, headers={"Location": f"{request.root_path}/"})

@@ -1,0 +1,57 @@
+"""A tab of Chromium at a service, and a hand that draws in it."""
+
+from typing import Any
+from urllib.parse import urlsplit
+
+from playwright.sync_api import Browser, ConsoleMessage, Request, expect
+
+from tests.browser.strokes import drawn
+
+TIMEOUT = 15_000
+"""Milliseconds: CI's cores are busy."""
+
+expect.set_options(timeout=TIMEOUT)
+
+
+class Tab:
+    """A page at a service. Whoever ends with it asks for `mistakes`: what went wrong that nobody expected."""
+
+    def __init__(self, browser: Browser, url: str, **options: Any) -> None:
+        self.context = browser.new_context(**options)
+        self.page = self.context.new_page()
+        self.url = url
+        self.mistakes: list[str] = []
+        self.page.on("console", self._console)
+        self.page.on("pageerror", lambda error: self.mistakes.append(str(error)))
+        self.page.on("request", self._request)
+        self.page.set_default_timeout(TIMEOUT)
+        self.page.goto(url)
+
+    def _console(self, message: ConsoleMessage) -> None:
+        # Chromium counts an answer of 4xx as an error of the page; what the page makes of it is looked at in the tests.
+        if message.type in ("error", "warning") and "the server responded with a status of" not in message.text:
+            self.mistakes.append(message.text)
+
+    def _request(self, request: Request) -> None:
+        parts = urlsplit(request.url)
+        if parts.scheme not in ("data", "blob") and parts.netloc != urlsplit(self.url).netloc:
+            self.mistakes.append(f"a request to {request.url}")
+
+    def draw(self, digit: int) -> None:
+        self.page.click("#clear")
+        box = self.page.locator("#pad").bounding_box()
+        assert box is not None
+        for stroke in drawn(digit):
+            for at, (x, y) in enumerate(stroke):
+                self.page.mouse.move(box["x"] + x * box["width"], box["y"] + y * box["height"])
+                if at == 0:
+                    self.page.mouse.down()
+            self.page.mouse.up()
+
+    def answer(self) -> str:
+        """What the page says that the drawing is, once it is asked about no more."""
+        expect(self.page.locator("#answer")).to_have_attribute("aria-busy", "false")
+        return str(self.page.locator("#answer").inner_text())
+
+    def says(self, selector: str, text: str) -> None:
+        expect(self.page.locator(selector)).to_contain_text(text)

@@ -1,0 +1,190 @@
+"""/openapi.json is held against the paths, and against what is answered."""
+
+import io
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+import pytest
+from flask import Flask
+from jsonschema import Draft202012Validator
+from openapi_spec_validator import validate
+from pydantic import SecretStr
+
+from service.app import create_app
+from service.http.openapi import methods_of, path_of
+from service.routes.documentation import NOT_DESCRIBED
+from service.settings import Settings
+from tests.conftest import Client
+
+PROBLEM = "application/problem+json"
+
+
+@pytest.fixture
+def document(client: Client) -> dict[str, Any]:
+    found: dict[str, Any] = client.get("/openapi.json").json
+    return found
+
+
+def operations(document: dict[str, Any]) -> Iterator[tuple[str, str, dict[str, Any]]]:
+    for path, methods in document["paths"].items():
+        for method, operation in methods.items():
+            yield method, path, operation
+
+
+def send(client: Client, method: str, path: str, **options: Any) -> Any:
+    return getattr(client, method)(path.replace("{prediction_id}", "0" * 32), **options)
+
+
+def check(document: dict[str, Any], operation: dict[str, Any], answer: Any) -> None:
+    """The status is listed by name, and the answer has the content type, the headers and the form that are said."""
+    said = operation["responses"][str(answer.status_code)]
+    content = said.get("content", {})
+    assert set(content) == ({answer.mimetype} if answer.data else set())
+    for name in said.get("headers", ()):
+        assert name in answer.headers
+    if answer.is_json:
+        schema = {**content[answer.mimetype]["schema"], "components": document["components"]}
+        Draft202012Validator(schema).validate(answer.json)
+
+
+def test_it_is_valid_openapi(document: dict[str, Any]) -> None:
+    validate(document)
+    assert document["openapi"].startswith("3.1")
+
+
+def test_every_endpoint_is_described_and_no_other(app: Flask, document: dict[str, Any]) -> None:
+    rules = [rule for rule in app.url_map.iter_rules() if not rule.endpoint.startswith(NOT_DESCRIBED)]
+    assert {(path, method) for method, path, _ in operations(document)} == {
+        (path_of(rule), method.lower()) for rule in rules for method in methods_of(rule)
+    }
+
+
+def test_every_example_gets_an_answer_of_the_form_that_is_said(client: Client, document: dict[str, Any]) -> None:
+    sent = 0
+    for method, path, operation in operations(document):
+        for media_type in operation.get("requestBody", {"content": {}})["content"].values():
+            for example in media_type.get("examples", {}).values():
+                schema = {**media_type["schema"], "components": document["components"]}
+                Draft202012Validator(schema).validate(example["value"])
+                answer = send(client, method, path, json=example["value"])
+                assert answer.status_code == 200, answer.json
+                check(document, operation, answer)
+                sent += 1
+    assert sent == 5
+
+
+def test_what_takes_no_body_answers_in_the_form_that_is_said(client: Client, document: dict[str, Any]) -> None:
+    image = document["paths"]["/predict"]["post"]["requestBody"]["content"]["application/json"]["examples"]["picture"]
+    query = "remember=true&explain=true"
+    answer = client.post(f"/predict?{query}", json=image["value"])
+    check(document, document["paths"]["/predict"]["post"], answer)
+    (prediction_id,) = answer.json["prediction_ids"]
+    for _, path, operation in operations(document):
+        if "get" in document["paths"][path] and operation is document["paths"][path]["get"]:
+            answer = client.get(path.replace("{prediction_id}", prediction_id))
+            assert answer.status_code == 200, path
+            check(document, operation, answer)
+    path = "/predictions/{prediction_id}"
+    answer = client.delete(path.replace("{prediction_id}", prediction_id))
+    assert answer.status_code == 204
+    check(document, document["paths"][path]["delete"], answer)
+
+
+def test_weights_that_were_got_can_be_put_as_is_said(client: Client, document: dict[str, Any]) -> None:
+    got = client.get("/weights")
+    headers = {"If-Match": got.headers["ETag"], "Idempotency-Key": "once"}
+    operation = document["paths"]["/weights"]["put"]
+    assert headers.keys() <= {parameter["name"] for parameter in operation["parameters"]}
+    for content_type in operation["requestBody"]["content"]:
+        check(document, operation, client.put("/weights", data=got.data, headers={"Content-Type": content_type}))
+    check(document, operation, client.put("/weights", data=got.data, headers={"If-Match": '"another"'}))
+    again = client.get("/weights", headers={"If-None-Match": "*"})
+    assert again.status_code == 304
+    check(document, document["paths"]["/weights"]["get"], again)
+    check(document, operation, client.put("/weights", data=got.data, headers={"Idempotency-Key": "once"}))
+    check(document, operation, client.put("/weights", data=b"", headers={"Idempotency-Key": "once"}))
+
+
+def test_every_parameter_is_read_and_no_other_is_taken(client: Client, document: dict[str, Any]) -> None:
+    for method, path, operation in operations(document):
+        answer = send(client, method, path, query_string={"nonsense": "1"})
+        assert answer.status_code == 422, path
+        assert answer.json["errors"][0]["loc"] == ["query", "nonsense"]
+        check(document, operation, answer)
+        for parameter in operation["parameters"]:
+            if parameter["in"] != "query":
+                continue
+            name = parameter["name"]
+            assert parameter["schema"].keys() & {"type", "enum"}, (path, name)
+            text = "~" * 101  # longer than any text may be, and no number
+            answer = send(client, method, path, query_string={name: text})
+            assert answer.json["errors"][0]["loc"] == ["query", name], (path, name)
+            assert not answer.json["errors"][0]["msg"].startswith("unknown"), (path, name)
+
+
+def test_the_bodies_that_are_said_are_those_that_are_read(client: Client, document: dict[str, Any]) -> None:
+    for method, path, operation in operations(document):
+        if "requestBody" not in operation:
+            continue
+        types = set(operation["requestBody"]["content"])
+        for content_type in types:
+            answer = send(client, method, path, data=b"\x00", content_type=content_type)
+            assert answer.status_code == 422, (path, content_type)
+            check(document, operation, answer)
+        if "415" in operation["responses"]:
+            answer = send(client, method, path, data=b"x", content_type="text/csv")
+            assert answer.status_code == 415, path
+            check(document, operation, answer)
+            assert set(answer.headers.get("Accept", "application/json").split(", ")) == types
+
+
+def test_a_body_of_each_content_type_is_taken(client: Client, document: dict[str, Any]) -> None:
+    x, t = np.zeros((1, 784), np.uint8), np.array([7])
+    npy, npz = io.BytesIO(), io.BytesIO()
+    np.save(npy, x)
+    np.savez(npz, x=x, t=t)
+    for path, content_type, body in (
+        ("/predict", "application/x-npy", npy),
+        ("/accuracy", "application/x-npz", npz),
+        ("/train-step", "application/x-npz", npz),
+    ):
+        operation = document["paths"][path]["post"]
+        assert content_type in operation["requestBody"]["content"]
+        answer = client.post(path, data=body.getvalue(), content_type=content_type)
+        assert answer.status_code == 200
+        check(document, operation, answer)
+
+
+@pytest.mark.parametrize(
+    ("path", "options", "status"),
+    [
+        ("/predict?model_version=99", {"json": {}}, 404),
+        ("/accuracy?model_version=99", {"json": {}}, 404),
+        ("/rollback", {"json": {"model_version": 99}}, 404),
+        ("/train-step", {"json": {"prediction_ids": ["x"], "labels": [1]}}, 409),
+        ("/predict", {"data": b" " * (17 * 2**20), "content_type": "application/json"}, 413),
+    ],
+)
+def test_an_error_is_among_those_that_are_said(
+    client: Client, document: dict[str, Any], path: str, options: dict[str, Any], status: int
+) -> None:
+    answer = client.post(path, **options)
+    assert answer.status_code == status
+    check(document, document["paths"][path.partition("?")[0]]["post"], answer)
+
+
+def test_a_key_is_said_to_be_wanted_where_it_is(settings: Settings) -> None:
+    client = Client(create_app(settings.model_copy(update={"api_key": SecretStr("a key")})))
+    document = client.get("/openapi.json").json
+    for method, path, operation in operations(document):
+        answer = send(client, method, path)
+        wanted = operation.get("security") == [{"key": []}]
+        assert (answer.status_code == 401) == wanted, path
+        if wanted:
+            check(document, operation, answer)
+
+
+def test_it_says_where_the_service_is_mounted(settings: Settings) -> None:
+    client = Client(create_app(settings.model_copy(update={"prefix": "/models/digits"})))
+    assert client.get("/models/digits/openapi.json").json["servers"] == [{"url": "/models/digits"}]
