@@ -4,6 +4,7 @@ import re
 from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Discriminator, Field, Tag, model_validator
+from typing_extensions import TypeAliasType  # in typing from Python 3.12 on
 
 from model.memory import MOST_REHEARSED
 from model.two_layer_net import Activation
@@ -21,11 +22,15 @@ LARGEST_VERSION = 2**63 - 1
 """What a database can count to, and be asked for."""
 
 Pixel = Annotated[float, Field(strict=True, allow_inf_nan=False)]
-FlatImage = Annotated[list[Pixel], Field(fail_fast=True)]
-Rows = Annotated[list[FlatImage], Field(fail_fast=True)]
+Pixels = Annotated[list[Pixel], Field(fail_fast=True)]
 
-
-Channels = Annotated[list[Rows], Field(fail_fast=True)]
+# Those that have a name of their own in the OpenAPI document, where the sizes of the served network are put in.
+FlatImage = TypeAliasType("FlatImage", Pixels)
+Row = TypeAliasType("Row", Pixels)
+Rows = TypeAliasType("Rows", Annotated[list[Row], Field(fail_fast=True)])
+Channels = TypeAliasType(
+    "Channels", Annotated[list[Annotated[list[Pixels], Field(fail_fast=True)]], Field(fail_fast=True)]
+)
 
 
 def _flat_or_rows(labels: Any) -> str:
@@ -43,13 +48,16 @@ def _kind_of_image(image: Any) -> str:
 FLAT_OR_ROWS = ("flat", "rows", "channels", "picture")
 """Tags that pydantic puts into an error's location, and that its reader has no use for."""
 
-Image = Annotated[
-    Annotated[FlatImage, Tag("flat")]
-    | Annotated[Rows, Tag("rows")]
-    | Annotated[Channels, Tag("channels")]
-    | Annotated[str, Tag("picture")],
-    Discriminator(_kind_of_image),
-]
+Image = TypeAliasType(
+    "Image",
+    Annotated[
+        Annotated[FlatImage, Tag("flat")]
+        | Annotated[Rows, Tag("rows")]
+        | Annotated[Channels, Tag("channels")]
+        | Annotated[str, Tag("picture")],
+        Discriminator(_kind_of_image),
+    ],
+)
 """Pixels in one list, in rows, in rows with a channel axis; or a PNG or JPEG in base64, or a data: URL of one."""
 
 
@@ -62,8 +70,8 @@ def _whole_floats_as_integers(labels: Any) -> Any:
 
 LearningRate = Annotated[float, Field(gt=0, le=LARGEST_LEARNING_RATE, allow_inf_nan=False, strict=True)]
 
-Label = Annotated[int, Field(strict=True, ge=0)]
-OneHot = Annotated[list[Pixel], Field(fail_fast=True)]
+Label = TypeAliasType("Label", Annotated[int, Field(strict=True, ge=0)])
+OneHot = TypeAliasType("OneHot", Pixels)
 
 
 Version = Annotated[int, Field(strict=True, ge=1, le=LARGEST_VERSION)]
@@ -103,6 +111,9 @@ VersionText = Annotated[WholeNumber, Field(ge=1, le=LARGEST_VERSION)]
 Rehearse = Annotated[int, Field(strict=True, ge=0, le=MOST_REHEARSED)]
 RehearseText = Annotated[WholeNumber, Field(ge=0, le=MOST_REHEARSED)]
 LearningRateText = Annotated[DecimalNumber, Field(gt=0, le=LARGEST_LEARNING_RATE, allow_inf_nan=False)]
+
+
+LABELS_TEXT = r"^[0-9]{1,9}(,[0-9]{1,9})*$"
 
 
 def _white(pixel_max: float) -> float:
@@ -146,9 +157,13 @@ class LabelledFields(ImagesFields):
     ]
 
 
+LEARNING_RATE_MEANS = "Without it, that of the settings."
+REHEARSE_MEANS = "Remembered examples that take part for each posted one; without it, what the settings say."
+
+
 class TrainStepFields(LabelledFields):
-    learning_rate: LearningRate | None = None
-    rehearse: Rehearse | None = None
+    learning_rate: LearningRate | None = Field(None, description=LEARNING_RATE_MEANS)
+    rehearse: Rehearse | None = Field(None, description=REHEARSE_MEANS)
 
 
 class ImagesRequest(ImagesFields):
@@ -156,7 +171,9 @@ class ImagesRequest(ImagesFields):
 
     model_config = ConfigDict(json_schema_extra={"oneOf": [{"required": ["images"]}, {"required": ["image"]}]})
 
-    images: Annotated[list[Image], Field(fail_fast=True), AfterValidator(_some)] | None = None
+    images: (
+        Annotated[list[Image], Field(fail_fast=True, json_schema_extra={"minItems": 1}), AfterValidator(_some)] | None
+    ) = None
     image: Image | None = None
 
     @model_validator(mode="after")
@@ -199,41 +216,53 @@ class RememberedRequest(TrainStepFields):
 
 
 class ImagesForm(Request):
-    """What may stand beside the pictures of a form; pixel_max: taken, though a picture says itself what its pixels
-    mean."""
+    """What may stand beside the pictures of a form."""
 
-    pixel_max: PixelMaxText | None = None
+    pixel_max: PixelMaxText | None = Field(
+        None, description="Taken, though a picture says itself what its pixels mean."
+    )
 
 
 class LabelledForm(ImagesForm):
-    """labels: class numbers, such as 7,1."""
-
-    labels: str = ""
+    labels: str = Field(
+        "",
+        description="The class number of each picture.",
+        examples=["7,1"],
+        json_schema_extra={"pattern": LABELS_TEXT},
+    )
 
 
 class TrainStepForm(LabelledForm):
-    learning_rate: LearningRateText | None = None
-    rehearse: RehearseText | None = None
+    learning_rate: LearningRateText | None = Field(None, description=LEARNING_RATE_MEANS)
+    rehearse: RehearseText | None = Field(None, description=REHEARSE_MEANS)
 
 
 class RollbackRequest(Request):
     model_version: Version
 
 
+VERSION_MEANS = "Of this version; without it, of the newest."
+NEXT_BEFORE_MEANS = "The next_before of the page before."
+
+
 class ImagesQuery(Request):
     """What may stand in the query instead of beside the images, for the bodies that have no place for it."""
 
-    pixel_max: PixelMaxText | None = None
+    pixel_max: PixelMaxText | None = Field(
+        None, description="What a white pixel is, unless the body says it: 1, or 255 where pixels are bytes."
+    )
 
 
 class AccuracyQuery(ImagesQuery):
-    model_version: VersionText | None = None
+    model_version: VersionText | None = Field(None, description=VERSION_MEANS)
 
 
 class PredictionsQuery(Request):
-    order: Literal["newest", "uncertain"] = "newest"
+    order: Literal["newest", "uncertain"] = Field(
+        "newest", description="uncertain: those first whose two best classes are closest."
+    )
     limit: Annotated[WholeNumber, Field(ge=1, le=MOST_AT_ONCE)] = 100
-    before: Annotated[str, Field(max_length=100)] | None = None
+    before: Annotated[str, Field(max_length=100)] | None = Field(None, description=NEXT_BEFORE_MEANS)
 
 
 def _one_line(text: str) -> str:
@@ -263,39 +292,36 @@ class LearningRequest(Request):
 
 
 class PredictQuery(AccuracyQuery):
-    """explain: what was found in pictures is to be said, too; remember: keep the images for labels that come later."""
-
-    explain: TrueOrFalse = False
-    remember: TrueOrFalse = False
+    explain: TrueOrFalse = Field(False, description="Say also what was found in pictures.")
+    remember: TrueOrFalse = Field(False, description="Keep the images for labels that come later.")
 
 
 class TrainStepQuery(ImagesQuery):
-    learning_rate: LearningRateText | None = None
-    rehearse: RehearseText | None = None
+    learning_rate: LearningRateText | None = Field(None, description=LEARNING_RATE_MEANS)
+    rehearse: RehearseText | None = Field(None, description=REHEARSE_MEANS)
 
 
 class WeightsQuery(Request):
-    model_version: VersionText | None = None
+    model_version: VersionText | None = Field(None, description=VERSION_MEANS)
 
 
 class PutWeightsQuery(Request):
-    """activation: of a file that does not say its own."""
-
-    activation: Activation | None = None
+    activation: Activation | None = Field(None, description="Of a file that does not say its own.")
 
 
 class ExamplesQuery(Request):
-    """after: a version, whose examples the client has; limit: images in one answer, though a step is never divided;
-    rehearsed: with the remembered examples that took part."""
-
-    after: Annotated[WholeNumber, Field(ge=0, le=LARGEST_VERSION)] = 0
-    limit: Annotated[WholeNumber, Field(ge=1, le=MOST_EXAMPLES_GIVEN)] = MOST_EXAMPLES_GIVEN
-    rehearsed: TrueOrFalse = False
+    after: Annotated[WholeNumber, Field(ge=0, le=LARGEST_VERSION)] = Field(
+        0, description="A version: the examples up to it are not sent."
+    )
+    limit: Annotated[WholeNumber, Field(ge=1, le=MOST_EXAMPLES_GIVEN)] = Field(
+        MOST_EXAMPLES_GIVEN, description="Of images, though a step is never divided."
+    )
+    rehearsed: TrueOrFalse = Field(False, description="Also the remembered examples that took part.")
 
 
 class VersionsQuery(Request):
     limit: Annotated[WholeNumber, Field(ge=1, le=MOST_VERSIONS_LISTED)] = 100
-    before: VersionText | None = None
+    before: VersionText | None = Field(None, description=NEXT_BEFORE_MEANS)
 
 
 class PictureAnswer(BaseModel):
@@ -440,11 +466,13 @@ class HealthAnswer(BaseModel):
 
 
 class ReadyAnswer(BaseModel):
-    """store: there where it was removed or replaced."""
+    """store: there where it was removed or replaced; staleness: for how many seconds nobody
+    could tell whether there is a newer version."""
 
     status: Literal["ready"]
     model_version: int
     store: str | None = None
+    staleness: float | None = None
 
 
 class MistakeAnswer(BaseModel):

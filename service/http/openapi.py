@@ -1,32 +1,62 @@
 """An OpenAPI 3.1 document, made from pydantic models and from the paths that an application answers."""
 
 import re
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from http import HTTPStatus
 from importlib.metadata import version
-from typing import Any
+from typing import Annotated, Any
 
 from flask import Flask
-from pydantic import BaseModel
+from pydantic import BaseModel, Field, TypeAdapter
 from pydantic.json_schema import models_json_schema
 from werkzeug.routing import Rule
 
 from service.http import access
 from service.http.problems import MEDIA_TYPE
-from service.schemas import LONGEST_KEY, ProblemAnswer, Request
+from service.schemas import ProblemAnswer, Request
 from service.settings import Settings
 
 Json = dict[str, Any]
+Types = Mapping[str, Any]
+"""What has a name and a type, annotated with bounds and a description as a field of a model is."""
 
 SCHEMAS = "#/components/schemas/"
+RESPONSES = "#/components/responses/"
+HEADERS = "#/components/headers/"
 JSON = "application/json"
 FORM = "multipart/form-data"
 BEARER = "key"
 KEYWORDS = {"ge": "minimum", "le": "maximum", "gt": "exclusiveMinimum", "lt": "exclusiveMaximum"}
 """pydantic leaves a bound under its own name where a validator stands before it."""
 
-LENGTHS = {"Idempotency-Key": {"minLength": 1, "maxLength": LONGEST_KEY}}
+REQUEST_ID = "X-Request-ID"
+EVERY_ANSWER: Types = {REQUEST_ID: Annotated[str, Field(description="The request's own, where it can stand in a log.")]}
+WITH_ERRORS: Mapping[int, Types] = {
+    401: {"WWW-Authenticate": Annotated[str, Field(description="Bearer.")]},
+    429: {"Retry-After": Annotated[int, Field(description="Seconds.", ge=1)]},
+    503: {"Retry-After": Annotated[int, Field(description="Seconds.", ge=1)]},
+}
+MEANINGS = {
+    401: "A key is wanted, or another one",
+    403: "A page of another origin asks, which the settings do not name",
+    429: "Wrong keys came from this address: none is looked at for a moment",
+}
+"""Of the statuses that stand at many an operation."""
+
+
+@dataclass(frozen=True)
+class Errors:
+    """The form of errors. bad_input: the status of what can't be understood."""
+
+    name: str
+    media_type: str
+    model: type[BaseModel]
+    bad_input: int
+
+
+PROBLEMS = Errors("Problem", MEDIA_TYPE, ProblemAnswer, 422)
 
 
 @dataclass(frozen=True)
@@ -42,27 +72,39 @@ class Content:
 
 
 @dataclass(frozen=True)
+class Link:
+    """What an answer is good for: parameters, or the body, of another operation, in OpenAPI's runtime expressions."""
+
+    operation: str
+    parameters: Mapping[str, str] = field(default_factory=dict)
+    body: Any = None
+
+
+@dataclass(frozen=True)
 class Operation:
     """What one endpoint takes and gives.
 
-    body: by content type. errors: statuses beside those that follow from the rest. headers: those that it reads, given:
-    those that it answers with, path: what stands in the path, each with a description.
+    answer: a model of JSON, or None; media_types: of answers that are text or bytes instead; with neither there is no
+    body. body: by content type. errors: statuses beside those that follow from the rest. headers: those that it reads;
+    given: those that it answers with, sometimes: only in some cases; path: what varies in it.
     """
 
     summary: str
-    answer: type[BaseModel] | str | None
-    """A model of JSON, the content type of bytes, or None for an answer without a body."""
-
+    answer: type[BaseModel] | None = None
     query: type[Request] = Request
     body: Mapping[str, Content] = field(default_factory=dict)
+    media_types: tuple[str, ...] = ()
     errors: tuple[int, ...] = ()
-    headers: Mapping[str, str] = field(default_factory=dict)
-    given: Mapping[str, str] = field(default_factory=dict)
-    path: Mapping[str, str] = field(default_factory=dict)
+    headers: Types = field(default_factory=dict)
+    given: Types = field(default_factory=dict)
+    sometimes: Types = field(default_factory=dict)
+    path: Types = field(default_factory=dict)
+    links: tuple[Link, ...] = ()
+    form: Errors = PROBLEMS
 
     def statuses(self) -> set[int]:
-        """The errors that may come."""
-        found = {422, *self.errors}
+        """The errors that may come to whoever has the right to ask."""
+        found = {403, self.form.bad_input, *self.errors}
         if self.body:
             found |= {400, 413, 415} if JSON in self.body else {400, 413}
         return found
@@ -71,30 +113,33 @@ class Operation:
 def document(app: Flask, operations: Mapping[str, Operation], described: str, settings: Settings) -> Json:
     """operations: by Flask's name of the endpoint. described: what the service is, in a sentence or two."""
     paths: dict[str, Json] = {}
-    models: set[type[BaseModel]] = {ProblemAnswer}
-    for rule in app.url_map.iter_rules():
-        if (operation := operations.get(rule.endpoint)) is None:
-            continue
-        for method in methods_of(rule):
-            found = as_openapi(rule.endpoint, operation)
-            paths.setdefault(path_of(rule), {})[method.lower()] = with_key(found, rule.endpoint, settings)
+    models: set[type[BaseModel]] = {operation.form.model for operation in operations.values()}
+    rules = [rule for rule in app.url_map.iter_rules() if rule.endpoint in operations]
+    paths_of = Counter(rule.endpoint for rule in rules)
+    for rule in rules:
+        operation = operations[rule.endpoint]
+        suffix = "_at_" + "_".join(sorted(rule.arguments)) if paths_of[rule.endpoint] > 1 and rule.arguments else ""
         models |= set(models_of(operation))
+        for method in methods_of(rule):
+            found = {"operationId": name_of(rule.endpoint) + suffix, **as_openapi(rule, operation)}
+            paths.setdefault(path_of(rule), {})[method.lower()] = with_key(found, rule.endpoint, operation, settings)
     ordered = sorted(models, key=lambda model: model.__name__)
     _, schemas = models_json_schema([(model, "validation") for model in ordered], ref_template=SCHEMAS + "{model}")
-    problem = {
-        "description": "What is wrong, and where.",
-        "content": {MEDIA_TYPE: {"schema": reference(ProblemAnswer)}},
-    }
     return {
         "openapi": "3.1.0",
         "info": {"title": "TwoLayerNet Service", "version": version("twolayernet-service"), "description": described},
         "paths": dict(sorted(paths.items())),
         "components": {
             "schemas": in_json_schemas_words(schemas["$defs"]),
-            "responses": {"Problem": problem},
+            "responses": dict(responses({operation.form.name: operation.form for operation in operations.values()})),
+            "headers": headers(EVERY_ANSWER),
             "securitySchemes": {BEARER: {"type": "http", "scheme": "bearer"}},
         },
     }
+
+
+def name_of(endpoint: str) -> str:
+    return endpoint.rpartition(".")[2]
 
 
 def methods_of(rule: Rule) -> list[str]:
@@ -108,24 +153,23 @@ def path_of(rule: Rule) -> str:
 
 def models_of(operation: Operation) -> Iterator[type[BaseModel]]:
     """Those that are referred to. Queries and forms stand where they are used."""
-    if isinstance(operation.answer, type):
+    if operation.answer is not None:
         yield operation.answer
     for content in operation.body.values():
         if content.files is None:
             yield from content.models
 
 
-def as_openapi(endpoint: str, operation: Operation) -> Json:
+def as_openapi(rule: Rule, operation: Operation) -> Json:
+    errors = {str(status): error(status, operation.form) for status in sorted(operation.statuses())}
     found: Json = {
-        "operationId": endpoint.rpartition(".")[2],
-        "tags": [endpoint.partition(".")[0]],
+        "tags": [rule.endpoint.partition(".")[0]],
         "summary": operation.summary,
-        "parameters": [*parameters(operation)],
-        "responses": {**success(operation), **{str(status): error(status) for status in sorted(operation.statuses())}},
+        "parameters": [*parameters(rule, operation)],
+        "responses": {**success(operation), **errors, "default": {"$ref": RESPONSES + operation.form.name}},
     }
     if "If-None-Match" in operation.headers:
         found["responses"]["304"] = {"description": "What the client has is what there is."}
-    found["responses"]["default"] = {"$ref": "#/components/responses/Problem"}
     if operation.body:
         found["requestBody"] = {
             "required": True,
@@ -134,62 +178,84 @@ def as_openapi(endpoint: str, operation: Operation) -> Json:
     return found
 
 
-def with_key(operation: Json, endpoint: str, settings: Settings) -> Json:
+def with_key(found: Json, endpoint: str, operation: Operation, settings: Settings) -> Json:
     """An operation, and whether it wants a key."""
     if endpoint in access.OPEN:
-        return operation
+        return found
     wanted = settings.keys("api_key_predict" if endpoint in access.PREDICT else "api_key")
-    operation["responses"]["401"] = error(401)
-    return {**operation, "security": [{BEARER: []}] if wanted else [{}, {BEARER: []}]}
+    found["responses"] |= {str(status): error(status, operation.form) for status in (401, 429)}
+    return {**found, "security": [{BEARER: []}] if wanted else [{}, {BEARER: []}]}
 
 
-def parameters(operation: Operation) -> Iterator[Json]:
-    for name, description in operation.path.items():
-        yield {
-            "name": name,
-            "in": "path",
-            "required": True,
-            "description": description,
-            "schema": {"type": "string"},
-        }
+def parameters(rule: Rule, operation: Operation) -> Iterator[Json]:
+    for name, its in operation.path.items():
+        if name in rule.arguments:
+            yield {"name": name, "in": "path", "required": True, **described_schema(its)}
     schema = in_json_schemas_words(operation.query.model_json_schema())
     for name, its in schema.get("properties", {}).items():
         yield {"name": name, "in": "query", "required": False, "schema": never_null(its)}
-    for name, description in operation.headers.items():
-        yield {
-            "name": name,
-            "in": "header",
-            "required": False,
-            "description": description,
-            "schema": {"type": "string", **LENGTHS.get(name, {})},
-        }
+    for name, its in operation.headers.items():
+        yield {"name": name, "in": "header", "required": False, **described_schema(its)}
+
+
+def described_schema(of: Any) -> Json:
+    """The schema of a type, and the description beside it, where OpenAPI has it."""
+    schema = in_json_schemas_words(TypeAdapter(of).json_schema())
+    return {"description": schema.pop("description"), "schema": schema}
+
+
+def headers(types: Types, required: bool = True) -> Json:
+    return {name: {**described_schema(its), "required": required} for name, its in types.items()}
 
 
 def success(operation: Operation) -> Json:
-    answer: Json = {"description": operation.summary}
-    if operation.given:
-        answer["headers"] = {
-            name: {"description": said, "schema": {"type": "string"}} for name, said in operation.given.items()
-        }
-    if operation.answer is None:
-        return {"204": answer}
-    if isinstance(operation.answer, str):
-        answer["content"] = {operation.answer: {"schema": binary()}}
-    else:
-        answer["content"] = {JSON: {"schema": reference(operation.answer)}}
-    return {"200": answer}
-
-
-def error(status: int) -> Json:
-    found: Json = {
-        "description": HTTPStatus(status).phrase,
-        "content": {MEDIA_TYPE: {"schema": reference(ProblemAnswer)}},
+    content = {name: {"schema": text() if name.startswith("text/") else binary()} for name in operation.media_types}
+    if operation.answer is not None:
+        content = {JSON: {"schema": reference(operation.answer)}, **content}
+    answer: Json = {
+        "description": operation.summary,
+        "headers": {
+            **with_every_answer(),
+            **headers(operation.given),
+            **headers(operation.sometimes, required=False),
+        },
     }
-    if status == 503:
-        found["headers"] = {"Retry-After": {"description": "Seconds.", "schema": {"type": "string"}}}
-    if status == 401:
-        found["headers"] = {"WWW-Authenticate": {"description": "Bearer.", "schema": {"type": "string"}}}
+    if operation.links:
+        answer["links"] = {f"{name_of(link.operation)}": as_link(link) for link in operation.links}
+    return {"200": {**answer, "content": content}} if content else {"204": answer}
+
+
+def as_link(link: Link) -> Json:
+    found: Json = {"operationId": name_of(link.operation)}
+    if link.parameters:
+        found["parameters"] = dict(link.parameters)
+    if link.body is not None:
+        found["requestBody"] = link.body
     return found
+
+
+def with_every_answer() -> Json:
+    return {name: {"$ref": HEADERS + name} for name in EVERY_ANSWER}
+
+
+def error(status: int, form: Errors) -> Json:
+    return {"$ref": f"{RESPONSES}{form.name}{status}"}
+
+
+def responses(forms: Mapping[str, Errors]) -> Iterator[tuple[str, Json]]:
+    """Each error once, for all operations, and the one of which nothing but the form is known."""
+    for name, form in forms.items():
+        content = {form.media_type: {"schema": reference(form.model)}}
+        yield name, {"description": "What is wrong, and where.", "headers": with_every_answer(), "content": content}
+        for status in (400, 401, 403, 404, 409, 412, 413, 415, 422, 429, 503):
+            yield (
+                f"{name}{status}",
+                {
+                    "description": MEANINGS.get(status, HTTPStatus(status).phrase),
+                    "headers": {**with_every_answer(), **headers(WITH_ERRORS.get(status, {}))},
+                    "content": content,
+                },
+            )
 
 
 def media_type(content: Content) -> Json:
@@ -212,12 +278,16 @@ def form_of(models: Iterable[type[BaseModel]], files: str) -> Json:
     return {
         **schema,
         "properties": {files: {"type": "array", "minItems": 1, "items": binary()}, **properties},
-        "required": [files],
+        "required": [files, *schema.get("required", ())],
     }
 
 
 def reference(model: type[BaseModel]) -> Json:
     return {"$ref": SCHEMAS + model.__name__}
+
+
+def text() -> Json:
+    return {"type": "string"}
 
 
 def binary() -> Json:

@@ -34,7 +34,7 @@ class InputTensor(Request):
 
     name: str
     shape: Annotated[list[Size], Field(min_length=1, max_length=8)]
-    datatype: str
+    datatype: Annotated[str, Field(json_schema_extra={"enum": [*DATATYPES]})]
     parameters: Parameters | None = None
     data: list[Any] | None = None
 
@@ -52,7 +52,7 @@ class InferRequest(Request):
     model_version: str | None = None
     id: str | None = None
     parameters: Parameters | None = None
-    inputs: Annotated[list[InputTensor], Field(min_length=1)]
+    inputs: Annotated[list[InputTensor], Field(min_length=1, json_schema_extra={"maxItems": 1})]
     outputs: list[WantedOutput] | None = None
 
 
