@@ -35,10 +35,12 @@ def blueprint(service: Service) -> Blueprint:
 
     @routes.get("/v2/health/live")
     def live() -> Response:
+        read_query(request, Request)
         return jsonify(live=True)
 
     @routes.get("/v2/health/ready")
     def ready() -> Response:
+        read_query(request, Request)
         service.replica.newest()
         return jsonify(ready=True)
 
@@ -64,6 +66,7 @@ def blueprint(service: Service) -> Blueprint:
     @routes.get(f"/v2/models/{MODEL}/ready")
     @routes.get(f"/v2/models/{MODEL}/versions/<model_version>/ready")
     def model_ready(model_version: str | None = None) -> Response:
+        read_query(request, Request)
         service.replica.newest()
         if model_version is not None:
             with service.log.reading() as reader:
