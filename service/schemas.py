@@ -169,7 +169,13 @@ class TrainStepFields(LabelledFields):
 class ImagesRequest(ImagesFields):
     """Images: a list of them, or one bare image."""
 
-    model_config = ConfigDict(json_schema_extra={"oneOf": [{"required": ["images"]}, {"required": ["image"]}]})
+    model_config = ConfigDict(
+        json_schema_extra={  # rather than oneOf, of which generators of clients make types without fields
+            "if": {"required": ["image"]},
+            "then": {"not": {"required": ["images"]}},
+            "else": {"required": ["images"]},
+        }
+    )
 
     images: (
         Annotated[list[Image], Field(fail_fast=True, json_schema_extra={"minItems": 1}), AfterValidator(_some)] | None
