@@ -71,10 +71,21 @@ def _whole_floats_as_integers(labels: Any) -> Any:
 LearningRate = Annotated[float, Field(gt=0, le=LARGEST_LEARNING_RATE, allow_inf_nan=False, strict=True)]
 
 Label = TypeAliasType("Label", Annotated[int, Field(strict=True, ge=0)])
-OneHot = TypeAliasType("OneHot", Pixels)
 
 
-Version = Annotated[int, Field(strict=True, ge=1, le=LARGEST_VERSION)]
+def _whole_float_as_integer(number: Any) -> Any:
+    """2.0 is 2, as JSON Schema has it, too."""
+    return int(number) if type(number) is float and number.is_integer() else number
+
+
+Whole = Annotated[int, Field(strict=True), BeforeValidator(_whole_float_as_integer)]
+"""In JSON."""
+ZeroOrOne = Annotated[Pixel, Field(json_schema_extra={"minimum": 0, "maximum": 1, "multipleOf": 1})]
+A_SINGLE_ONE = {"contains": {"const": 1}, "maxContains": 1}
+OneHot = TypeAliasType("OneHot", Annotated[list[ZeroOrOne], Field(fail_fast=True, json_schema_extra=A_SINGLE_ONE)])
+
+
+Version = Annotated[Whole, Field(ge=1, le=LARGEST_VERSION)]
 
 
 def _whole_number(text: Any) -> int:
@@ -108,7 +119,7 @@ TrueOrFalse = Annotated[bool, BeforeValidator(_true_or_false)]
 """In a query, where everything is text."""
 
 VersionText = Annotated[WholeNumber, Field(ge=1, le=LARGEST_VERSION)]
-Rehearse = Annotated[int, Field(strict=True, ge=0, le=MOST_REHEARSED)]
+Rehearse = Annotated[Whole, Field(ge=0, le=MOST_REHEARSED)]
 RehearseText = Annotated[WholeNumber, Field(ge=0, le=MOST_REHEARSED)]
 LearningRateText = Annotated[DecimalNumber, Field(gt=0, le=LARGEST_LEARNING_RATE, allow_inf_nan=False)]
 
@@ -171,9 +182,9 @@ class ImagesRequest(ImagesFields):
 
     model_config = ConfigDict(
         json_schema_extra={  # rather than oneOf, of which generators of clients make types without fields
-            "if": {"required": ["image"]},
-            "then": {"not": {"required": ["images"]}},
-            "else": {"required": ["images"]},
+            "if": {"required": ["image"], "properties": {"image": {"type": ["array", "string"]}}},
+            "then": {"properties": {"images": {"type": "null"}}},
+            "else": {"required": ["images"], "properties": {"images": {"type": "array"}}},
         }
     )
 
@@ -230,9 +241,11 @@ class ImagesForm(Request):
 
 
 class LabelledForm(ImagesForm):
+    model_config = ConfigDict(json_schema_extra={"required": ["labels"]})  # whoever reads the form says it better
+
     labels: str = Field(
         "",
-        description="The class number of each picture.",
+        description="The class number of each picture, with commas.",
         examples=["7,1"],
         json_schema_extra={"pattern": LABELS_TEXT},
     )

@@ -77,6 +77,9 @@ class Client:
     def delete(self, path: str, **options: Any) -> Any:
         return self._client.delete(path, **options)
 
+    def open(self, method: str, path: str, **options: Any) -> Any:
+        return self._client.open(path, method=method.upper(), **options)
+
 
 @pytest.fixture
 def client(app: Flask) -> Client:

@@ -61,13 +61,15 @@ PROBLEMS = Errors("Problem", MEDIA_TYPE, ProblemAnswer, 422)
 
 @dataclass(frozen=True)
 class Content:
-    """models: what JSON or a form looks like, any of them; none: bytes. files: the field of a form that holds them.
+    """models: what JSON or a form looks like, any of them; none: bytes. files: the field of a form that holds them;
+    file_types: what they may be.
 
     examples: by their names, what a client may send as it stands.
     """
 
     models: tuple[type[BaseModel], ...] = ()
     files: str | None = None
+    file_types: tuple[str, ...] = ()
     examples: Mapping[str, Any] = field(default_factory=dict)
 
 
@@ -262,7 +264,8 @@ def media_type(content: Content) -> Json:
     if not content.models:
         return {"schema": binary()}
     if content.files is not None:
-        return {"schema": form_of(content.models, content.files)}
+        encoding = {content.files: {"contentType": ", ".join(content.file_types)}}
+        return {"schema": form_of(content.models, content.files), "encoding": encoding}
     schemas = [reference(model) for model in content.models]
     found: Json = {"schema": schemas[0] if len(schemas) == 1 else {"anyOf": schemas}}
     if content.examples:

@@ -39,7 +39,7 @@ def _read(document: Any, body: bytes, weights: Weights) -> tuple[NDArray[np.floa
         return None
     keys = list(document.keys())
     key = "images" if "images" in keys else "image"
-    if key not in keys or len(set(keys)) != len(keys):
+    if ("image" in keys) == ("images" in keys) or len(set(keys)) != len(keys):
         return None
     values = document[key]
     if not isinstance(values, simdjson.Array) or len(values) == 0:

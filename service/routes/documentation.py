@@ -17,6 +17,7 @@ from service.http.queries import read_query
 from service.http.static import Static, packaged
 from service.images import IMAGE_DECODERS, LABELLED_DECODERS
 from service.images.body import IMAGES, LABELLED, TRAIN_STEP, Takes
+from service.images.picture_body import TYPES
 from service.live.service import Service
 from service.routes.protocol import (
     InferAnswer,
@@ -103,6 +104,7 @@ OF_NEW_VERSION = (
     Link("versions.versions", {"query.before": NEW_VERSION}),
     Link("inference.model_metadata_at_model_version", {"path.model_version": NEW_VERSION}),
 )
+NEXT_BEFORE = "$response.body#/next_before"
 FIRST_ID, FIRST_WAITING = "$response.body#/prediction_ids/0", "$response.body#/predictions/0/prediction_id"
 
 
@@ -121,7 +123,7 @@ def bodies(
     return {
         **{name: Content() for name in types},
         JSON: Content((takes.whole, *others), examples={"picture": example}),
-        FORM: Content((takes.form,), files="image"),
+        FORM: Content((takes.form,), files="image", file_types=TYPES),
     }
 
 
@@ -174,7 +176,10 @@ OPERATIONS = {
         PredictionsAnswer,
         PredictionsQuery,
         errors=(503,),
-        links=of_prediction(FIRST_WAITING, "$response.body#/predictions/0/label"),
+        links=(
+            *of_prediction(FIRST_WAITING, "$response.body#/predictions/0/label"),
+            Link("predictions.predictions", {"query.before": NEXT_BEFORE}),
+        ),
     ),
     "predictions.image": Operation(
         "The image of a remembered prediction", media_types=("image/png",), errors=(404, 503), path=PREDICTION
@@ -194,7 +199,10 @@ OPERATIONS = {
         VersionsAnswer,
         VersionsQuery,
         errors=(503,),
-        links=(Link("learning.rollback", body={"model_version": "$response.body#/versions/0/model_version"}),),
+        links=(
+            Link("learning.rollback", body={"model_version": "$response.body#/versions/0/model_version"}),
+            Link("versions.versions", {"query.before": NEXT_BEFORE}),
+        ),
     ),
     "weights.get_weights": Operation(
         "The weights of the newest version, or of another one",

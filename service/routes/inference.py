@@ -14,14 +14,12 @@ from model.functions import softmax
 from service.http.incoming import request
 from service.http.problems import MEDIA_TYPE, Problem
 from service.http.queries import read_query
-from service.live.replica import Model
 from service.live.service import Service
-from service.routes.prediction import min_version
+from service.routes.prediction import asked_for
 from service.routes.tensors import inference_answer, read_inference
 from service.schemas import LARGEST_VERSION, Request
 
 MODEL = "twolayernet"
-OUTPUTS = ["probabilities", "labels"]
 MOST_VERSIONS_NAMED = 100
 
 
@@ -77,8 +75,8 @@ def blueprint(service: Service) -> Blueprint:
     @routes.post(f"/v2/models/{MODEL}/versions/<model_version>/infer")
     def infer(model_version: str | None = None) -> Response:
         read_query(request, Request)
-        model = asked_for(service, model_version)
-        inference = read_inference(request, model.weights, OUTPUTS)
+        model = asked_for(service.replica, None if model_version is None else number(model_version))
+        inference = read_inference(request, model.weights)
         probabilities = softmax(model.network.predict(pixels_to_input(inference.pixels)))
         arrays: dict[str, Any] = {
             "probabilities": probabilities.astype(np.float32, copy=False),
@@ -87,13 +85,6 @@ def blueprint(service: Service) -> Blueprint:
         return inference_answer(inference, {"model_name": MODEL, "model_version": str(model.version)}, arrays)
 
     return routes
-
-
-def asked_for(service: Service, model_version: str | None) -> Model:
-    """That version, or the newest: as new as the request wants it."""
-    if model_version is None:
-        return service.replica.at_least(min_version())
-    return service.replica.at(number(model_version))
 
 
 def number(text: str) -> int:

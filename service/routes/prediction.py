@@ -14,7 +14,7 @@ from service.http.problems import MIN_VERSION_HEADER, BadInput
 from service.http.queries import read_query
 from service.images import LABELLED, Images, read_images, read_labelled
 from service.images.explained import explained
-from service.live.replica import Model
+from service.live.replica import Model, Replica
 from service.live.service import Service
 from service.schemas import (
     LARGEST_VERSION,
@@ -29,15 +29,6 @@ from service.schemas import (
 def blueprint(service: Service) -> Blueprint:
     routes = Blueprint("prediction", __name__)
 
-    def asked_for(version: int | None) -> Model:
-        """That version, or the newest: as new as the request wants it."""
-        at_least = min_version()
-        if version is None:
-            return service.replica.at_least(at_least)
-        if version < at_least:
-            raise BadInput((MIN_VERSION_HEADER,), f"{at_least} is above model_version, which is {version}")
-        return service.replica.at(version)
-
     @routes.after_request
     def say_how_stale(answer: Response) -> Response:
         if (seconds := service.log.staleness()) is not None:
@@ -47,7 +38,7 @@ def blueprint(service: Service) -> Blueprint:
     @routes.post("/predict")
     def predict() -> Response:
         query = read_query(request, PredictQuery)
-        model = asked_for(query.model_version)
+        model = asked_for(service.replica, query.model_version)
         images = read_images(request, model.weights, query)
         if query.explain and images.found is None:
             raise BadInput(("query", "explain"), "only pictures can be explained, not arrays")
@@ -72,7 +63,7 @@ def blueprint(service: Service) -> Blueprint:
     @routes.post("/accuracy")
     def accuracy() -> Response:
         query = read_query(request, AccuracyQuery)
-        model = asked_for(query.model_version)
+        model = asked_for(service.replica, query.model_version)
         labelled = read_labelled(request, model.weights, LABELLED, query)
         logits = model.network.predict(pixels_to_input(labelled.pixels))
         return json_answer(
@@ -86,6 +77,16 @@ def blueprint(service: Service) -> Blueprint:
         )
 
     return routes
+
+
+def asked_for(replica: Replica, version: int | None) -> Model:
+    """That version, or the newest: as new as the request wants it. Raises Problem."""
+    at_least = min_version()
+    if version is None:
+        return replica.at_least(at_least)
+    if version < at_least:
+        raise BadInput((MIN_VERSION_HEADER,), f"{at_least} is above model_version, which is {version}")
+    return replica.at(version)
 
 
 def check_few_enough(images: Images) -> None:

@@ -19,14 +19,15 @@ from service.http.queries import parse
 from service.images import count_batch
 from service.images.batch import checked_pixels
 from service.images.npy_body import batch_shape
-from service.schemas import Request
+from service.schemas import Request, Whole
 
+OUTPUTS = ("probabilities", "labels")
 HEADER_LENGTH = "Inference-Header-Content-Length"
 DATATYPES: dict[str, np.dtype[Any]] = {"FP32": np.dtype("<f4"), "FP64": np.dtype("<f8"), "UINT8": np.dtype("u1")}
 NAMES_OF_DATATYPES: dict[np.dtype[Any], str] = {np.dtype("f4"): "FP32", np.dtype("i8"): "INT64"}
 
 Parameters = dict[str, Any]
-Size = Annotated[int, Field(strict=True, ge=0, le=2**31)]
+Size = Annotated[Whole, Field(ge=0, le=2**31)]
 
 
 class InputTensor(Request):
@@ -40,7 +41,7 @@ class InputTensor(Request):
 
 
 class WantedOutput(Request):
-    name: str
+    name: Annotated[str, Field(json_schema_extra={"enum": [*OUTPUTS]})]
     parameters: Parameters | None = None
 
 
@@ -65,8 +66,8 @@ class Inference:
     outputs: dict[str, bool]
 
 
-def read_inference(request: IncomingRequest, weights: Weights, outputs: list[str]) -> Inference:
-    """outputs: the names that there are. Raises Problem."""
+def read_inference(request: IncomingRequest, weights: Weights) -> Inference:
+    """Raises Problem."""
     header, behind = parts_of(request)
     asked = parse(header, InferRequest)
     if len(asked.inputs) != 1:
@@ -75,7 +76,7 @@ def read_inference(request: IncomingRequest, weights: Weights, outputs: list[str
     at: Location = ("inputs", 0)
     pixels = pixels_of(array_of(tensor, behind, at), tensor, weights, at)
     count_batch(request, len(pixels))
-    return Inference(asked.id, pixels, wanted_outputs(asked, outputs))
+    return Inference(asked.id, pixels, wanted_outputs(asked))
 
 
 def parts_of(request: IncomingRequest) -> tuple[bytes, bytes]:
@@ -138,15 +139,15 @@ def pixels_of(array: NDArray[Any], tensor: InputTensor, weights: Weights, at: Lo
     return checked_pixels(flat, 1, lambda n, i: (*at, "data", n, i), "datatype UINT8")
 
 
-def wanted_outputs(asked: InferRequest, names: list[str]) -> dict[str, bool]:
+def wanted_outputs(asked: InferRequest) -> dict[str, bool]:
     all_binary = (asked.parameters or {}).get("binary_data_output") is True
     if not asked.outputs:
-        return dict.fromkeys(names, all_binary)
+        return dict.fromkeys(OUTPUTS, all_binary)
     found = {}
     for i, output in enumerate(asked.outputs):
         parameters = output.parameters or {}
-        if output.name not in names:
-            raise BadInput(("outputs", i, "name"), f"{output.name[:40]!r}: expected one of {', '.join(names)}")
+        if output.name not in OUTPUTS:
+            raise BadInput(("outputs", i, "name"), f"{output.name[:40]!r}: expected one of {', '.join(OUTPUTS)}")
         if "classification" in parameters:
             raise BadInput(("outputs", i, "parameters"), "classification is not known here: the output labels has it")
         found[output.name] = parameters.get("binary_data", all_binary) is True

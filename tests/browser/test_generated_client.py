@@ -32,7 +32,7 @@ def server(tmp_path: Path, weights: Weights) -> Iterator[Server]:
 def call(tmp_path: Path, server: Server, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., Any]]:
     """An operation, called with what it takes, by the name of its module."""
     (tmp_path / "openapi.json").write_bytes(server.get("/openapi.json").content)
-    generate = [Path(sys.executable).parent / "openapi-python-client", "generate", "--path", "openapi.json"]
+    generate = [str(Path(sys.executable).parent / "openapi-python-client"), "generate", "--path", "openapi.json"]
     generate += ["--meta", "none", "--output-path", PACKAGE, "--fail-on-warning"]
     generate += ["--config", str(Path(__file__).with_name("client.yaml"))]
     done = subprocess.run(generate, cwd=tmp_path, capture_output=True, text=True, check=False)

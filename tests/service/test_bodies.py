@@ -324,6 +324,13 @@ def test_whole_floats_are_class_numbers(client: Client) -> None:
         assert is_problem(client.post("/train-step", json=body), 422)["errors"][0]["loc"] == ["labels", 2]
 
 
+def test_whole_floats_are_whole_numbers_as_json_schema_has_it(client: Client) -> None:
+    assert client.post("/train-step", json={**as_json(X, T), "rehearse": 2.0}).json["model_version"] == 2
+    assert client.post("/rollback", json={"model_version": 1.0}).json["source_version"] == 1
+    for wrong in (1.5, float("inf"), float("nan"), True, "1"):
+        assert client.post("/rollback", json={"model_version": wrong}).status_code == 422
+
+
 @pytest.mark.parametrize("high", [1.0000100, 1.5, 99.5])
 def test_there_is_no_hint_at_pixel_max_where_following_it_would_be_wrong(client: Client, high: float) -> None:
     image = (X[0] / 255).tolist()

@@ -26,3 +26,4 @@ def test_a_minimum_that_is_no_version_is_422(client: Client, value: str) -> None
 def test_a_minimum_above_the_version_that_is_named_is_422(client: Client) -> None:
     headers = {"X-Min-Model-Version": "2"}
     is_problem(client.post("/predict?model_version=1", json=as_json(X), headers=headers), 422)
+    assert client.post("/v2/models/twolayernet/versions/1/infer", json={}, headers=headers).status_code == 400

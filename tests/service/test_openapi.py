@@ -2,6 +2,7 @@
 
 import io
 from collections.abc import Iterator
+from functools import reduce
 from typing import Any
 
 import numpy as np
@@ -35,7 +36,7 @@ def path_to(path: str, prediction_id: str = "0" * 32) -> str:
 
 
 def send(client: Client, method: str, path: str, **options: Any) -> Any:
-    return getattr(client, method)(path_to(path), **options)
+    return client.open(method, path_to(path), **options)
 
 
 def said_of(document: dict[str, Any], its: dict[str, Any]) -> dict[str, Any]:
@@ -100,6 +101,53 @@ def test_what_takes_no_body_answers_in_the_form_that_is_said(client: Client, doc
     answer = client.delete(path_to(path, prediction_id))
     assert answer.status_code == 204
     check(document, document["paths"][path]["delete"], answer)
+
+
+def value_of(expression: Any, answer: Any) -> Any:
+    """What an OpenAPI runtime expression stands for."""
+    if isinstance(expression, dict):
+        return {name: value_of(part, answer) for name, part in expression.items()}
+    if isinstance(expression, list):
+        return [value_of(part, answer) for part in expression]
+    kind, _, name = expression.partition(".")[2].partition("." if "header" in expression else "#")
+    if kind == "header":
+        return answer.headers[name]
+    return reduce(lambda its, part: its[int(part) if part.isdecimal() else part], name[1:].split("/"), answer.json)
+
+
+def test_every_link_leads_somewhere(client: Client, document: dict[str, Any]) -> None:
+    at = {operation["operationId"]: (method, path, operation) for method, path, operation in operations(document)}
+    weights = client.get("/weights").data
+    followed = 0
+    for name, (method, path, operation) in at.items():
+        for link in operation["responses"].get("200", {}).get("links", {}).values():
+            ids = client.post("/predict?remember=true", json={"images": [[0] * FEATURES] * 2}).json["prediction_ids"]
+            body = {"put_weights": {"data": weights}, "rollback": {"json": {"model_version": 1}}}
+            body["predict"] = {"json": {"image": [0] * FEATURES}}
+            body["train_step"] = {"json": {"prediction_ids": ids[:1], "labels": [1]}}
+            query = {"predict": {"remember": "true"}, "predictions": {"limit": 1}, "versions": {"limit": 1}}
+            answer = send(client, method, path, query_string=query.get(name), **body.get(name, {}))
+            method_to, path_there, to = at[link["operationId"]]
+            given: dict[str, dict[str, Any]] = {part: {} for part in ("path", "query", "header")}
+            for parameter, expression in link.get("parameters", {}).items():
+                where, _, its = parameter.partition(".")
+                given[where][its] = value_of(expression, answer)
+            body_to = (
+                {"json": value_of(link["requestBody"], answer)}
+                if "requestBody" in link
+                else body.get(link["operationId"], {})
+            )
+            said = client.open(
+                method_to,
+                path_there.format(**given["path"]),
+                query_string=given["query"],
+                headers=given["header"],
+                **body_to,
+            )
+            assert said.status_code in (200, 204, 304), (name, link, said.text)
+            check(document, to, said)
+            followed += 1
+    assert followed >= 20
 
 
 def test_weights_that_were_got_can_be_put_as_is_said(client: Client, document: dict[str, Any]) -> None:

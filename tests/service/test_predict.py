@@ -28,6 +28,7 @@ def test_the_same_image_in_every_json_form_gets_the_same_answer(client: Client) 
         {"images": [rows], "pixel_max": 255},
         {"image": flat, "pixel_max": 255},
         {"image": rows, "pixel_max": 255.0},
+        {"images": [flat], "image": None, "pixel_max": 255},
         {"images": (x / np.float32(255)).astype(float).tolist()},
     ]
     answers = [client.post("/predict", json=body).json for body in bodies]
