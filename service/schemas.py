@@ -213,7 +213,10 @@ class RememberedRequest(TrainStepFields):
 
     model_config = ConfigDict(json_schema_extra=lambda schema: schema["properties"].pop("pixel_max"))
 
-    prediction_ids: Annotated[list[Annotated[str, Field(max_length=100)]], Field(min_length=1, max_length=MOST_AT_ONCE)]
+    prediction_ids: Annotated[
+        list[Annotated[str, Field(max_length=100)]],
+        Field(min_length=1, max_length=MOST_AT_ONCE, json_schema_extra={"uniqueItems": True}),
+    ]
 
     @model_validator(mode="before")
     @classmethod

@@ -17,6 +17,7 @@ let latest = null; // the answer to what is on the paper
 let asking = false;
 let askAgain = false;
 let taught = null; // the version that a lesson made
+let teaching = false;
 
 const pad = new Pad($("#pad"), ask);
 
@@ -28,11 +29,12 @@ async function ask() {
   answerText.ariaBusy = "true"; // a screen reader hears the answer to the whole stroke
   while (askAgain && !pad.empty) {
     askAgain = false;
+    const { sheet } = pad;
     try {
       const answer = await predict();
-      if (!pad.empty) show(answer);
+      if (sheet === pad.sheet) show(answer);
     } catch (error) {
-      if (!pad.empty) showNothing(error instanceof Refused && error.status === 422 ? "No digit seen yet" : "No answer");
+      if (sheet === pad.sheet) showNothing(error instanceof Refused && error.status === 422 ? "No digit seen yet" : "No answer");
       if (!(error instanceof Refused)) showTrouble("This is no picture that can be read.");
       else if (error.status === 422) caption.textContent = error.message;
       else showTrouble(error.message);
@@ -44,8 +46,8 @@ async function ask() {
   answerText.ariaBusy = "false";
 }
 
-async function predict(query = "explain=true") {
-  const body = await pad.blob();
+async function predict(query = "explain=true", image = pad.blob()) {
+  const body = await image;
   return (await call(`predict?${query}`, { method: "POST", headers: { "Content-Type": body.type }, body })).json();
 }
 
@@ -103,21 +105,35 @@ export function setClasses(count) {
   );
   $("#classes").replaceChildren(
     ...labels.map((label) =>
-      element("button", { type: "button", textContent: classes.name(label), onclick: () => attempt(() => teach(label)) }),
+      element("button", {
+        type: "button",
+        textContent: classes.name(label),
+        onclick: ({ detail }) => detail === 2 || attempt(() => teach(label)), // a double click is one lesson
+      }),
     ),
   );
   news.dispatchEvent(new Event("classes"));
 }
 
 async function teach(label) {
-  const before = latest;
-  if (!before) return;
+  if (!latest || teaching) return;
+  teaching = true;
+  try {
+    await lessonIn(label, latest);
+  } finally {
+    teaching = false;
+  }
+}
+
+async function lessonIn(label, before) {
+  const { drawn } = pad;
+  const image = await pad.blob();
   const form = new FormData();
-  form.append("image", await pad.blob(), "drawing");
+  form.append("image", image, "drawing");
   form.append("labels", String(label));
   const step = await (await change("train-step", { method: "POST", body: form })).json();
-  const after = await predict();
-  show(after);
+  const after = await predict("explain=true", image);
+  if (drawn === pad.drawn) show(after); // else what is drawn by now is asked about anyhow
   taught = step.model_version;
   const was = before.probabilities[0][label];
   const is = after.probabilities[0][label];
@@ -180,6 +196,4 @@ function take(picture) {
   });
 }
 
-news.addEventListener("newer", () => {
-  if (latest && !pad.empty) ask();
-});
+for (const name of ["newer", "back"]) news.addEventListener(name, () => pad.empty || ask());

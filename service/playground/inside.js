@@ -6,9 +6,9 @@ import { readNpz } from "./npz.js";
 const $ = (name) => document.querySelector(name);
 const inside = $("#inside");
 const look = $("#look");
+const BESIDE = 48; // pixels for the name of a class
 const MOST_UNITS = 200;
-const MOST_REMEMBERED = 60; // of each class
-const COLUMNS = 30;
+const LINES = 3; // of each class
 
 async function weights() {
   const answer = await call("weights");
@@ -25,8 +25,8 @@ async function show() {
   $("#weights-text").textContent =
     `version ${version}: ${units} hidden units, blue where ink speaks for one and red where it speaks against it`;
   $("#weights").replaceChildren(...Array.from({ length: Math.min(units, MOST_UNITS) }, (_, unit) => unitPicture(arrays.W1, unit, shape)));
+  inside.hidden = false; // before its width is asked for
   showMemory(arrays["memory.x"], arrays["memory.t"], shape);
-  inside.hidden = false;
   look.textContent = "Show them again";
 }
 
@@ -68,12 +68,15 @@ function showMemory(x, t, shape) {
 }
 
 function sheet(x, places, [rows, columns], label) {
-  const shown = places.slice(0, MOST_REMEMBERED);
-  const across = Math.min(COLUMNS, shown.length);
+  const fit = Math.max(5, Math.floor(($("#memory").clientWidth - BESIDE) / columns));
+  const shown = places.slice(0, LINES * fit);
+  const across = Math.min(fit, shown.length);
   const canvas = element("canvas", { width: across * columns, height: Math.ceil(shown.length / across) * rows });
   canvas.setAttribute("role", "img");
   canvas.setAttribute("aria-label", `${shown.length} of ${places.length} remembered images of ${classes.name(label)}`);
   const context = canvas.getContext("2d");
+  context.fillStyle = "#fff";
+  context.fillRect(0, 0, canvas.width, canvas.height);
   const size = rows * columns;
   shown.forEach((place, at) => {
     const pixels = new ImageData(columns, rows);

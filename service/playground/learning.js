@@ -5,7 +5,7 @@ import { attempt, call, json, news, percent } from "./service.js";
 const $ = (name) => document.querySelector(name);
 const SVG = "http://www.w3.org/2000/svg";
 const WINDOW = 20; // steps of which each point is the mean
-const [LEFT, RIGHT, TOP, BOTTOM] = [42, 362, 10, 130];
+const [LEFT, RIGHT, TOP, BOTTOM] = [44, 358, 12, 206];
 
 let paused = false;
 
@@ -49,8 +49,8 @@ export function showChart(versions) {
         shape("text", { x: RIGHT + 4, y: y + 3 }, (share * most).toFixed(most < 10 ? 2 : 0)),
       ];
     }),
-    shape("text", { x: LEFT, y: BOTTOM + 14 }, `version ${steps[0].model_version}`),
-    shape("text", { x: RIGHT, y: BOTTOM + 14, "text-anchor": "end" }, `${steps.at(-1).model_version}`),
+    shape("text", { x: LEFT, y: BOTTOM + 16 }, `version ${steps[0].model_version}`),
+    shape("text", { x: RIGHT, y: BOTTOM + 16, "text-anchor": "end" }, `${steps.at(-1).model_version}`),
     line("accuracy", accuracy, 1),
     line("loss", loss, most),
   );

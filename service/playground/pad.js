@@ -9,6 +9,8 @@ export class Pad {
   #changed;
   #picture = null;
   empty = true;
+  sheet = 0; // another number for each paper that is begun, and
+  drawn = 0; // for whatever comes onto it
 
   // changed: called after each piece of a stroke
   constructor(canvas, changed) {
@@ -23,6 +25,8 @@ export class Pad {
 
   clear() {
     this.empty = true;
+    this.sheet += 1;
+    this.drawn += 1;
     this.#picture = null;
     this.#context.fillStyle = "#fff";
     this.#context.fillRect(0, 0, this.#canvas.width, this.#canvas.height);
@@ -44,6 +48,7 @@ export class Pad {
     this.#context.drawImage(bitmap, (width - size[0]) / 2, (height - size[1]) / 2, ...size);
     this.#picture = file;
     this.empty = false;
+    this.drawn += 1;
     this.#changed();
   }
 
@@ -79,6 +84,7 @@ export class Pad {
     this.#context.beginPath();
     this.#context.moveTo(x, y);
     this.empty = false;
+    this.drawn += 1;
     this.#changed();
   }
 

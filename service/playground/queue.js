@@ -6,6 +6,7 @@ const $ = (name) => document.querySelector(name);
 const group = $("#queue");
 const image = $("#waiting");
 const text = $("#queue-text");
+const said = $("#queue-said");
 
 const skipped = new Set();
 let current = null;
@@ -24,8 +25,17 @@ export async function fill() {
     show(null);
     return;
   }
-  const png = await (await call(`predictions/${next.prediction_id}/image`)).blob();
-  if (turn === asked) show(next, png);
+  const png = await imageOf(next);
+  if (png && turn === asked) show(next, png);
+}
+
+async function imageOf({ prediction_id }) {
+  try {
+    return await (await call(`predictions/${prediction_id}/image`)).blob();
+  } catch (error) {
+    if (error.status !== 404) throw error;
+    return null; // labelled or expired in between
+  }
 }
 
 function show(prediction, png) {
@@ -43,21 +53,22 @@ function show(prediction, png) {
   image.src = URL.createObjectURL(png);
   image.alt = `An image that was answered with ${classes.name(prediction.label)}`;
   const order = prediction.probabilities.map((probability, label) => [probability, label]).sort((a, b) => b[0] - a[0]);
-  const likely = order.slice(0, 2).map(([probability, label]) => `${classes.name(label)} ${percent(probability)}`);
-  text.textContent = `It took this for ${likely.join(", next ")}. What is it?`;
+  const likely = order.slice(0, 2).map(([probability, label]) => `${classes.name(label)} (${percent(probability)})`);
+  text.textContent = `It said ${likely.join(", then ")}. What is it?`;
 }
 
 async function settle(action) {
   if (!current || busy) return;
   busy = true;
+  said.textContent = "";
   try {
     await attempt(async () => {
       try {
         await action(current.prediction_id);
       } catch (error) {
-        // Somebody else was faster: there is nothing left to do about it.
         if (!(error instanceof Refused) || (error.status !== 404 && error.status !== 409)) throw error;
         if (error.message.includes("paused")) throw error;
+        said.textContent = "Somebody was faster, or it has expired: nothing was learnt from it.";
       }
       current = null;
     });

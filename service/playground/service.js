@@ -1,7 +1,10 @@
 // Calls to the service, relative to this page, so that they work under any prefix. What went wrong is shown in one place.
 
 const KEY = "twolayernet-key";
+const TRIES = 3; // of a change that got no answer
+const PATIENCE = 1000; // milliseconds before another one
 let keyAskedFor = false;
+let keyRefused = false;
 const trouble = document.querySelector("#trouble");
 
 export class Refused extends Error {
@@ -14,7 +17,7 @@ export class Refused extends Error {
 export function setKey(key) {
   if (key) sessionStorage.setItem(KEY, key);
   else sessionStorage.removeItem(KEY);
-  keyAskedFor = false;
+  keyAskedFor = keyRefused = false;
 }
 
 export function showTrouble(text) {
@@ -41,6 +44,7 @@ export async function call(path, { headers = {}, ...options } = {}) {
   if (away) {
     away = false;
     showTrouble("");
+    news.dispatchEvent(new Event("back"));
   }
   if (answer.ok) return answer;
   const problem = await answer.json().catch(() => ({}));
@@ -48,16 +52,27 @@ export async function call(path, { headers = {}, ...options } = {}) {
   if (answer.status === 401) {
     if (!keyAskedFor) document.querySelector("#key-details").open = true; // once: whoever has none may close it
     keyAskedFor = true;
-    throw new Refused(401, key ? "The key is not the one that is wanted." : "The service wants a key: see Key above.");
+    if (key) sessionStorage.removeItem(KEY); // or this page would go on trying it, and be slowed down
+    keyRefused ||= Boolean(key);
+    const wanted = "The service wants a key: see Key above.";
+    throw new Refused(401, keyRefused ? `The key is not the one that is wanted. ${wanted}` : wanted);
   }
   throw new Refused(answer.status, detail);
 }
 
-// A change of the model: sent once, even if it has to be repeated.
-export function change(path, options = {}) {
+// A change of the model: made once, even if it has to be asked for again because nothing came back.
+export async function change(path, options = {}) {
   const random = crypto.getRandomValues(new Uint8Array(16)); // randomUUID is for https alone
   const key = Array.from(random, (byte) => byte.toString(16).padStart(2, "0")).join("");
-  return call(path, { ...options, headers: { "Idempotency-Key": key, ...options.headers } });
+  const headers = { "Idempotency-Key": key, ...options.headers };
+  for (let tries = 1; ; tries += 1) {
+    try {
+      return await call(path, { ...options, headers });
+    } catch (error) {
+      if (tries === TRIES || ![0, 503].includes(error.status)) throw error;
+    }
+    await new Promise((resolve) => setTimeout(resolve, PATIENCE));
+  }
 }
 
 export function json(method, body) {
@@ -74,7 +89,10 @@ export async function attempt(action) {
   }
 }
 
-export const percent = (share) => `${(100 * share).toFixed(share > 0.995 || share < 0.005 ? 2 : 1)} %`;
+export function percent(share) {
+  const digits = (100 * share).toFixed(share > 0.995 || share < 0.005 ? 2 : 1);
+  return `${digits.replace(/\.0+$/, "")} %`;
+}
 
 // What there is to call a class.
 export const classes = {

@@ -70,7 +70,8 @@ def before_load_schema(context: Any, raw_schema: dict[str, Any]) -> None:
         if (form := operation.get("requestBody", {}).get("content", {}).get("multipart/form-data")) is not None:
             properties = form["schema"]["properties"]
             properties["image"] = {"type": "string", "format": "binary"}
-            properties.get("labels", {}).pop("examples", None)
+            if "labels" in properties:  # of the classes that there are
+                properties["labels"] = {"type": "string", "pattern": "^[0-9](,[0-9])*$"}
     paths["/weights"]["put"]["requestBody"]["content"] = {
         WEIGHTS_TYPE: {"schema": {"type": "string", "format": "binary"}}
     }
@@ -91,7 +92,7 @@ NO_SCHEMA_SAYS = (
     "is above model_version",  # what X-Min-Model-Version says
     "expected what another answer gave as next_before",
     "is not the one in If-Match",
-    "the newest version's ETag is",
+    "expected text of one line",  # which characters can be printed
 )
 """Why a request that fits its schema is refused, by words of the answer: one part of it demands something of another,
 or of what the service holds."""
