@@ -474,13 +474,14 @@ class AlarmAnswer(BaseModel):
 
 class LearningAnswer(BaseModel):
     """best_window_accuracy: of the alarm's window, since the model was last loaded, rolled back, paused or resumed by
-    somebody."""
+    somebody; label_names: of the classes, where the weights file names them."""
 
     state: Literal["paused", "learning"]
     reason: str | None
     windows: list[WindowAnswer]
     best_window_accuracy: float | None
     alarm: AlarmAnswer
+    label_names: list[str] | None = None
 
 
 class HealthAnswer(BaseModel):

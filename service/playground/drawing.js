@@ -55,8 +55,7 @@ function show(answer) {
   latest = answer;
   const [probabilities] = answer.probabilities;
   const [label] = answer.labels;
-  if (answer.label_names) (classes.names ??= [])[label] = answer.label_names[0];
-  setClasses(probabilities.length);
+  setClasses(probabilities.length, answer.label_names && Object.assign([...(classes.names ?? [])], { [label]: answer.label_names[0] }));
   answerText.textContent = `It is a ${classes.name(label)}: ${percent(probabilities[label])}`;
   probabilities.forEach((probability, at) => {
     const row = bars.children[at];
@@ -88,9 +87,11 @@ function showNothing(text) {
   $("#keep").disabled = true;
 }
 
-export function setClasses(count) {
-  if (classes.count === count) return;
-  classes.count = count;
+// names: of the classes, as far as they are known; null leaves them
+export function setClasses(count, names) {
+  names ??= classes.names;
+  if (classes.count === count && String(names) === String(classes.names)) return;
+  Object.assign(classes, { count, names });
   const labels = Array.from({ length: count }, (_, label) => label);
   bars.replaceChildren(
     ...labels.map((label) =>
@@ -152,7 +153,7 @@ undo.addEventListener("click", () =>
       `Version ${back.model_version} has the weights of version ${back.source_version} again` +
       (back.model_version > taught + 1 ? ", so what was learnt after it is undone, too." : ".");
     undo.hidden = true;
-    $("#classes button").focus();
+    (pad.empty ? $("#clear") : $("#classes button")).focus();
     await ask();
     news.dispatchEvent(new Event("changed"));
   }),

@@ -21,7 +21,6 @@ async function show() {
   const settings = JSON.parse(arrays.settings?.data || "{}");
   const [inputs, units] = arrays.W1.shape;
   const shape = settings.image_shape ?? squareOf(inputs);
-  if (settings.label_names) classes.names = settings.label_names;
   $("#weights-text").textContent =
     `version ${version}: ${units} hidden units, blue where ink speaks for one and red where it speaks against it`;
   $("#weights").replaceChildren(...Array.from({ length: Math.min(units, MOST_UNITS) }, (_, unit) => unitPicture(arrays.W1, unit, shape)));

@@ -27,7 +27,7 @@ async function look() {
     $("#version").textContent = model_version;
     const learning = await (await call("learning")).json();
     showLearning(learning);
-    setClasses(learning.windows[0].by_class.length);
+    setClasses(learning.windows[0].by_class.length, learning.label_names);
     if (model_version !== version) {
       const page = await (await call(`versions?limit=${STEPS}`)).json();
       showVersions(page);

@@ -4,7 +4,7 @@ from typing import Any
 
 from flask import Blueprint, Response
 
-from service.http.answers import json_answer
+from service.http.answers import json_answer, named
 from service.http.incoming import request
 from service.http.queries import read_json, read_query
 from service.live.learner import figures_before, paused
@@ -35,7 +35,8 @@ def blueprint(service: Service) -> Blueprint:
         return answer()
 
     def answer() -> Response:
-        classes, settings = service.replica.newest().weights.output_size, service.settings
+        weights, settings = service.replica.newest().weights, service.settings
+        classes = weights.output_size
         with service.log.reading() as reader:
             reason = paused(reader)
             row = figures_before(reader)
@@ -56,6 +57,7 @@ def blueprint(service: Service) -> Blueprint:
                 "best_accuracy": best,
                 "best_version": row.best_version if same else None,
             },
+            **named(range(classes), weights.label_names),
         )
 
     return routes

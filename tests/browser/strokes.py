@@ -88,10 +88,10 @@ def drawn(digit: int, hand: list[list[Stroke]] = DIGITS) -> list[Stroke]:
 
 
 def curve(points: Stroke) -> Iterator[Point]:
-    """Through all the points (Catmull and Rom 1974), some points to each twentieth of the paper."""
+    """Through all the points (Catmull and Rom 1974), a point to each tenth of the paper and more."""
     padded = [points[0], *points, points[-1]]
     for p0, p1, p2, p3 in zip(padded, padded[1:], padded[2:], padded[3:], strict=False):
-        for step in range(count := max(2, round(math.dist(p1, p2) / 0.06))):
+        for step in range(count := max(2, round(math.dist(p1, p2) / 0.1))):
             t = step / count
             x, y = (
                 0.5 * (2 * b + (c - a) * t + (2 * a - 5 * b + 4 * c - d) * t**2 + (3 * b - a - 3 * c + d) * t**3)
