@@ -267,7 +267,7 @@ fields = st.fixed_dictionaries(
 
 
 @given(body=st.binary(max_size=60) | fields.map(lambda value: json.dumps(value).encode()))
-@hypothesis_settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None, max_examples=300)
+@hypothesis_settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None, max_examples=100)
 def test_no_body_however_malformed_gets_a_500(client: Client, body: bytes) -> None:
     for path in ("/predict", "/accuracy", "/train-step"):
         before = client.get("/readyz").json["model_version"]
