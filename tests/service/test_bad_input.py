@@ -137,6 +137,7 @@ def test_another_content_type_is_415_and_names_those_that_are_understood(
 ) -> None:
     problem = is_problem(client.post(path, data=json.dumps(GOOD), content_type=content_type), 415)
     assert "application/json" in problem["detail"]
+    assert ("curl -d" in problem["detail"]) == (content_type == "application/x-www-form-urlencoded")
 
 
 def test_what_only_a_train_step_has_is_not_passed_over_elsewhere(client: Client) -> None:
