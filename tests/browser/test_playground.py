@@ -142,6 +142,8 @@ def test_a_double_click_is_one_lesson(tab: Callable[..., Tab], served: Server) -
         mine.page.mouse.down(click_count=click)
         mine.page.mouse.up(click_count=click)
         mine.says("#lesson", f"Version {version + 1}")
+        mine.page.wait_for_timeout(200)
+    assert newest(served) == version + 1
     mine.page.click("#clear")
     mine.page.click("#undo")
     mine.says("#lesson", f"Version {version + 2} has the weights of version {version} again")
