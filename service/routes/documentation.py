@@ -56,7 +56,8 @@ from service.schemas import (
 )
 
 DESCRIBED = """A two-layer network that keeps learning while it is served. Every step that was answered with 200 is
-durable, seen by all workers at once, applied in one order, and can be taken back."""
+durable, seen by all workers at once, applied in one order, and can be taken back. Bodies may be packed:
+Content-Encoding gzip or deflate."""
 
 A_SEVEN = (
     "data:image/png;base64,iVBORw0KGgoAAAANSUhEUgAAABwAAAAcCAAAAABXZoBIAAAATklEQVR42tWOwQoAIAhDdfT/v2yXiJyZ0Km8BHu8NpEfzsarHKwxtupQGgf8"

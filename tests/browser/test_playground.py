@@ -274,8 +274,16 @@ def test_learning_is_paused_and_goes_on(tab: Callable[..., Tab], served: Server)
     mine.says("#state", "learning")
 
 
-def test_two_tabs_agree(tab: Callable[..., Tab], served: Server) -> None:
-    mine, other = tab(), tab()
+@pytest.fixture
+def beside(served: Server) -> Iterator[Server]:
+    """Another service on the same store: what it answers comes from no worker of the first one."""
+    server = Server(served.folder, workers=1).start()
+    yield server
+    server.kill()
+
+
+def test_two_tabs_on_two_workers_agree(tab: Callable[..., Tab], served: Server, beside: Server) -> None:
+    mine, other = tab(), tab(beside)
     mine.draw(4)
     other.draw(4)
     mine.answer()

@@ -36,6 +36,7 @@ def test_labels_are_answered_with_their_names(client: Client) -> None:
     accuracy = client.post("/accuracy", json=as_json(X, T)).json
     AccuracyAnswer.model_validate(accuracy, extra="forbid")
     assert accuracy["label_names"] == list(NAMES)
+    assert client.get("/learning").json["label_names"] == list(NAMES)
 
 
 def test_names_outlive_steps_a_rollback_a_load_and_a_restart(client: Client, settings: Settings) -> None:
