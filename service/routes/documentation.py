@@ -275,11 +275,10 @@ NOT_DESCRIBED = ("documentation.", "playground.")
 def blueprint(service: Service) -> Blueprint:
     routes = Blueprint("documentation", __name__)
 
-    served = service.replica.newest().weights
-
     @lru_cache(maxsize=4)
     def described(root: str) -> Static:
         """root: where the service is mounted, as the client sees it."""
+        served = service.replica.newest().weights
         operations = {**OPERATIONS, **inference(served)}
         whole = {**document(current_app, operations, DESCRIBED, service.settings), "servers": [{"url": root or "/"}]}
         put_sizes(whole["components"]["schemas"], served)
