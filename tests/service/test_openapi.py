@@ -7,11 +7,13 @@ from typing import Any
 
 import numpy as np
 import pytest
-from flask import Flask
 from jsonschema import Draft202012Validator
 from openapi_spec_validator import validate
 from pydantic import SecretStr
 
+from model import TwoLayerNet
+from model import weights as weights_file
+from model.weights import Weights
 from service.app import create_app
 from service.http.openapi import methods_of, path_of
 from service.routes.documentation import NOT_DESCRIBED
@@ -19,7 +21,16 @@ from service.settings import Settings
 from tests.conftest import CLASSES, COLUMNS, FEATURES, ROWS, Client
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
+def client(tmp_path_factory: pytest.TempPathFactory) -> Client:
+    """One service for all: what is said holds whatever came before."""
+    folder = tmp_path_factory.mktemp("described")
+    network = TwoLayerNet(FEATURES, 50, CLASSES, "he", seed=1, dtype=np.float32)
+    weights_file.save(folder / "weights.npz", Weights(network.params, image_shape=(ROWS, COLUMNS)))
+    return Client(create_app(Settings(weights=folder / "weights.npz", store=f"sqlite:///{folder}/store.db")))
+
+
+@pytest.fixture(scope="module")
 def document(client: Client) -> dict[str, Any]:
     found: dict[str, Any] = client.get("/openapi.json").json
     return found
@@ -65,8 +76,8 @@ def test_it_is_valid_openapi(document: dict[str, Any]) -> None:
     assert document["openapi"].startswith("3.1")
 
 
-def test_every_endpoint_is_described_and_no_other(app: Flask, document: dict[str, Any]) -> None:
-    rules = [rule for rule in app.url_map.iter_rules() if not rule.endpoint.startswith(NOT_DESCRIBED)]
+def test_every_endpoint_is_described_and_no_other(client: Client, document: dict[str, Any]) -> None:
+    rules = [rule for rule in client.app.url_map.iter_rules() if not rule.endpoint.startswith(NOT_DESCRIBED)]
     assert {(path, method) for method, path, _ in operations(document)} == {
         (path_of(rule), method.lower()) for rule in rules for method in methods_of(rule)
     }
@@ -241,16 +252,16 @@ def test_a_body_of_each_content_type_is_taken(client: Client, document: dict[str
 @pytest.mark.parametrize(
     ("path", "options", "status"),
     [
-        ("/predict?model_version=99", {"json": {}}, 404),
-        ("/accuracy?model_version=99", {"json": {}}, 404),
-        ("/rollback", {"json": {"model_version": 99}}, 404),
+        ("/predict?model_version=9999", {"json": {}}, 404),
+        ("/accuracy?model_version=9999", {"json": {}}, 404),
+        ("/rollback", {"json": {"model_version": 9999}}, 404),
         ("/train-step", {"json": {"prediction_ids": ["x"], "labels": [1]}}, 409),
         ("/predict", {"data": b" " * (17 * 2**20), "content_type": "application/json"}, 413),
         ("/predict", {"json": {"images": [[0]]}, "headers": {"Content-Encoding": "br"}}, 415),
-        ("/accuracy", {"json": {}, "headers": {"X-Min-Model-Version": "99"}}, 503),
-        ("/v2/models/twolayernet/infer", {"json": {}, "headers": {"X-Min-Model-Version": "99"}}, 503),
+        ("/accuracy", {"json": {}, "headers": {"X-Min-Model-Version": "9999"}}, 503),
+        ("/v2/models/twolayernet/infer", {"json": {}, "headers": {"X-Min-Model-Version": "9999"}}, 503),
         ("/v2/models/twolayernet/infer", {"data": b" " * (17 * 2**20)}, 413),
-        ("/v2/models/twolayernet/versions/99/infer", {"json": {}}, 404),
+        ("/v2/models/twolayernet/versions/9999/infer", {"json": {}}, 404),
     ],
 )
 def test_an_error_is_among_those_that_are_said(
@@ -258,7 +269,7 @@ def test_an_error_is_among_those_that_are_said(
 ) -> None:
     answer = client.post(path, **options)
     assert answer.status_code == status
-    said = path.partition("?")[0].replace("99", "{model_version}")
+    said = path.partition("?")[0].replace("9999", "{model_version}")
     check(document, document["paths"][said]["post"], answer)
 
 
