@@ -64,7 +64,7 @@ class Operation:
         """The errors that may come."""
         found = {422, *self.errors}
         if self.body:
-            found |= {400, 413, 415} if JSON in self.body else {400, 413}
+            found |= {400, 408, 413, 415} if JSON in self.body else {400, 408, 413}
         return found
 
 

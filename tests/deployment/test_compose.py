@@ -281,6 +281,28 @@ def test_the_errors_of_nginx_are_problem_documents(tmp_path: Path) -> None:
         stack.compose("down", "--volumes", "--timeout", "20")
 
 
+def test_a_client_may_make_so_many_requests_and_take_so_long_as_the_env_file_says(tmp_path: Path) -> None:
+    limits = {"TWOLAYERNET_RATE": "1r/s", "TWOLAYERNET_RATE_BURST": "3", "TWOLAYERNET_RATE_BY": "key"}
+    stack = Stack(tmp_path, TWOLAYERNET_CLIENT_SECONDS="1", **limits)
+    try:
+        stack.up()
+        for key in ("Bearer one", "Bearer another", None):  # each has what it may; None: counted by its address
+            headers = {} if key is None else {"Authorization": key}
+            answers = [requests.get(f"{stack.url}/readyz", headers=headers, timeout=20) for _ in range(7)]
+            statuses = [answer.status_code for answer in answers]
+            assert statuses.count(200) in (4, 5), statuses
+            refused = next(answer for answer in answers if answer.status_code != 200)
+            assert is_problem(refused)["status"] == 429
+            assert refused.headers["Retry-After"] == "1"
+        for part in (b"POST /predict HTTP/1.1\r\nHost: x\r\nContent-Length: 9\r\n\r\n{", b"POST /predict HTTP/1.1\r\n"):
+            with socket.create_connection(("127.0.0.1", stack.port), timeout=10) as slow:
+                slow.sendall(part)
+                said = slow.recv(65536)
+                assert said == b"" or b" 408 " in said[:20] or b" 429 " in said[:20]
+    finally:
+        stack.compose("down", "--volumes", "--timeout", "20")
+
+
 SWALLOWER = """
 import socket
 with socket.create_server(("", 8000)) as server:
