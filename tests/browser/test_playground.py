@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import pytest
 from axe_playwright_python.sync_playwright import Axe
-from playwright.sync_api import Browser, expect, sync_playwright
+from playwright.sync_api import Browser, expect
 
 from tests.browser.tab import Tab
 from tests.processes.server import Server
@@ -22,18 +22,6 @@ pytestmark = pytest.mark.browser
 
 FULL_MNIST = os.environ.get("WEIGHTS_OF_FULL_MNIST", "")
 KEY = "a key of the tests"
-
-
-@pytest.fixture(scope="session")
-def chromium() -> Iterator[Browser]:
-    path = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
-    if path is None:
-        pytest.skip("no Chromium on this machine")
-    with sync_playwright() as driver:
-        root = ["--no-sandbox"] if os.geteuid() == 0 else []
-        browser = driver.chromium.launch(executable_path=path, args=root)
-        yield browser
-        browser.close()
 
 
 @pytest.fixture

@@ -7,6 +7,7 @@ import subprocess
 import threading
 import time
 from collections.abc import Iterator
+from contextlib import suppress
 from itertools import cycle
 from pathlib import Path
 from typing import Any
@@ -297,7 +298,9 @@ def test_a_client_may_make_so_many_requests_and_take_so_long_as_the_env_file_say
         for part in (b"POST /predict HTTP/1.1\r\nHost: x\r\nContent-Length: 9\r\n\r\n{", b"POST /predict HTTP/1.1\r\n"):
             with socket.create_connection(("127.0.0.1", stack.port), timeout=10) as slow:
                 slow.sendall(part)
-                said = slow.recv(65536)
+                said = b""
+                with suppress(ConnectionResetError):
+                    said = slow.recv(65536)
                 assert said == b"" or b" 408 " in said[:20] or b" 429 " in said[:20]
     finally:
         stack.compose("down", "--volumes", "--timeout", "20")
