@@ -122,7 +122,7 @@ def submitted(page: Page, url: str) -> str:
     """What the reader then sees instead of the page."""
     with page.expect_navigation(url=f"{url}/train-step"):
         page.evaluate(FORM, url)
-    return page.inner_text("body")
+    return str(page.inner_text("body"))
 
 
 def test_a_page_of_another_origin_changes_nothing_and_reads_nothing(page: Page, start: Any, elsewhere: str) -> None:

@@ -445,6 +445,38 @@ def test_no_request_is_lost_while_one_container_after_the_other_restarts(stack: 
     assert stack.newest() == 1 + load.acknowledged_steps
 
 
+PROMETHEUS = """FROM python:3.13-slim
+RUN apt-get update -q && apt-get install -y -q --no-install-recommends prometheus
+"""
+"""Debian's, where the image of Prometheus can't be had."""
+
+
+def test_prometheus_asks_each_container_of_a_closed_service_under_a_prefix(tmp_path: Path) -> None:
+    docker(
+        "build", "--quiet", "--network", "host", "--tag", "twolayernet-test-prometheus", "-", data=PROMETHEUS.encode()
+    )
+    port = free_port()
+    stack = Stack(
+        tmp_path, TWOLAYERNET_API_KEY="first,second", TWOLAYERNET_PREFIX="/models/digits",
+        PROMETHEUS_IMAGE="twolayernet-test-prometheus", TWOLAYERNET_PROMETHEUS=f"127.0.0.1:{port}",
+    )  # fmt: skip
+    monitoring = ("--profile", "monitoring")
+    try:
+        stack.compose(*monitoring, "up", "--detach", "--no-build", "--scale", "serve=2", "serve", "prometheus")
+        answers: list[str] = []
+        deadline = time.monotonic() + 90
+        while answers != ["1", "1"]:
+            assert time.monotonic() < deadline, stack.compose(*monitoring, "logs", "prometheus").stdout.decode()
+            time.sleep(1)
+            try:
+                found = requests.get(f"http://127.0.0.1:{port}/api/v1/query", {"query": "up"}, timeout=5).json()
+            except requests.RequestException:
+                continue
+            answers = [sample["value"][1] for sample in found["data"]["result"]]
+    finally:
+        stack.compose(*monitoring, "down", "--volumes", "--timeout", "20")
+
+
 def test_three_services_on_postgresql_lose_nothing_when_one_and_the_database_are_killed(stack: Stack) -> None:
     cluster = ("--profile", "cluster")
     stack.compose(*cluster, "up", "--detach", "--no-build", "--wait", "--wait-timeout", "90", "--scale", "service=3")
