@@ -9,6 +9,7 @@ from model import weights as weights_file
 from model.types import PARAMETER_NAMES
 from model.weights import Weights, WeightsError
 from service.errors import EmptyStoreError, StartupError, StoreError
+from service.http import tracing
 from service.live.learner import append, check_answers_stay_finite
 from service.live.replica import follow
 from service.settings import Settings, unknown_variables
@@ -100,6 +101,8 @@ def announce(log: StepLog, identity: StoreIdentity, begun: bool, weights: Weight
             )
     for name, meant in unknown_variables():
         lines.append(f"{name} is not a setting{f': is {meant} meant?' if meant else ''}")
+    if (untraced := tracing.why_not()) is not None:
+        lines.append(untraced)
     for line in lines:
         print(f"twolayernet: {line}", file=sys.stderr, flush=True)
 
