@@ -30,8 +30,9 @@ def open_log(settings: Settings, say: bool = False) -> StepLog:
     try:
         if weights is None and not log.exists():
             raise EmptyStoreError
-        with log.opening():
-            log.check_whole()
+        with log.opening() as alone:
+            if alone:  # who serves it looked through it before, and would have to wait meanwhile
+                log.check_whole()
             identity = log.prepare(
                 None if weights is None else shape_of(weights), None if weights is None else digest_of(weights)
             )

@@ -224,7 +224,7 @@ class PostgresDatabase:
         """PostgreSQL looks after its own files."""
 
     @contextmanager
-    def opening(self) -> Iterator[None]:
+    def opening(self) -> Iterator[bool]:
         """Around what a start does: alone with those that start on the same store at the same moment.
 
         Raises StartupError for a server that could lose what was acknowledged, or that takes nothing; StoreError.
@@ -239,7 +239,7 @@ class PostgresDatabase:
             connection.execute(f"SELECT pg_advisory_lock({OPENING_LOCK})")
             self._opener = threading.get_ident()
             try:
-                yield
+                yield True
             finally:
                 self._opener = None
 

@@ -231,8 +231,9 @@ class SqliteDatabase:
             connection.execute("COMMIT")
 
     @contextmanager
-    def opening(self) -> Iterator[None]:
-        """Around what a start does: alone with those that start on the same store at the same moment.
+    def opening(self) -> Iterator[bool]:
+        """Around what a start does: alone with those that start on the same store at the same moment. Gives whether
+        nobody else uses it.
 
         The file is made where there is none. From here on the store is held. Raises StartupError, StoreError.
         """
@@ -240,7 +241,7 @@ class SqliteDatabase:
             raise StartupError(f"the store {self.path} can't be made: its folder does not exist")
         if not os.access(self.path.parent, os.W_OK) and self.path.exists():
             self._hold_as_a_reader()
-            yield
+            yield True
             return
         with self._turn.taken() as lock:
             alone = self._hold()
@@ -251,7 +252,7 @@ class SqliteDatabase:
                 os.ftruncate(lock, 0)
             self._opener = threading.get_ident()
             try:
-                yield
+                yield alone
             finally:
                 self._opener = None
             if alone:
