@@ -1,19 +1,19 @@
 """What counting for Prometheus costs a predict: two services at once, one of which does not count, loaded by turns.
 
-CPU microseconds of the process tree for each request of one image, and the ratio. `python -m bench.counting [ROUNDS]`,
-each of a second for either.
+CPU microseconds of the process tree for each request of one image, and the ratio, over all rounds and over each fourth
+of them, which tells how sure it is. `python -m bench.counting [ROUNDS]`, each of half a second for either.
 """
 
 import sys
 import tempfile
+from collections.abc import Sequence
 from pathlib import Path
-from statistics import median
 from typing import Any
 
 from bench.load import measure, request_bytes
 from bench.serving import json_bytes, network_file, serving
 
-WARM_UP_SECONDS, CONNECTIONS = 2, 2
+WARM_UP_SECONDS, SECONDS, CONNECTIONS = 2, 0.5, 1
 
 
 class Nothing:
@@ -33,7 +33,7 @@ def uncounted() -> Any:
 
 
 def main() -> None:
-    rounds = int(sys.argv[1]) if len(sys.argv) > 1 else 15
+    rounds = int(sys.argv[1]) if len(sys.argv) > 1 else 40
     request = request_bytes("/predict", json_bytes(1, False), "application/json")
     quiet = {"TWOLAYERNET_ACCESS_LOG": "off"}
     with tempfile.TemporaryDirectory() as name, tempfile.TemporaryDirectory() as other:
@@ -45,13 +45,21 @@ def main() -> None:
         ):
             for pid, port in (counting, not_counting):
                 measure(pid, port, request, WARM_UP_SECONDS, CONNECTIONS)
-            costs: list[tuple[float, float]] = []
-            for _ in range(rounds):
-                one, two = (measure(*where, request, 1, CONNECTIONS).cpu_us for where in (counting, not_counting))
-                costs.append((one, two))
-    print(f"counting: {median(one for one, _ in costs):.0f} µs, not counting: {median(two for _, two in costs):.0f} µs")
-    ratios = sorted(one / two for one, two in costs)
-    print(f"ratio {median(ratios):.3f} (quartiles {ratios[len(ratios) // 4]:.3f} to {ratios[len(ratios) * 3 // 4]:.3f})")
+            costs: list[list[tuple[float, int]]] = []
+            for number in range(rounds):
+                order = (counting, not_counting) if number % 2 else (not_counting, counting)
+                found = [measure(*where, request, SECONDS, CONNECTIONS) for where in order]
+                costs.append([(one.cpu_us, one.requests) for one in (found if number % 2 else found[::-1])])
+    one, two = (mean([cost[side] for cost in costs]) for side in (0, 1))
+    parts = [costs[at::4] for at in range(4)]
+    ratios = [mean([cost[0] for cost in part]) / mean([cost[1] for cost in part]) for part in parts]
+    print(f"counting: {one:.0f} µs, not counting: {two:.0f} µs, ratio {one / two:.3f}")
+    print(f"of each fourth of the rounds: {', '.join(f'{ratio:.3f}' for ratio in ratios)}")
+
+
+def mean(costs: Sequence[tuple[float, int]]) -> float:
+    """Microseconds for a request. costs: (microseconds for each, requests)."""
+    return sum(cost * count for cost, count in costs) / sum(count for _, count in costs)
 
 
 if __name__ == "__main__":
