@@ -33,9 +33,14 @@ def postgres() -> Iterator[Postgres]:
 @pytest.fixture
 def weights(tmp_path: Path) -> Weights:
     """An untrained 784-50-10 network, also in the file weights.npz."""
+    return untrained(tmp_path)
+
+
+def untrained(folder: Path) -> Weights:
+    """That network, in that file of a folder."""
     network = TwoLayerNet(FEATURES, 50, CLASSES, "he", seed=1, dtype=np.float32)
     made = Weights(network.params, image_shape=(ROWS, COLUMNS))
-    weights_file.save(tmp_path / "weights.npz", made)
+    weights_file.save(folder / "weights.npz", made)
     return made
 
 

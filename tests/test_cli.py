@@ -168,11 +168,19 @@ def test_gradcheck_prints_every_parameter_and_fails_above_the_tolerance() -> Non
         (["publish", "nowhere.npz", "--url", "http://127.0.0.1:9"], "nowhere.npz can't be read"),
     ],
 )
-def test_a_mistake_is_one_clear_line_and_exit_code_2(tmp_path: Path, arguments: list[str], message: str) -> None:
-    result = twolayernet(*arguments, cwd=tmp_path)
-    assert result.returncode == 2
+def test_a_mistake_is_one_clear_line_and_exit_code_2(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, arguments: list[str], message: str
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    result = CliRunner().invoke(main, arguments)
+    assert result.exit_code == 2
     assert message in result.stderr
     assert "Traceback" not in result.stderr
+
+
+def test_a_process_with_a_mistake_ends_with_its_exit_code(tmp_path: Path) -> None:
+    result = twolayernet("evaluate", "--weights", "nowhere.npz", cwd=tmp_path)
+    assert (result.returncode, len(result.stderr.splitlines())) == (2, 1)
 
 
 def test_a_weights_file_that_does_not_say_its_activation_is_used_with_the_one_that_is_named(tmp_path: Path) -> None:

@@ -160,7 +160,7 @@ def test_a_reader_that_goes_away_is_no_error(settings: Settings) -> None:
 def test_it_is_said_whether_a_key_is_wanted(settings: Settings) -> None:
     key = SecretStr("k")
     assert for_whom(settings).startswith("open")
-    assert for_whom(settings.model_copy(update={"api_key": load_settings().api_key})).startswith("with a key")
+    assert for_whom(settings.model_copy(update={"api_key": key})).startswith("with a key")
     assert for_whom(settings.model_copy(update={"api_key": key, "api_key_predict": key})).startswith("with keys")
 
 

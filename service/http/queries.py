@@ -26,9 +26,17 @@ def read_json(request: IncomingRequest, schema: type[AnyRequest]) -> AnyRequest:
     """Raises Problem: 415 for another content type, 422."""
     if request.mimetype != "application/json" and request.body:
         raise Problem(
-            415, f"the content type {request.mimetype or '(none)'} is not understood: expected application/json"
+            415,
+            f"the content type {request.mimetype or '(none)'} is not understood: expected application/json"
+            + mimetype_meant(request.mimetype),
         )
     return parse(request.body, schema)
+
+
+def mimetype_meant(mimetype: str) -> str:
+    """A hint for whoever did not choose this content type, but has a client that did."""
+    of_curl = mimetype == "application/x-www-form-urlencoded"
+    return "; it is what curl -d says where no -H 'Content-Type: application/json' does" if of_curl else ""
 
 
 def validated(fields: dict[str, Any], schema: type[AnyRequest], within: Location = ()) -> AnyRequest:

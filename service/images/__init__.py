@@ -13,6 +13,7 @@ from model.weights import Weights
 from service import metrics
 from service.http.incoming import IncomingRequest
 from service.http.problems import BadInput, Problem
+from service.http.queries import mimetype_meant
 from service.images import json_body, npy_body, picture_body
 from service.images.batch import Images, Labelled
 from service.images.body import IMAGES, LABELLED, TRAIN_STEP, Body, Takes
@@ -80,6 +81,7 @@ def _content_type(request: IncomingRequest, accepted: Iterable[str]) -> str:
         raise BadInput((), "the request has no body: images are expected")
     raise Problem(
         415,
-        f"the content type {mimetype or '(none)'} is not understood here: expected {', '.join(accepted)}",
+        f"the content type {mimetype or '(none)'} is not understood here: expected {', '.join(accepted)}"
+        + mimetype_meant(mimetype),
         headers={"Accept": ", ".join(accepted)},
     )

@@ -1,7 +1,7 @@
 """image/png and image/jpeg: one picture; multipart/form-data: one or more files named image, and fields beside them."""
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 import numpy as np
@@ -44,13 +44,19 @@ def read_multipart_labelled(body: Body) -> Labelled:
     fields = body.request.form.getlist("labels")
     if not fields:
         raise BadInput(("labels",), "it is missing, but required: a field with the class number of each picture")
-    words = [word for field in fields for word in re.split(r"[,\s]+", field.strip()) if word]
-    for i, word in enumerate(words):
-        if not re.fullmatch(r"[0-9]{1,9}", word):
-            raise BadInput(("labels", i), f"{word[:20]!r}: expected a class number")
-    labels = np.array([int(word) for word in words], np.int64)
+    labels = np.array([*numbers_of(fields)], np.int64)
     checked = checked_labels(labels, len(pixels), body.weights.output_size, ("labels",))
     return Labelled(pixels, checked, parameters)
+
+
+def numbers_of(fields: Iterable[str]) -> Iterator[int]:
+    """Class numbers as people write them: 7, or 7,1, or as JSON has them, [7, 1.0]. Raises BadInput."""
+    flat = (re.sub(r"^\s*\[(.*)\]\s*$", r"\1", field) for field in fields)
+    words = (word for field in flat for word in re.split(r"[,\s]+", field) if word)
+    for i, word in enumerate(words):
+        if not re.fullmatch(r"[0-9]{1,9}(\.0*)?", word):
+            raise BadInput(("labels", i), f"{word[:20]!r}: expected a class number")
+        yield int(word.partition(".")[0])
 
 
 def parts_of(request: IncomingRequest) -> dict[Location, bytes]:

@@ -11,10 +11,13 @@ from service import metrics
 from service.errors import StoreError
 from service.http.incoming import request
 from service.http.queries import read_query
+from service.live.learner import figures_before, paused
 from service.live.service import Service
 from service.schemas import Request
+from service.store.progress import Progress
 
-WINDOW_STEPS = 1000
+WINDOW = 1000
+"""Labelled examples; one of those that GET /learning has."""
 
 
 def blueprint(service: Service) -> Blueprint:
@@ -39,23 +42,23 @@ class AtThisMoment(Collector):
     def collect(self) -> Iterator[Metric]:
         try:
             known = self._service.replica.known_version()
-            newest = self._service.replica.newest().version
+            newest = self._service.replica.newest()
             with self._service.log.reading() as reader:
-                steps = [step for step in reader.versions(WINDOW_STEPS, None) if step.kind == "train-step"]
+                learns = paused(reader) is None
+                windows = Progress(reader.session).windows(figures_before(reader), newest.weights.output_size)
         except StoreError:
             yield GaugeMetricFamily("twolayernet_store_up", "Whether the log can be read.", 0)
             return
         yield GaugeMetricFamily("twolayernet_store_up", "Whether the log can be read.", 1)
-        yield GaugeMetricFamily("twolayernet_model_version", "The newest version.", newest)
-        yield GaugeMetricFamily(
-            "twolayernet_replica_lag_versions", "How many versions this worker had not seen yet.", newest - known
-        )
-        count = sum(step.count or 0 for step in steps)
-        if count:
-            for name, text in (("accuracy", "accuracy_ratio"), ("loss", "loss_nats")):
-                mean = sum((step.count or 0) * (getattr(step, name) or 0.0) for step in steps) / count
+        yield GaugeMetricFamily("twolayernet_model_version", "The newest version.", newest.version)
+        lag = newest.version - known
+        yield GaugeMetricFamily("twolayernet_replica_lag_versions", "Versions that this worker had not seen yet.", lag)
+        yield GaugeMetricFamily("twolayernet_learning", "1 while it learns, 0 while that is paused.", int(learns))
+        sums = next(window.by_class for window in windows if window.examples == WINDOW)
+        if count := int(sums["count"].sum()):
+            for name, total in (("accuracy_ratio", sums["hits"].sum()), ("loss_nats", sums["loss"].sum())):
                 yield GaugeMetricFamily(
-                    f"twolayernet_test_then_train_{text}",
-                    f"Mean {name} of labelled examples before they were learnt, in the newest {WINDOW_STEPS} versions.",
-                    mean,
+                    f"twolayernet_test_then_train_{name}",
+                    f"Mean over the last {WINDOW} labelled examples, before they were learnt: as GET /learning has it.",
+                    float(total) / count,
                 )

@@ -50,7 +50,9 @@ def blueprint(service: Service) -> Blueprint:
     def delete(prediction_id: str) -> Response:
         read_query(request, Request)
         service.waiting.delete(prediction_id)
-        return Response(status=204)
+        answer = Response(status=204)
+        del answer.headers["Content-Type"]  # of nothing
+        return answer
 
     return routes
 

@@ -40,8 +40,11 @@ def blueprint(service: Service) -> Blueprint:
 
     @routes.put("/weights")
     def put_weights() -> Response:
-        """Whatever the content type says, for clients that upload a file without one. A file that GET gave fits."""
+        """A form is refused; else whatever the content type says, for clients that upload a file without one. A file
+        that GET gave fits."""
         query = read_query(request, PutWeightsQuery)
+        if request.mimetype == "multipart/form-data":
+            raise Problem(415, "a form: expected the file itself as the body, as curl -T weights.npz sends it")
         with_memory = most_bytes + MOST_MEMORY_BYTES
         if with_memory + PACKING_BYTES > service.settings.max_body_bytes:
             request.max_content_length, request.limit_setting = with_memory + PACKING_BYTES, "max_unpacked_bytes"

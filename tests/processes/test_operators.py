@@ -76,6 +76,7 @@ def test_a_store_that_is_replaced_by_another_one_while_it_is_served(make_server:
     nothing_more_is_acknowledged(server, 6)
 
 
+@pytest.mark.long
 def test_a_store_that_is_copied_over_while_it_is_served(make_server: MakeServer, tmp_path_factory: Any) -> None:
     """By another store, so that the file stays the same one."""
     another = Server(tmp_path_factory.mktemp("another"), 1)
@@ -88,6 +89,7 @@ def test_a_store_that_is_copied_over_while_it_is_served(make_server: MakeServer,
     nothing_more_is_acknowledged(server, 4)
 
 
+@pytest.mark.long
 def test_a_write_ahead_log_left_beside_another_file_is_noticed(make_server: MakeServer) -> None:
     server = make_server(workers=1).start()
     learn(server, 3)
@@ -155,7 +157,8 @@ def test_a_lock_file_left_beside_no_store_does_not_matter(make_server: MakeServe
     assert server.predict(X)["model_version"] == 3
 
 
-@pytest.mark.parametrize("renames", [0, pytest.param(1, marks=pytest.mark.long)])
+@pytest.mark.long
+@pytest.mark.parametrize("renames", [0, 1])
 def test_a_restore_that_is_killed_between_its_renames_loses_nothing(make_server: MakeServer, renames: int) -> None:
     """Either the store before is served, with all that was acknowledged, or the restored one."""
     server = make_server(workers=1).start()
@@ -204,6 +207,7 @@ def test_a_backup_beside_another_file_s_log_is_refused(make_server: MakeServer) 
     assert (server.folder / "store.db-wal").read_bytes() == log
 
 
+@pytest.mark.long
 def test_a_store_that_is_gone_but_for_its_log_is_not_begun_anew(make_server: MakeServer) -> None:
     server = make_server(workers=1).start()
     learn(server, 2)
@@ -212,6 +216,7 @@ def test_a_store_that_is_gone_but_for_its_log_is_not_begun_anew(make_server: Mak
     assert "is gone, but its write-ahead log" in refused(server)
 
 
+@pytest.mark.long
 def test_restore_refuses_while_anybody_serves_and_works_when_nobody_does(make_server: MakeServer) -> None:
     server = make_server(workers=2).start()
     learn(server, 3)
@@ -261,6 +266,7 @@ BAD_BACKUPS = {
 }
 
 
+@pytest.mark.long
 def test_restore_checks_all_of_a_copy_before_it_changes_anything(make_server: MakeServer) -> None:
     server = make_server(workers=1).start()
     learn(server, 4)
@@ -393,6 +399,7 @@ def suspended_in_its_turn(server: Server) -> int:
         time.sleep(0.003)
 
 
+@pytest.mark.long
 def test_a_store_that_is_held_for_ever_keeps_one_thread_waiting_and_no_more(make_server: MakeServer) -> None:
     """Another service on the same store is stopped while it has the turn: steps are told to come again, within a
     bounded time, and predict and health checks go on at once."""

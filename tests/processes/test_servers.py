@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from tests.conftest import as_json, random_batch
+from tests.conftest import as_json, random_batch, untrained
 from tests.processes.conftest import MakeServer
 from tests.processes.server import Server
 
@@ -29,7 +29,7 @@ LESSON = json.dumps(as_json(X, T)).encode()
 STEP = HEAD.replace(b"/predict", b"/train-step") + b"Content-Length: %d\r\n\r\n" % len(LESSON) + LESSON
 
 
-@pytest.fixture(params=["gunicorn", pytest.param("granian", marks=pytest.mark.long)])
+@pytest.fixture(scope="module", params=["gunicorn", pytest.param("granian", marks=pytest.mark.long)])
 def http_server(request: pytest.FixtureRequest) -> str:
     return str(request.param)
 
@@ -37,6 +37,16 @@ def http_server(request: pytest.FixtureRequest) -> str:
 @pytest.fixture
 def server(make_server: MakeServer) -> Server:
     return make_server(workers=1).start()
+
+
+@pytest.fixture(scope="module")
+def unchanged(tmp_path_factory: pytest.TempPathFactory, http_server: str) -> Iterator[Server]:
+    """One for all tests that leave the model as it is."""
+    folder = tmp_path_factory.mktemp("unchanged")
+    untrained(folder)
+    server = Server(folder, workers=1, TWOLAYERNET_SERVER=http_server).start()
+    yield server
+    server.kill()
 
 
 @contextmanager
@@ -59,8 +69,8 @@ def answer_of(client: socket.socket) -> tuple[int, dict[str, str], bytes]:
         return int(lines[0].split()[1]), headers, body
 
 
-def test_more_connections_than_threads_are_all_answered_again_and_again(server: Server) -> None:
-    clients = [socket.create_connection(("127.0.0.1", server.port), timeout=20) for _ in range(60)]
+def test_more_connections_than_threads_are_all_answered_again_and_again(unchanged: Server) -> None:
+    clients = [socket.create_connection(("127.0.0.1", unchanged.port), timeout=20) for _ in range(60)]
     for _ in range(3):
         for client in clients:
             client.sendall(REQUEST)
@@ -69,17 +79,17 @@ def test_more_connections_than_threads_are_all_answered_again_and_again(server: 
         client.close()
 
 
-def test_requests_sent_ahead_are_answered_in_their_order(server: Server) -> None:
-    with connected(server) as client:
+def test_requests_sent_ahead_are_answered_in_their_order(unchanged: Server) -> None:
+    with connected(unchanged) as client:
         client.sendall(REQUEST + b"GET /healthz HTTP/1.1\r\nHost: test\r\n\r\n" + REQUEST)
         assert b"labels" in answer_of(client)[2]
         assert json.loads(answer_of(client)[2]) == {"status": "ok"}
         assert b"labels" in answer_of(client)[2]
 
 
-def test_a_body_in_chunks_and_a_body_in_drips_are_read(server: Server) -> None:
-    expected = server.predict(X)
-    with connected(server) as client:
+def test_a_body_in_chunks_and_a_body_in_drips_are_read(unchanged: Server) -> None:
+    expected = unchanged.predict(X)
+    with connected(unchanged) as client:
         client.sendall(HEAD + b"Transfer-Encoding: chunked\r\n\r\n")
         for at in range(0, len(BODY), 700):
             piece = BODY[at : at + 700]
@@ -92,9 +102,9 @@ def test_a_body_in_chunks_and_a_body_in_drips_are_read(server: Server) -> None:
         assert json.loads(answer_of(client)[2]) == expected
 
 
-def test_a_large_body_waits_for_the_word_to_go_on(server: Server) -> None:
+def test_a_large_body_waits_for_the_word_to_go_on(unchanged: Server) -> None:
     body = json.dumps(as_json(np.repeat(X, 2000, axis=0))).encode()
-    with connected(server) as client:
+    with connected(unchanged) as client:
         client.sendall(HEAD + b"Expect: 100-continue\r\nContent-Length: %d\r\n\r\n" % len(body))
         assert client.recv(100) == b"HTTP/1.1 100 Continue\r\n\r\n"
         client.sendall(body)
@@ -114,19 +124,19 @@ BROKEN = {
 
 
 @pytest.mark.parametrize("kind", BROKEN)
-def test_broken_http_is_refused_and_the_worker_goes_on(server: Server, kind: str) -> None:
-    workers = server.workers()
-    with connected(server) as client:
+def test_broken_http_is_refused_and_the_worker_goes_on(unchanged: Server, kind: str) -> None:
+    workers = unchanged.workers()
+    with connected(unchanged) as client:
         client.sendall(BROKEN[kind])
         assert client.recv(65536)[:10] in (b"HTTP/1.1 4", b"HTTP/1.0 4")
-    assert server.predict(X)["model_version"] == 1
-    assert server.workers() == workers
+    assert unchanged.predict(X)["model_version"] == 1
+    assert unchanged.workers() == workers
 
 
 @pytest.mark.parametrize("path", ["/predict", "/train-step"])
-def test_a_body_that_ends_early_changes_nothing(server: Server, path: str) -> None:
+def test_a_body_that_ends_early_changes_nothing(unchanged: Server, path: str) -> None:
     body = json.dumps(as_json(X, T)).encode()
-    with connected(server) as client:
+    with connected(unchanged) as client:
         client.sendall(
             HEAD.replace(b"/predict", path.encode()) + b"Content-Length: %d\r\n\r\n" % (len(body) + 1) + body
         )
@@ -136,7 +146,7 @@ def test_a_body_that_ends_early_changes_nothing(server: Server, path: str) -> No
     assert (
         f"the body has {len(body)} bytes, but its Content-Length says {len(body) + 1}" in json.loads(problem)["detail"]
     )
-    assert server.predict(X)["model_version"] == 1
+    assert unchanged.predict(X)["model_version"] == 1
 
 
 @pytest.mark.parametrize("http_server", ["gunicorn", "granian"])
@@ -198,6 +208,7 @@ def test_a_length_over_the_limit_is_refused_without_a_wait_for_the_body(make_ser
             assert (status, headers["connection"]) == (413, "close")
 
 
+@pytest.mark.long
 def test_clients_that_never_send_the_body_of_a_bad_request_hold_nobody_up(
     make_server: MakeServer, http_server: str
 ) -> None:
@@ -216,19 +227,19 @@ def test_clients_that_never_send_the_body_of_a_bad_request_hold_nobody_up(
             assert (status, headers["connection"]) == (404, "close")
 
 
-def test_a_packed_body_may_come_in_chunks(server: Server) -> None:
+def test_a_packed_body_may_come_in_chunks(unchanged: Server) -> None:
     packed = gzip.compress(BODY)
-    with connected(server) as client:
+    with connected(unchanged) as client:
         client.sendall(HEAD + b"Content-Encoding: gzip\r\nTransfer-Encoding: chunked\r\n\r\n")
         client.sendall(b"%x\r\n%s\r\n0\r\n\r\n" % (len(packed), packed))
-        assert json.loads(answer_of(client)[2]) == server.predict(X)
+        assert json.loads(answer_of(client)[2]) == unchanged.predict(X)
 
 
-def test_an_address_that_is_in_use_is_one_clear_line(server: Server, make_server: MakeServer) -> None:
-    other = make_server(TWOLAYERNET_PORT=str(server.port), TWOLAYERNET_STORE="sqlite:///other.db")
+def test_an_address_that_is_in_use_is_one_clear_line(unchanged: Server, make_server: MakeServer) -> None:
+    other = make_server(TWOLAYERNET_PORT=str(unchanged.port), TWOLAYERNET_STORE="sqlite:///other.db")
     assert other.launch().wait(timeout=20) == 4
     [line] = [line for line in other.log.splitlines() if "in use" in line]
-    assert f"can't listen on 127.0.0.1:{server.port}" in line
+    assert f"can't listen on 127.0.0.1:{unchanged.port}" in line
     assert not (other.folder / "other.db").exists()
 
 

@@ -78,10 +78,10 @@ def test_no_weights_and_no_store_is_one_clear_line(make_server: MakeServer, bare
     ("name", "value"),
     [
         ("PORT", "http"),
-        ("WORKERS", "0"),
+        pytest.param("WORKERS", "0", marks=pytest.mark.long),
         ("STORE", "twolayernet.db"),
-        ("STORE", "sqlite://"),
-        ("LEARNING_RATE", "-1"),
+        pytest.param("STORE", "sqlite://", marks=pytest.mark.long),
+        pytest.param("LEARNING_RATE", "-1", marks=pytest.mark.long),
         ("API_KEY_PREDICT", "k"),
     ],
 )

@@ -216,7 +216,7 @@ def test_labels_have_no_place_in_an_npy(client: Client) -> None:
 
 
 @given(data=st.data())
-@hypothesis_settings(deadline=None, max_examples=200)
+@hypothesis_settings(deadline=None, max_examples=100)
 def test_no_damage_to_an_array_is_more_than_a_problem(data: st.DataObject) -> None:
     from model.npy import NpyError, read_npz
     from service.images.npy_body import labels_of, pixels_of
@@ -278,7 +278,7 @@ bodies = st.fixed_dictionaries(
 
 
 @given(body=bodies)
-@hypothesis_settings(deadline=None, max_examples=600)
+@hypothesis_settings(deadline=None, max_examples=200)
 def test_the_quick_reader_takes_only_what_pydantic_takes_and_reads_the_same_numbers(body: dict[str, Any]) -> None:
     data = json.dumps(body).encode()
     quick = read_numbers(data, SMALL)

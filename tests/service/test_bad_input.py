@@ -137,6 +137,7 @@ def test_another_content_type_is_415_and_names_those_that_are_understood(
 ) -> None:
     problem = is_problem(client.post(path, data=json.dumps(GOOD), content_type=content_type), 415)
     assert "application/json" in problem["detail"]
+    assert ("curl -d" in problem["detail"]) == (content_type == "application/x-www-form-urlencoded")
 
 
 def test_what_only_a_train_step_has_is_not_passed_over_elsewhere(client: Client) -> None:
@@ -267,7 +268,7 @@ fields = st.fixed_dictionaries(
 
 
 @given(body=st.binary(max_size=60) | fields.map(lambda value: json.dumps(value).encode()))
-@hypothesis_settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None, max_examples=300)
+@hypothesis_settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None, max_examples=100)
 def test_no_body_however_malformed_gets_a_500(client: Client, body: bytes) -> None:
     for path in ("/predict", "/accuracy", "/train-step"):
         before = client.get("/readyz").json["model_version"]

@@ -380,6 +380,8 @@ def sigmoid_file(**settings: str) -> tuple[TwoLayerNet, bytes]:
 
 def test_the_activation_of_a_file_of_four_arrays_is_said_in_the_query(client: Client) -> None:
     network, data = sigmoid_file()
+    form = {"weights": (io.BytesIO(data), "weights.npz")}
+    assert "curl -T" in is_problem(client.put("/weights?activation=sigmoid", data=form), 415)["detail"]
     assert client.put("/weights?activation=sigmoid", data=data).json["model_version"] == 2
     answer = client.post("/predict", json=as_json(X)).json
     assert answer["labels"] == network.predict((X / 255).astype(np.float32)).argmax(axis=1).tolist()

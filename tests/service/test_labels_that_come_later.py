@@ -74,7 +74,8 @@ def test_an_image_is_remembered_as_the_network_took_it(client: Client) -> None:
 def test_each_id_is_learnt_once_and_what_can_t_be_is_named_and_changes_nothing(client: Client) -> None:
     first, second, third, fourth = remembered(client)["prediction_ids"]
     assert learn(client, [first, second], [1, 2]).status_code == 200
-    assert client.delete(f"/predictions/{fourth}").status_code == 204
+    forgotten = client.delete(f"/predictions/{fourth}")
+    assert (forgotten.status_code, forgotten.data, forgotten.content_type) == (204, b"", None)
     problem = is_problem(learn(client, [third, first, "nobody-knows", fourth], [1, 2, 3, 4]), 409)
     assert [error["loc"] for error in problem["errors"]] == [["prediction_ids", at] for at in (1, 2, 3)]
     for error, name in zip(problem["errors"], (first, "nobody-knows", fourth), strict=True):

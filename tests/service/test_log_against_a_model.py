@@ -167,10 +167,15 @@ class Log(RuleBasedStateMachine):
 
 
 SETTINGS = settings(
-    max_examples=25, stateful_step_count=25, deadline=None, suppress_health_check=[HealthCheck.too_slow]
+    max_examples=40, stateful_step_count=25, deadline=None, suppress_health_check=[HealthCheck.too_slow]
 )
 TestLog = Log.TestCase
-TestLog.settings = SETTINGS
+TestLog.settings = settings(SETTINGS, max_examples=10)
+
+
+@pytest.mark.long
+def test_log_at_length() -> None:
+    run_state_machine_as_test(Log, settings=SETTINGS)
 
 
 @pytest.mark.postgres
@@ -183,4 +188,4 @@ def test_log_on_postgresql(postgres: Postgres) -> None:
         def wanted(self) -> dict[str, str]:  # type: ignore[override]
             return {"X-Min-Model-Version": str(len(self.versions))}
 
-    run_state_machine_as_test(LogOnPostgres, settings=SETTINGS)
+    run_state_machine_as_test(LogOnPostgres, settings=settings(SETTINGS, max_examples=25))

@@ -56,9 +56,13 @@ def test_requests_batches_and_steps_are_counted(client: Client) -> None:
     assert grown("log_wait_seconds_count") == 1
     assert value(after, "model_version") == 2
     assert value(after, "store_up") == 1
-    step = client.get("/versions").json["versions"][0]
-    assert value(after, "test_then_train_loss_nats") == pytest.approx(step["loss"])
-    assert value(after, "test_then_train_accuracy_ratio") == pytest.approx(step["accuracy"])
+    window = client.get("/learning").json["windows"][1]
+    assert (window["examples"], window["count"]) == (1000, 3)
+    assert value(after, "test_then_train_loss_nats") == pytest.approx(window["loss"])
+    assert value(after, "test_then_train_accuracy_ratio") == pytest.approx(window["accuracy"])
+    assert value(after, "learning") == 1
+    client.put("/learning", json={"state": "paused"})
+    assert value(scrape(client), "learning") == 0
 
 
 def test_names_are_as_prometheus_wants_them(client: Client) -> None:

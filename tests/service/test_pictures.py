@@ -356,6 +356,15 @@ def test_an_upload_with_labels_teaches(client: Client) -> None:
     assert (answer.json["count"], answer.json["model_version"], answer.json["learning_rate"]) == (2, 2, 0.01)
 
 
+@pytest.mark.parametrize("labels", ["[7, 1]", "7.0 1", " [7.,1.0]\n", ["7", "1"]])
+def test_labels_in_a_form_are_read_as_people_write_them(client: Client, labels: str | list[str]) -> None:
+    upload = {"image": [part(encoded(drawn(7))), part(encoded(drawn(1)))]}
+    answer = client.post("/accuracy", data={**upload, "labels": labels})
+    assert np.array(answer.json["confusion_matrix"]).sum(axis=1).nonzero()[0].tolist() == [1, 7]
+    for wrong in ("[7.5, 1]", "7, -1", "[[7], [1]]"):
+        is_problem(client.post("/accuracy", data={"image": [part(encoded(drawn(7)))], "labels": wrong}), 422)
+
+
 def test_a_repeated_upload_with_a_key_is_known_by_its_parts_whatever_the_boundary(client: Client) -> None:
     def teach(digit: int, boundary: str, label: int) -> Any:
         body = (

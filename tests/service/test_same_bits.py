@@ -65,7 +65,7 @@ lessons = st.tuples(
 @given(st.lists(lessons, min_size=1, max_size=4))
 @example([(7, "<f4", "fortran", 1), (20, ">f4", "fortran", 2), (2, "|u1", "fortran", 3)])
 @hypothesis_settings(
-    max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture], derandomize=True
+    max_examples=12, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture], derandomize=True
 )
 def test_no_property_of_a_body_makes_a_difference(settings: Settings, steps: list[tuple[int, str, str, int]]) -> None:
     writer, follower = Client(create_app(settings)), Client(create_app(settings))
