@@ -31,7 +31,7 @@ def open_log(settings: Settings, say: bool = False) -> StepLog:
         if weights is None and not log.exists():
             raise EmptyStoreError
         with log.opening() as alone:
-            if alone:  # who serves it looked through it before, and would have to wait meanwhile
+            if alone:
                 log.check_whole()
             identity = log.prepare(
                 None if weights is None else shape_of(weights), None if weights is None else digest_of(weights)
@@ -39,10 +39,13 @@ def open_log(settings: Settings, say: bool = False) -> StepLog:
             begun = log.head() == 0
             if begun:
                 begin(log, weights)
-            elif weights is not None:
+            elif alone:
                 check_shape(log, identity, weights, settings)
-            if say:
-                announce(log, identity, begun, weights, settings)
+        if not alone:  # whoever serves it would have to wait for its turn to write meanwhile
+            log.check_whole()
+            check_shape(log, identity, weights, settings)
+        if say:
+            announce(log, identity, begun, weights, settings)
     except EmptyStoreError:
         raise StartupError(
             f"the store {log.name} is empty and there are no weights to begin with: {settings.weights} does not exist "
@@ -73,8 +76,10 @@ def begin(log: StepLog, weights: Weights | None) -> None:
         append(writer, Version(1, "load", time.time()), weights)
 
 
-def check_shape(log: StepLog, identity: StoreIdentity, weights: Weights, settings: Settings) -> None:
+def check_shape(log: StepLog, identity: StoreIdentity, weights: Weights | None, settings: Settings) -> None:
     """A weights file for a network of another shape means that the store or the file is not the one that was meant."""
+    if weights is None:
+        return
     with log.reading() as reader:
         accepted = {identity.network_shape, shape_of(follow(reader, None).weights)}
     if shape_of(weights) not in accepted:
