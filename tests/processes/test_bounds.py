@@ -56,6 +56,7 @@ def test_one_request_too_many_is_told_at_once_and_all_others_are_answered(
     assert server.predict(X)["model_version"] == 1
 
 
+@pytest.mark.long
 def test_a_flood_is_answered_to_the_last_request(make_server: MakeServer, clients: ExitStack) -> None:
     server = make_server(workers=1, TWOLAYERNET_MAX_REQUESTS=str(MOST)).start()
     flood = [begun(server, clients, REQUEST) for _ in range(40)]
@@ -65,6 +66,7 @@ def test_a_flood_is_answered_to_the_last_request(make_server: MakeServer, client
     assert server.predict(X)["model_version"] == 1
 
 
+@pytest.mark.long
 def test_no_request_waits_for_a_thread_without_an_end(
     make_server: MakeServer, clients: ExitStack, http_server: str
 ) -> None:
@@ -81,6 +83,7 @@ def test_no_request_waits_for_a_thread_without_an_end(
     slow.close()
 
 
+@pytest.mark.long
 def test_a_body_that_comes_in_drips_is_given_up(make_server: MakeServer, clients: ExitStack, http_server: str) -> None:
     if http_server != "gunicorn":
         pytest.skip("only gunicorn gives its socket away")
