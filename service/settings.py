@@ -38,7 +38,7 @@ class Settings(BaseSettings):
     activation: Activation | None = Field(None, description="Of a weights file that does not say its own; none: relu.")
     store: str = Field("sqlite:///twolayernet.db", description="Database URL of the log of versions.")
     store_connections: int = Field(
-        3, ge=2, le=1000, description="The most connections of a worker, where the store is on PostgreSQL."
+        4, ge=3, le=1000, description="The most connections of a worker, where the store is on PostgreSQL."
     )
     learning_rate: float = Field(0.04, gt=0, le=10, description="Of a train-step that names none.")
     rehearse: int = Field(

@@ -88,6 +88,9 @@ class SqliteSession:
     def appended(self, model_version: int, digest: bytes) -> None:
         """Others ask."""
 
+    def made_if(self, statement: Any, gives: Any, **parameters: Any) -> None:
+        """A commit says itself what became of it."""
+
 
 class Connection(sqlite3.Connection):
     """frozen: what the file looked like, where it is read as one that nobody changes."""
@@ -198,7 +201,7 @@ class SqliteDatabase:
     def served_as(self, store_id: str) -> None:
         """Told by the log."""
 
-    def follow(self, catch_up: Callable[[], int]) -> None:
+    def follow(self, catch_up: Callable[[], tuple[int, bytes]]) -> None:
         """Nobody need: every predict asks."""
 
     def goes_on_alone(self) -> bool:
