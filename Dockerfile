@@ -5,14 +5,14 @@ FROM python:3.13-slim AS base
 ENV PYTHONDONTWRITEBYTECODE=1 PYTHONUNBUFFERED=1
 RUN python -m venv --without-pip /opt/venv
 
-# What the code needs, from the lock: made anew only when the lock changes. Sources and tests of packages stay behind.
+# What the code needs, from the lock: made anew only when the lock changes. Sources and tests of packages stay behind, and what draws letters.
 FROM base AS serve-packages
 COPY requirements/serve.txt /build/
 RUN pip --python /opt/venv/bin/python install --no-cache-dir --no-compile --require-hashes -r /build/serve.txt \
     && cd /opt/venv/lib/python3.13/site-packages \
     && find . -depth -type d \( -name tests -o -name testing -path './sqlalchemy/*' \) -exec rm -rf {} + \
     && find . -type f \( -name '*.cpp' -o -name '*.pyx' -o -name '*.pxd' -o -name '*.pyi' -o -name '*.h' -o -name '*.a' \) -delete \
-    && rm -rf numpy/f2py PIL/_avif* pillow.libs/libavif* sqlalchemy/dialects/mysql sqlalchemy/dialects/oracle sqlalchemy/dialects/mssql
+    && rm -rf numpy/f2py PIL/_avif* pillow.libs/libavif* PIL/_imagingft* pillow.libs/libharfbuzz* pillow.libs/libfreetype* sqlalchemy/dialects/mysql sqlalchemy/dialects/oracle sqlalchemy/dialects/mssql
 
 FROM base AS train-packages
 COPY requirements/run.txt /build/

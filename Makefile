@@ -19,7 +19,7 @@ weights.npz:
 	@$(BIN)/twolayernet train --out $@
 
 test: $(VENV)/dev  ## the tests, short forms
-	$(BIN)/python -m pytest -n auto --dist worksteal -m "not long and not docker and not postgres and not browser" $(TESTS)
+	$(BIN)/python -m pytest -n auto --dist worksteal -m "not long and not docker and not postgres and not browser and not monitoring" $(TESTS)
 
 lint: $(VENV)/dev  ## ruff, mypy, import-linter
 	$(BIN)/ruff check .

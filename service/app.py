@@ -2,7 +2,7 @@
 
 from flask import Flask
 
-from service.http import access, connection, observing, origins, problems, proxy
+from service.http import access, bounds, connection, observing, origins, problems, proxy, tracing
 from service.http.incoming import IncomingRequest
 from service.live.alarm import Alarm
 from service.live.learner import Learner
@@ -51,6 +51,8 @@ def create_app(settings: Settings | None = None, say: bool = False) -> Flask:
     app.config["MAX_CONTENT_LENGTH"] = settings.max_body_bytes
     app.config["MAX_UNPACKED_BYTES"] = settings.max_unpacked_bytes
     problems.register(app)
+    tracing.register(app)
+    bounds.register(app, settings)
     origins.register(app, settings)
     access.register(app, settings)
     proxy.register(app, settings)

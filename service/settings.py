@@ -33,12 +33,12 @@ class Settings(BaseSettings):
     host: str = Field("127.0.0.1", description="Address to listen on.")
     port: int = Field(8000, ge=0, le=65535, description="Port to listen on.")
     workers: int = Field(2, ge=1, le=256, description="Worker processes.")
-    threads: int = Field(2, ge=1, le=256, description="Threads in each worker.")
+    threads: int = Field(2, ge=1, le=256, description="Requests that a worker computes at once.")
     weights: Path = Field(Path("weights.npz"), description="The starting point of an empty store.")
     activation: Activation | None = Field(None, description="Of a weights file that does not say its own; none: relu.")
     store: str = Field("sqlite:///twolayernet.db", description="Database URL of the log of versions.")
     store_connections: int = Field(
-        3, ge=2, le=1000, description="The most connections of a worker, where the store is on PostgreSQL."
+        4, ge=3, le=1000, description="The most connections of a worker, where the store is on PostgreSQL."
     )
     learning_rate: float = Field(0.04, gt=0, le=10, description="Of a train-step that names none.")
     rehearse: int = Field(
@@ -75,6 +75,16 @@ class Settings(BaseSettings):
     max_body_bytes: int = Field(16 * 2**20, ge=1024, description="The largest request body.")
     max_unpacked_bytes: int = Field(
         64 * 2**20, ge=1024, description="The largest arrays that a body may unpack to, a served network's included."
+    )
+    max_images: int = Field(25_000, ge=1, description="The most images in one request.")
+    max_requests: int = Field(
+        100, ge=1, le=1000, description="The most requests that a worker takes at once; to more it answers 503."
+    )
+    request_seconds: float = Field(
+        30,
+        gt=0,
+        le=3600,
+        description="The longest that a request may wait for a thread, and that its body may take to arrive.",
     )
     prefix: str = Field(
         "",
@@ -137,6 +147,14 @@ class Settings(BaseSettings):
     def _a_key_to_predict_but_none_to_train_is_a_mistake(self) -> "Settings":
         if self.api_key_predict is not None and self.api_key is None:
             raise ValueError(f"{PREFIX}API_KEY_PREDICT is set, but {PREFIX}API_KEY is not: anyone could train")
+        return self
+
+    @model_validator(mode="after")
+    def _who_computes_is_taken(self) -> "Settings":
+        if self.max_requests < self.threads:
+            raise ValueError(
+                f"{PREFIX}MAX_REQUESTS is {self.max_requests}, less than the {self.threads} that {PREFIX}THREADS says"
+            )
         return self
 
     def keys(self, name: Literal["api_key", "api_key_predict"]) -> list[str]:

@@ -9,6 +9,7 @@ from model import weights as weights_file
 from model.types import PARAMETER_NAMES
 from model.weights import Weights, WeightsError
 from service.errors import EmptyStoreError, StartupError, StoreError
+from service.http import tracing
 from service.live.learner import append, check_answers_stay_finite
 from service.live.replica import follow
 from service.settings import Settings, unknown_variables
@@ -29,18 +30,22 @@ def open_log(settings: Settings, say: bool = False) -> StepLog:
     try:
         if weights is None and not log.exists():
             raise EmptyStoreError
-        with log.opening():
-            log.check_whole()
+        with log.opening() as alone:
+            if alone:
+                log.check_whole()
             identity = log.prepare(
                 None if weights is None else shape_of(weights), None if weights is None else digest_of(weights)
             )
             begun = log.head() == 0
             if begun:
                 begin(log, weights)
-            elif weights is not None:
+            elif alone:
                 check_shape(log, identity, weights, settings)
-            if say:
-                announce(log, identity, begun, weights, settings)
+        if not alone:  # whoever serves it would have to wait for its turn to write meanwhile
+            log.check_whole()
+            check_shape(log, identity, weights, settings)
+        if say:
+            announce(log, identity, begun, weights, settings)
     except EmptyStoreError:
         raise StartupError(
             f"the store {log.name} is empty and there are no weights to begin with: {settings.weights} does not exist "
@@ -71,8 +76,10 @@ def begin(log: StepLog, weights: Weights | None) -> None:
         append(writer, Version(1, "load", time.time()), weights)
 
 
-def check_shape(log: StepLog, identity: StoreIdentity, weights: Weights, settings: Settings) -> None:
+def check_shape(log: StepLog, identity: StoreIdentity, weights: Weights | None, settings: Settings) -> None:
     """A weights file for a network of another shape means that the store or the file is not the one that was meant."""
+    if weights is None:
+        return
     with log.reading() as reader:
         accepted = {identity.network_shape, shape_of(follow(reader, None).weights)}
     if shape_of(weights) not in accepted:
@@ -100,6 +107,8 @@ def announce(log: StepLog, identity: StoreIdentity, begun: bool, weights: Weight
             )
     for name, meant in unknown_variables():
         lines.append(f"{name} is not a setting{f': is {meant} meant?' if meant else ''}")
+    if (untraced := tracing.why_not()) is not None:
+        lines.append(untraced)
     for line in lines:
         print(f"twolayernet: {line}", file=sys.stderr, flush=True)
 

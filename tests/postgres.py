@@ -76,8 +76,14 @@ class Postgres:
         self._run("pg_ctl", "-w", "-m", mode, "stop")
 
     def kill(self) -> None:
-        """kill -9 of the server; its children see that it is gone and end."""
-        os.kill(int((self.folder / "postmaster.pid").read_text().split()[0]), signal.SIGKILL)
+        """kill -9 of the server. Its children see that it is gone and end, a moment later: until then they answer."""
+        server = int((self.folder / "postmaster.pid").read_text().split()[0])
+        children = Path(f"/proc/{server}/task/{server}/children").read_text().split()
+        os.kill(server, signal.SIGKILL)
+        give_up = time.monotonic() + 10
+        while any(Path(f"/proc/{child}").exists() for child in children):
+            assert time.monotonic() < give_up, "a child of the killed server goes on"
+            time.sleep(0.01)
 
     def remove(self) -> None:
         if (self.folder / "postmaster.pid").exists():

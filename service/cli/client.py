@@ -40,9 +40,24 @@ def fetch_examples(url: str, warn: Callable[[str], None]) -> Split:
     return Split(np.concatenate([page.images for page in pages]), np.concatenate([page.labels for page in pages]))
 
 
-def learnt_digests(url: str, warn: Callable[[str], None]) -> set[bytes]:
-    """Of the images that a service has learnt from and still has. Raises as `fetch_examples` does, but for none."""
-    return {digest for page in example_pages(url, warn) for digest in digests(page.images)}
+@dataclass(frozen=True)
+class Learnt:
+    """What a service has learnt from: digests of all images that it still has, and the newest of them, if any."""
+
+    digests: set[bytes]
+    newest: Split | None
+
+
+def fetch_learnt(url: str, newest: int, warn: Callable[[str], None]) -> Learnt:
+    """newest: how many of the newest examples are wanted. Raises as `fetch_examples` does, but for none."""
+    seen: set[bytes] = set()
+    last: Split | None = None
+    for page in example_pages(url, warn):
+        seen |= set(digests(page.images))
+        if newest:
+            together = page if last is None else last + page
+            last = together.take(np.arange(len(together))[-newest:])
+    return Learnt(seen, last)
 
 
 def examples_address(url: str) -> str:

@@ -19,6 +19,8 @@ from service.cli.console import loaded_weights, reported_errors
 from service.cli.data import DATA_HELP, load_data
 from service.exit_codes import WORSE
 
+MOST_RECENT = 100_000
+
 warn = partial(click.echo, err=True)
 
 data_option = click.option("--data", default="digits", show_default=True, help=DATA_HELP)
@@ -72,27 +74,54 @@ def gradcheck(activation: Any, seed: int, tolerance: float) -> None:
 @click.option("--url", required=True, help="The address of the running service.")
 @file_activation_option
 @data_option
-def publish(file: Path, url: str, activation: Any, data: str) -> None:
+@click.option(
+    "--on-recent",
+    "recent",
+    type=click.IntRange(0, MOST_RECENT),
+    default=0,
+    metavar="N",
+    help="Measure both on the N newest labelled examples of the service, too.",
+)
+def publish(file: Path, url: str, activation: Any, data: str, recent: int) -> None:
     """Put a weights file into a running service, unless it is worse there than what is served.
 
-    Both are measured on those held-out images of --data that the service has not learnt. The key of a closed service is
-    taken from TWOLAYERNET_API_KEY.
+    Both are measured on those held-out images of --data that the service has not learnt, and with --on-recent on what
+    its users labelled last. The key of a closed service is taken from TWOLAYERNET_API_KEY.
 
-    Exit codes: 0 when it is served, 1 when it is worse, 2 for a mistake.
+    Exit codes: 0 when it is served, 1 when it is worse on either, 2 for a mistake.
     """
-    from service.cli.client import fetch_weights, learnt_digests, put_weights
+    from service.cli.client import fetch_learnt, fetch_weights, put_weights
 
     with reported_errors():
         weights = loaded_weights(file, activation)
         dataset = load_data(data, weights)
         served = fetch_weights(url)
-        dataset = not_learnt(dataset, learnt_digests(url, warn))
-        accuracy, served_accuracy = (accuracy_of(candidate, dataset) for candidate in (weights, served.weights))
-        figures = f"{file} {accuracy:.2%}, version {served.version} {served_accuracy:.2%} on {len(dataset.test)} images"
-        if accuracy < served_accuracy:
-            click.echo(f"not published: {figures}", err=True)
+        learnt = fetch_learnt(url, recent, warn)
+        measured_on = {"held-out images": not_learnt(dataset, learnt.digests).test}
+        if recent:
+            count = 0 if learnt.newest is None else len(learnt.newest)
+            if count < recent:
+                warn(few_examples(url, count, recent))
+            if learnt.newest is not None:
+                measured_on["newest examples"] = learnt.newest
+        figures, worse = [], False
+        for name, images in measured_on.items():
+            on = replace(dataset, test=images)
+            accuracy, served_accuracy = (accuracy_of(candidate, on) for candidate in (weights, served.weights))
+            worse = worse or accuracy < served_accuracy
+            figures.append(
+                f"{file} {accuracy:.2%}, version {served.version} {served_accuracy:.2%} on {len(images)} {name}"
+            )
+        if worse:
+            click.echo(f"not published: {'; '.join(figures)}", err=True)
             sys.exit(WORSE)
-        click.echo(f"published as version {put_weights(url, weights, served)}: {figures}")
+        click.echo(f"published as version {put_weights(url, weights, served)}: {'; '.join(figures)}")
+
+
+def few_examples(url: str, count: int, wanted: int) -> str:
+    if count == 0:
+        return f"{url} has no labelled examples yet: only the held-out images tell which network is better"
+    return f"{url} has {count} labelled example{'s' * (count > 1)}, not {wanted}: so few tell less"
 
 
 def not_learnt(dataset: Dataset, learnt: set[bytes]) -> Dataset:

@@ -108,7 +108,7 @@ class Operation:
         """The errors that may come to whoever has the right to ask."""
         found = {403, self.form.bad_input, *self.errors}
         if self.body:
-            found |= {400, 413, 415} if JSON in self.body else {400, 413}
+            found |= {400, 408, 413, 415} if JSON in self.body else {400, 408, 413}
         return found
 
 
@@ -249,7 +249,7 @@ def responses(forms: Mapping[str, Errors]) -> Iterator[tuple[str, Json]]:
     for name, form in forms.items():
         content = {form.media_type: {"schema": reference(form.model)}}
         yield name, {"description": "What is wrong, and where.", "headers": with_every_answer(), "content": content}
-        for status in (400, 401, 403, 404, 409, 412, 413, 415, 422, 429, 503):
+        for status in (400, 401, 403, 404, 408, 409, 412, 413, 415, 422, 429, 503):
             yield (
                 f"{name}{status}",
                 {

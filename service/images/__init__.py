@@ -7,6 +7,8 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from functools import lru_cache
 
+from flask import current_app
+
 from model.weights import Weights
 from service import metrics
 from service.http.incoming import IncomingRequest
@@ -16,6 +18,7 @@ from service.images import json_body, npy_body, picture_body
 from service.images.batch import Images, Labelled
 from service.images.body import IMAGES, LABELLED, TRAIN_STEP, Body, Takes
 from service.schemas import ImagesQuery
+from service.settings import variable
 
 __all__ = ["IMAGES", "LABELLED", "TRAIN_STEP", "Images", "Labelled", "count_batch", "read_images", "read_labelled"]
 
@@ -56,6 +59,10 @@ def read_labelled(request: IncomingRequest, weights: Weights, takes: Takes, quer
 
 
 def count_batch(request: IncomingRequest, count: int) -> None:
+    """Raises Problem: 422 for more than may be."""
+    most = current_app.config["MAX_IMAGES"]
+    if count > most:
+        raise BadInput((), f"{count:,} images: at most {most:,} are taken in one request ({variable('max_images')})")
     if count > 1 and request.url_rule is not None:
         batches_at(request.url_rule.rule).observe(count)
 

@@ -5,6 +5,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 import numpy as np
+from flask import current_app
 from werkzeug.exceptions import RequestEntityTooLarge
 
 from model.weights import Weights
@@ -15,6 +16,7 @@ from service.images.batch import Images, Labelled, checked_labels
 from service.images.body import Body, hint
 from service.images.finding import Digit
 from service.images.picture import MOST_PICTURE_PIXELS, picture_size, read_picture
+from service.settings import variable
 
 TYPES = ("image/png", "image/jpeg", "image/jpg")
 MOST_PARTS = 1000
@@ -105,7 +107,9 @@ def fields_of(body: Body) -> dict[str, Any]:
 
 def digits_in(pictures: Mapping[Location, bytes], weights: Weights) -> list[Digit]:
     """What is found in pictures, by where they stand in the request."""
-    budget = MOST_PICTURE_PIXELS
+    most, budget = current_app.config["MAX_IMAGES"], MOST_PICTURE_PIXELS
+    if len(pictures) > most:  # before any is decoded
+        raise BadInput((), f"{len(pictures):,} pictures: at most {most:,} are taken ({variable('max_images')})")
     for location, picture in pictures.items():
         budget -= picture_size(picture, location)
         if budget < 0 and len(pictures) > 1:  # of a single one, `read_picture` says it

@@ -177,7 +177,7 @@ class Learner:
         with self._log.writing() as writer:
             if (paused(writer) is None) == (reason is None):
                 return
-            model = self._replica.follow(writer)
+            model = self._replica.at_head(writer)
             event = event_of("resume" if reason is None else "pause", model.version, reason, paused=reason)
             changed = append(writer, event, model.weights)
         self._replica.advance(changed)
@@ -193,7 +193,7 @@ class Learner:
             metrics.LOG_WAIT.observe(time.perf_counter() - began)
             if key is not None and (done := same_request(writer.of_key(key.key), key)) is not None:
                 return done
-            made = change(writer, self._replica.follow(writer))
+            made = change(writer, self._replica.at_head(writer))
             version = replace(made.version, paused=paused(writer))
             if key is not None:
                 version = replace(version, idempotency_key=key.key, request_digest=key.digest)

@@ -28,6 +28,8 @@ REBUILD_WAIT_SECONDS = 1.0
 LATER_WAIT_SECONDS = 0.25
 """How long a request waits for a version that is not there yet."""
 
+LATER_LOOK_SECONDS = 0.005
+
 
 @dataclass(frozen=True)
 class Model:
@@ -52,7 +54,7 @@ class Replica:
         self._replacing = threading.Lock()
         self._rebuilding = threading.Lock()
         self._old = lru_cache(maxsize=OLD_MODELS_KEPT)(self._rebuild)
-        log.follow(lambda: self.catch_up().version)
+        log.follow(self._followed)
 
     def known_version(self) -> int:
         """The newest that this copy has seen, without a look at the log; 0 before the first."""
@@ -74,30 +76,42 @@ class Replica:
 
     def catch_up(self) -> Model:
         """Ask the log. Raises StoreError."""
-        with self._catching_up, self._log.reading() as reader:
-            self._log.check_identity(reader)
-            before = self._newest
-            model = follow(reader, before)
-            with self._replacing:  # a step of this process may have got there first
-                if self._newest is before or self._newest is None or self._newest.version < model.version:
-                    self._newest = model
-                return self._newest
+        with self._catching_up:
+            before = self._newest  # looked at first: what the log says then is no older, unless it has lost something
+            with self._log.reading() as reader:
+                self._log.check_identity(reader)
+                return self._taken_over(before, follow(reader, before))
+
+    def _followed(self) -> tuple[int, bytes]:
+        model = self.catch_up()
+        return model.version, model.digest
+
+    def _taken_over(self, before: Model | None, model: Model) -> Model:
+        """The newest of both; the model, though it is older, where nothing has come in since `before`."""
+        with self._replacing:  # a step of this process may have got there first
+            if self._newest is before or self._newest is None or self._newest.version < model.version:
+                self._newest = model
+            return self._newest
 
     def at_least(self, version: int) -> Model:
         """The newest version, when it is this one or a newer one. Raises NotYetError where none comes soon."""
         model = self.newest()
         until = time.monotonic() + LATER_WAIT_SECONDS
         while model.version < version:
-            model = self.catch_up()
-            if model.version < version:
-                if time.monotonic() > until:
-                    raise NotYetError(version, model.version)
-                time.sleep(LATER_WAIT_SECONDS / 10)
+            if time.monotonic() > until:
+                raise NotYetError(version, model.version)
+            time.sleep(LATER_LOOK_SECONDS)
+            model = self.newest()
         return model
 
-    def follow(self, reader: Reader) -> Model:
-        """The newest version that a transaction sees, from this copy; the copy is left as it is."""
-        return follow(reader, self._newest)
+    def at_head(self, writer: Reader) -> Model:
+        """The newest version, for the one writer of this moment. Nobody can know a newer one; if this copy does, the
+        log has lost that, and so does the copy."""
+        before = self._newest
+        model = follow(writer, before)
+        if before is not None and model is not before and model.version <= before.version:
+            self._taken_over(before, model)
+        return model
 
     def advance(self, model: Model) -> None:
         """Take over a version that has just been committed."""

@@ -44,6 +44,7 @@ class AtThisMoment(Collector):
             known = self._service.replica.known_version()
             newest = self._service.replica.newest()
             with self._service.log.reading() as reader:
+                lag = max(0, reader.head() - known)
                 learns = paused(reader) is None
                 windows = Progress(reader.session).windows(figures_before(reader), newest.weights.output_size)
         except StoreError:
@@ -51,7 +52,6 @@ class AtThisMoment(Collector):
             return
         yield GaugeMetricFamily("twolayernet_store_up", "Whether the log can be read.", 1)
         yield GaugeMetricFamily("twolayernet_model_version", "The newest version.", newest.version)
-        lag = newest.version - known
         yield GaugeMetricFamily("twolayernet_replica_lag_versions", "Versions that this worker had not seen yet.", lag)
         yield GaugeMetricFamily("twolayernet_learning", "1 while it learns, 0 while that is paused.", int(learns))
         sums = next(window.by_class for window in windows if window.examples == WINDOW)

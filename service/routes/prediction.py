@@ -24,6 +24,8 @@ from service.schemas import (
     PredictAnswer,
     PredictQuery,
 )
+from service.settings import variable
+from service.store.predictions import bytes_beside
 
 
 def blueprint(service: Service) -> Blueprint:
@@ -43,7 +45,7 @@ def blueprint(service: Service) -> Blueprint:
         if query.explain and images.found is None:
             raise BadInput(("query", "explain"), "only pictures can be explained, not arrays")
         if query.remember:
-            check_few_enough(images)
+            check_few_enough(images, model.weights.output_size, service.settings.remember_bytes)
         pictures = {"pictures": [explained(digit) for digit in images.found or ()]} if query.explain else {}
         probabilities = softmax(model.network.predict(pixels_to_input(images.pixels)))
         labels = probabilities.argmax(axis=1)
@@ -89,9 +91,14 @@ def asked_for(replica: Replica, version: int | None) -> Model:
     return replica.at(version)
 
 
-def check_few_enough(images: Images) -> None:
-    if len(images.pixels) > MOST_AT_ONCE:
-        raise BadInput((), f"{len(images.pixels)} images: at most {MOST_AT_ONCE} are remembered in one request")
+def check_few_enough(images: Images, classes: int, most_bytes: int) -> None:
+    """Raises BadInput for more than are remembered, or than would be forgotten at once."""
+    count = len(images.pixels)
+    if count > MOST_AT_ONCE:
+        raise BadInput((), f"{count} images: at most {MOST_AT_ONCE} are remembered in one request")
+    size = images.pixels.nbytes + count * bytes_beside(classes)
+    if size > most_bytes:
+        raise BadInput((), f"{count} images take {size:,} bytes: {variable('remember_bytes')} is {most_bytes:,}")
 
 
 def min_version() -> int:

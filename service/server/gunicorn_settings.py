@@ -6,6 +6,7 @@ from typing import Any
 
 import service  # noqa: F401  sets BLAS to one thread before anything imports numpy
 from service.counting import share
+from service.http.bounds import server_threads
 from service.server.address import say_where, url_host
 from service.server.leaving import take_leave_at_sigterm
 from service.settings import load_settings
@@ -16,7 +17,7 @@ _memory = Path("/dev/shm")
 
 bind = f"{url_host(_settings.host)}:{_settings.port}"
 workers = _settings.workers
-threads = _settings.threads
+threads = server_threads(_settings)
 worker_class = "gthread"
 preload_app = True  # one start-up for all workers: one that has to be replaced is there at once
 keepalive = 30

@@ -6,6 +6,7 @@ import socket
 import sys
 
 from service.errors import StartupError
+from service.http.bounds import server_threads
 from service.server.address import say_where, url_host
 from service.settings import Settings
 from service.startup import SAID, open_log
@@ -74,7 +75,7 @@ def run_granian(settings: Settings, app: str = APPLICATION) -> None:
         port=settings.port,
         interface=Interfaces.WSGI,
         workers=settings.workers,
-        blocking_threads=settings.threads,
+        blocking_threads=server_threads(settings),
         http=HTTPModes.http1,
         websockets=False,
         http1_settings=HTTP1Settings(header_read_timeout=HEAD_SECONDS * 1000),

@@ -41,6 +41,9 @@ class Session(Protocol):
     def appended(self, model_version: int, digest: bytes) -> None:
         """That this version was written, for whom it may concern."""
 
+    def made_if(self, statement: Any, gives: Any, **parameters: Any) -> None:
+        """How to tell afterwards whether this transaction was committed: by what a statement gives then."""
+
 
 class Database(Protocol):
     """Where the log is. Safe to use from any number of threads and processes, and after a fork."""
@@ -63,13 +66,14 @@ class Database(Protocol):
 
     def writing(self) -> AbstractContextManager[Session]: ...
 
-    def opening(self) -> AbstractContextManager[None]: ...
+    def opening(self) -> AbstractContextManager[bool]: ...
 
     def served_as(self, store_id: str) -> None:
         """From here on it is this store and no other."""
 
-    def follow(self, catch_up: Callable[[], int]) -> None:
-        """catch_up: takes over what is new in the log and gives the newest version; raises StoreError."""
+    def follow(self, catch_up: Callable[[], tuple[int, bytes]]) -> None:
+        """catch_up: takes over what is new in the log and gives the newest version, and its digest; raises
+        StoreError."""
 
     def goes_on_alone(self) -> bool:
         """Whether predicts go on from the newest version that is known, though the store can't be asked."""

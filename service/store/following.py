@@ -18,19 +18,23 @@ POLL_SECONDS = 0.1
 STALE_SECONDS = 1.0
 """Until then nothing is said of it, nor done about it."""
 
-LOOK = "SELECT (SELECT store_id FROM store), (SELECT max(model_version) FROM versions)"
+LOOK = (
+    "SELECT (SELECT store_id FROM store), model_version, digest FROM (SELECT 1) AS one LEFT JOIN "
+    "(SELECT model_version, digest FROM versions ORDER BY model_version DESC LIMIT 1) AS newest ON true"
+)
+NOTHING = (0, b"")
 
 logger = logging.getLogger(__name__)
 
 
 class Follower:
-    """known: the newest version that this process has caught up with, or has written."""
+    """known: the newest version that this process has caught up with, or has written, and its digest."""
 
     def __init__(
-        self, connect: Callable[[], psycopg.Connection[Any]], store_id: str, catch_up: Callable[[], int]
+        self, connect: Callable[[], psycopg.Connection[Any]], store_id: str, catch_up: Callable[[], tuple[int, bytes]]
     ) -> None:
         """connect: a connection in autocommit mode, whose answers are waited for for a bounded time."""
-        self.known = 0
+        self.known = NOTHING
         self.replaced = False
         self.own_connection = 0
         """The number that the server has for the connection that this process writes on."""
@@ -42,7 +46,13 @@ class Follower:
         self._trouble = ""
         self._stopped = threading.Event()
         self._thread = threading.Thread(target=self._run, name="follower", daemon=True)
+
+    def start(self) -> None:
         self._thread.start()
+
+    def is_asking(self) -> bool:
+        """Whether it is this thread."""
+        return threading.current_thread() is self._thread
 
     def stop(self) -> None:
         """Its connections are closed when this returns, unless the network is stalled."""
@@ -68,7 +78,10 @@ class Follower:
                         self._wait_for_others(connection)
             except (psycopg.Error, StoreError) as error:
                 self._say(first_line(error) or type(error).__name__)
-                self._stopped.wait(POLL_SECONDS)
+            except Exception:  # whatever it was: without this thread no other host's steps are ever seen
+                logger.exception("the store is followed no more, for a moment")
+                self._say("an error of this service's own")
+            self._stopped.wait(POLL_SECONDS)
 
     def _wait_for_others(self, connection: psycopg.Connection[Any]) -> None:
         """Until there may be something new; what this process wrote it knows."""
@@ -79,24 +92,30 @@ class Follower:
                     return
 
     def _look(self, connection: psycopg.Connection[Any]) -> None:
-        began = time.monotonic()
+        """What is there may be older than what was known, or another version of the same number: a database that was
+        brought back from a copy, or a standby that took over, can have lost what was acknowledged."""
+        began, before = time.monotonic(), self.known
         row = connection.execute(LOOK).fetchone()
         self._answered = time.monotonic()
-        store_id, head = (None, None) if row is None else row
+        store_id, head, digest = (None, None, None) if row is None else row
         self.replaced = store_id != self._store_id
         if self.replaced:
             self._say("it is another store than the one that was opened")
             return
-        if (head or 0) > self.known:
-            self.known = max(self.known, self._catch_up())
+        if (head or 0, digest or b"") != self.known:
+            self.known = found = self._catch_up()
+            if found[0] < before[0] or (found[0] == before[0] and found[1] != before[1]):
+                logger.error(
+                    "the database has lost versions: after %d had been known, its newest is %d", before[0], found[0]
+                )
         self._current = began
         self._say("")
 
     def _say(self, trouble: str) -> None:
         if trouble and not self._trouble:
-            logger.warning("the store can't be followed, predict goes on from version %d: %s", self.known, trouble)
+            logger.warning("the store can't be followed, predict goes on from version %d: %s", self.known[0], trouble)
         elif self._trouble and not trouble:
-            logger.warning("the store is followed again, at version %d", self.known)
+            logger.warning("the store is followed again, at version %d", self.known[0])
         self._trouble = trouble
 
 

@@ -40,6 +40,9 @@ from service.store.schema import SCHEMA_VERSION, metadata, snapshots_table, stor
 MOST_UNSNAPPED_BYTES = 32 * 2**20
 """Of pixels: more than that is not replayed to come to a version."""
 
+MOST_SNAPSHOTS_FOLDED = 4
+"""At once: where there is more to be removed than each snapshot gives cause for, each removes some of it."""
+
 FEWEST_VERSIONS_FOLDED = 50
 """Where few versions are kept, snapshots are due so often that some others can be folded into one."""
 
@@ -86,7 +89,12 @@ SELECT_VERSIONS = (
     .limit(sa.bindparam("most", type_=sa.Integer))
 )
 SELECT_OF_KEY = sa.select(*RECORD_COLUMNS).where(versions_table.c.idempotency_key == sa.bindparam("key"))
-SELECT_BASE = sa.select(sa.func.max(snapshots_table.c.model_version)).where(snapshots_table.c.model_version <= UNTIL)
+SELECT_BASES = (
+    sa.select(snapshots_table.c.model_version)
+    .where(snapshots_table.c.model_version > AFTER, snapshots_table.c.model_version <= UNTIL)
+    .order_by(snapshots_table.c.model_version)
+    .limit(MOST_SNAPSHOTS_FOLDED)
+)
 
 INSERT_STORE = sa.insert(store_table)
 UPDATE_SCHEMA_VERSION = sa.update(store_table).values(schema_version=sa.bindparam("version"))
@@ -132,7 +140,7 @@ class StepLog:
 
     @classmethod
     def at(
-        cls, url: str, snapshot_every: int = 500, keep_versions: int | None = None, connections: int = 3
+        cls, url: str, snapshot_every: int = 500, keep_versions: int | None = None, connections: int = 4
     ) -> "StepLog":
         """The log in the database that a URL names. Raises StartupError for a URL that can't be used."""
         return cls(database_at(url, connections), snapshot_every, keep_versions)
@@ -371,9 +379,10 @@ class Writer(Reader):
         return self._newest
 
     def _fold(self, oldest_wanted: int) -> None:
-        """Remove what lies before the newest snapshot at or before `oldest_wanted`: all later versions need no more."""
-        base = self.session.scalar(SELECT_BASE, until=oldest_wanted)
-        if base is not None:
+        """Remove what lies before a snapshot at or before `oldest_wanted`: all later versions need no more. It is the
+        newest such snapshot, unless there is more to remove than a step may take time for."""
+        bases = self.session.execute(SELECT_BASES, after=self.oldest(), until=oldest_wanted)
+        for base in [row[0] for row in bases][-1:]:
             self.session.execute(DELETE_VERSIONS, before=base)
             self.session.execute(DELETE_SNAPSHOTS, before=base)
 

@@ -71,10 +71,8 @@ STATE = (
 
 NOT_DURABLE = "is off: a step that was acknowledged could be lost"
 UNREACHABLE = "the database can't be reached: try again"
-UNKNOWN = (
-    "the connection was lost during the commit, and whether the change was made is not known: repeat it with its "
-    "Idempotency-Key"
-)
+UNKNOWN = "the connection was lost during the commit, and whether the change was made is not known"
+KEY_TELLS = ": repeat it with its Idempotency-Key"
 NOT_MADE = "the connection was lost before the commit: nothing has changed, try again"
 
 BUSY_STATES = {"55P03", "57014", "40P01", "53300"}
@@ -121,6 +119,9 @@ class PostgresSession:
         self.newest: tuple[int, bytes] | None = None
         """What was appended: its number and its digest."""
 
+        self.mark: tuple[Any, dict[str, Any], Any] | None = None
+        """A statement, its parameters, and what it gives once this transaction was committed."""
+
     def execute(self, statement: Any, **parameters: Any) -> sa.CursorResult[Any]:
         return self._connection.execute(statement, parameters)
 
@@ -147,11 +148,16 @@ class PostgresSession:
 
     def appended(self, model_version: int, digest: bytes) -> None:
         self.newest = model_version, digest
+        self.made_if(DIGEST, digest, version=model_version)
         self.execute(NOTIFY)
+
+    def made_if(self, statement: Any, gives: Any, **parameters: Any) -> None:
+        self.mark = statement, parameters, gives
 
 
 class PostgresDatabase:
-    """A database that a URL names. A process has at most `connections` connections to it, the follower's included."""
+    """A database that a URL names. A process has at most `connections` connections to it: two are the follower's, so
+    that requests, however many read at once, do not keep it from what others wrote."""
 
     replaced = "the store was replaced by another one while it was served: nothing more is learnt until a restart"
 
@@ -163,24 +169,33 @@ class PostgresDatabase:
                 "postgresql+psycopg://user@host/database is meant"
             )
         self.name = url.render_as_string(hide_password=True).partition("?")[0]
-        self._engine = sa.create_engine(
+        self._engine, self._followers = self._pool(url, connections - 2), self._pool(url, 1)
+        self._arguments, options = self._engine.dialect.create_connect_args(url)
+        self._options: dict[str, Any] = CONNECTION_OPTIONS | dict(options)
+        self._views, self._followers_views = (
+            pool.execution_options(isolation_level="REPEATABLE READ", postgresql_readonly=True)
+            for pool in (self._engine, self._followers)
+        )
+        self._store_id: str | None = None
+        self._catch_up: Callable[[], tuple[int, bytes]] | None = None
+        self._begin()
+        begin = weakref.WeakMethod(self._begin_in_a_worker)
+        os.register_at_fork(after_in_child=lambda: (method := begin()) and method())
+
+    def _pool(self, url: sa.URL, size: int) -> sa.Engine:
+        """Whatever the database's own default is: who writes has to see what was committed while it waited."""
+        engine = sa.create_engine(
             url,
-            pool_size=connections - 1,
+            isolation_level="READ COMMITTED",
+            pool_size=size,
             max_overflow=0,
             pool_timeout=POOL_WAIT_SECONDS,
             pool_pre_ping=True,
             pool_use_lifo=True,
             use_native_hstore=False,
         )
-        self._arguments, options = self._engine.dialect.create_connect_args(url)
-        self._options: dict[str, Any] = CONNECTION_OPTIONS | dict(options)
-        sa.event.listen(self._engine, "do_connect", lambda *_: self._connected(autocommit=False))
-        self._views = self._engine.execution_options(isolation_level="REPEATABLE READ", postgresql_readonly=True)
-        self._store_id: str | None = None
-        self._catch_up: Callable[[], int] | None = None
-        self._begin()
-        begin = weakref.WeakMethod(self._begin_in_a_worker)
-        os.register_at_fork(after_in_child=lambda: (method := begin()) and method())
+        sa.event.listen(engine, "do_connect", lambda *_: self._connected(autocommit=False))
+        return engine
 
     def _begin(self) -> None:
         self._writers = ThreadQueue()
@@ -191,7 +206,8 @@ class PostgresDatabase:
 
     def _begin_in_a_worker(self) -> None:
         """Nothing of the parent's is used, nor closed: it is the parent's."""
-        self._engine.dispose(close=False)
+        for pool in (self._engine, self._followers):
+            pool.dispose(close=False)
         self._begin()
 
     def _connected(self, autocommit: bool = True, answer_seconds: float = ANSWER_SECONDS) -> BoundedConnection:
@@ -209,7 +225,8 @@ class PostgresDatabase:
 
     def release(self) -> None:
         """Close the connections that are not in use: before a fork. The next call opens another."""
-        self._engine.dispose()
+        for pool in (self._engine, self._followers):
+            pool.dispose()
 
     def close(self) -> None:
         if self._follower is not None:
@@ -224,7 +241,7 @@ class PostgresDatabase:
         """PostgreSQL looks after its own files."""
 
     @contextmanager
-    def opening(self) -> Iterator[None]:
+    def opening(self) -> Iterator[bool]:
         """Around what a start does: alone with those that start on the same store at the same moment.
 
         Raises StartupError for a server that could lose what was acknowledged, or that takes nothing; StoreError.
@@ -239,25 +256,26 @@ class PostgresDatabase:
             connection.execute(f"SELECT pg_advisory_lock({OPENING_LOCK})")
             self._opener = threading.get_ident()
             try:
-                yield
+                yield True
             finally:
                 self._opener = None
 
     def served_as(self, store_id: str) -> None:
         self._store_id = store_id
 
-    def follow(self, catch_up: Callable[[], int]) -> None:
+    def follow(self, catch_up: Callable[[], tuple[int, bytes]]) -> None:
         self._catch_up = catch_up
 
     def is_newest(self, model_version: int) -> bool:
-        """As far as this process has heard. The first time in a process it is False: then the database is asked."""
-        follower = self._follower
-        if follower is not None:
-            return model_version >= follower.known
+        """As far as this process has heard: whatever the follower hears of it takes over at once. The first time in a
+        process it is False: then the database is asked."""
+        if self._follower is not None:
+            return True
         with self._starting:
             if self._follower is None and self._catch_up is not None and self._store_id is not None:
                 connect = lambda: self._connected(answer_seconds=FOLLOWER_SECONDS)  # noqa: E731
                 self._follower = Follower(connect, self._store_id, self._catch_up)
+                self._follower.start()
         return False
 
     def goes_on_alone(self) -> bool:
@@ -292,7 +310,8 @@ class PostgresDatabase:
     @contextmanager
     def reading(self) -> Iterator[PostgresSession]:
         """One consistent view. Raises StoreError."""
-        with store_errors(), self._transaction(self._views) as connection:
+        is_follower = self._follower is not None and self._follower.is_asking()
+        with store_errors(), self._transaction(self._followers_views if is_follower else self._views) as connection:
             yield PostgresSession(connection)
 
     @contextmanager
@@ -314,9 +333,9 @@ class PostgresDatabase:
                     self._follower.own_connection = driver.info.backend_pid
                 lost = committed(connection)
             if lost is not None:
-                self._settle(session.newest, lost)
+                self._settle(session, lost)
             if session.newest is not None and self._follower is not None:
-                self._follower.known = max(self._follower.known, session.newest[0])
+                self._follower.known = session.newest
 
     @staticmethod
     def _lock(connection: sa.Connection) -> None:
@@ -324,30 +343,32 @@ class PostgresDatabase:
         if row is not None and row[1] == "off":
             raise StoreError(f"synchronous_commit {NOT_DURABLE}")
 
-    def _settle(self, appended: tuple[int, bytes] | None, lost: sa.exc.DBAPIError) -> None:
-        """What became of a commit. Raises StoreError unless it was made.
+    def _settle(self, session: PostgresSession, lost: sa.exc.DBAPIError) -> None:
+        """What became of a commit. Raises StoreError unless it was made, or had nothing in it that matters.
 
         Who gets the lock knows that the transaction that had it has ended, one way or the other.
         """
         logger.warning("a connection was lost during a commit: %s", first_line(lost.orig))
+        if session.mark is None:
+            return
+        statement, parameters, made = session.mark
         until = time.monotonic() + SETTLE_SECONDS
-        while appended is not None:
+        while True:
             try:
                 with self._engine.connect() as connection:
                     self._lock(connection)
-                    digest = connection.scalar(DIGEST, {"version": appended[0]})
+                    found = connection.scalar(statement, parameters)
                     oldest = connection.scalar(OLDEST) or 0
+                break
             except (sa.exc.DBAPIError, sa.exc.TimeoutError):
                 if time.monotonic() > until:
-                    break
+                    raise StoreError(UNKNOWN + KEY_TELLS * (session.newest is not None)) from None
                 time.sleep(0.1)
-                continue
-            if digest == appended[1]:
-                return
-            if oldest <= appended[0]:
-                raise StoreError(NOT_MADE)
-            break
-        raise StoreError(UNKNOWN)
+        if found == made:
+            return
+        if session.newest is not None and session.newest[0] < oldest:  # too long ago to tell
+            raise StoreError(UNKNOWN + KEY_TELLS)
+        raise StoreError(NOT_MADE)
 
 
 def committed(connection: sa.Connection) -> sa.exc.DBAPIError | None:

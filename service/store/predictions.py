@@ -5,8 +5,8 @@ train-step, so that each is learnt once, whatever dies when.
 """
 
 import base64
-import binascii
 import hashlib
+import logging
 import re
 import secrets
 import struct
@@ -35,20 +35,31 @@ ID_PATTERN = re.compile(r"[\w-]{20}", re.ASCII)
 
 HIGHEST = 2**63 - 1
 CURSOR = struct.Struct(">qd")
+CURSOR_PATTERN = re.compile(r"[\w-]{22}", re.ASCII)
+
+logger = logging.getLogger(__name__)
 
 columns = predictions_table.c
 NOW: sa.BindParameter[float] = sa.bindparam("now", type_=sa.Float)
 NUMBER: sa.BindParameter[int] = sa.bindparam("number", type_=sa.BigInteger)
+OLDEST: sa.BindParameter[float] = sa.bindparam("oldest", type_=sa.Float)
 MARGIN: sa.BindParameter[float] = sa.bindparam("margin", type_=sa.Float)
 MOST: sa.BindParameter[int] = sa.bindparam("most", type_=sa.Integer)
 ID: sa.BindParameter[str] = sa.bindparam("id", type_=sa.String)
 FLOOR: sa.BindParameter[int] = sa.bindparam("floor", type_=sa.BigInteger)
 
 SELECT_LAST = sa.select(columns.number, columns.bytes_so_far).order_by(columns.number.desc()).limit(1)
-SELECT_FIRST = sa.select(columns.expires_at, columns.bytes_so_far).order_by(columns.number).limit(1)
+SELECT_FIRST = sa.select(columns.expires_at, columns.created_at, columns.bytes_so_far).order_by(columns.number).limit(1)
 SELECT_ONE = sa.select(*columns).where(columns.prediction_id == ID)
-SELECT_LEARNT = sa.select(learnt_predictions_table.c.model_version).where(
-    learnt_predictions_table.c.prediction_id == ID
+SELECT_EXPIRY = sa.select(columns.expires_at).where(columns.prediction_id == ID)
+SELECT_NUMBER = sa.select(columns.number).where(columns.prediction_id == ID)
+AT_ONCE = 100
+"""Ids that are looked for with one statement."""
+
+IDS = [sa.bindparam(f"id{at}", type_=sa.String) for at in range(AT_ONCE)]
+SELECT_SOME = sa.select(*columns).where(columns.prediction_id.in_(IDS))
+SELECT_LEARNT = sa.select(learnt_predictions_table.c.prediction_id, learnt_predictions_table.c.model_version).where(
+    learnt_predictions_table.c.prediction_id.in_(IDS)
 )
 SELECT_NEWEST = (
     sa.select(*columns)
@@ -67,7 +78,7 @@ INSERT_LEARNT = sa.insert(learnt_predictions_table)
 DELETE_ONE = sa.delete(predictions_table).where(columns.prediction_id == ID)
 DELETE_OLDEST = sa.delete(predictions_table).where(
     columns.number.in_(sa.select(columns.number).order_by(columns.number).limit(MOST).scalar_subquery()),
-    sa.or_(columns.expires_at <= NOW, columns.bytes_so_far <= FLOOR),
+    sa.or_(columns.expires_at <= NOW, columns.created_at <= OLDEST, columns.bytes_so_far <= FLOOR),
 )
 DELETE_LEARNT = sa.delete(learnt_predictions_table).where(
     learnt_predictions_table.c.prediction_id.in_(
@@ -111,10 +122,9 @@ class Prediction:
 
 def position(cursor: str) -> tuple[int, float]:
     """The number and the margin of the prediction that a cursor is of. Raises ValueError."""
-    try:
-        number, margin = CURSOR.unpack(base64.urlsafe_b64decode(cursor.encode("ascii") + b"=="))
-    except (binascii.Error, struct.error, UnicodeEncodeError):
-        raise ValueError("expected what another answer gave as next_before") from None
+    if CURSOR_PATTERN.fullmatch(cursor) is None:
+        raise ValueError("expected what another answer gave as next_before")
+    number, margin = CURSOR.unpack(base64.urlsafe_b64decode(f"{cursor}=="))
     if not 0 <= margin <= 1 or number < 0:
         raise ValueError("expected what another answer gave as next_before")
     return number, margin
@@ -149,26 +159,29 @@ class Predictions:
                 "probabilities": answered.astype("<f4").tobytes(),
                 "pixels": row.astype(pixel_type, copy=False).tobytes(),
             }
-            so_far += len(fields["pixels"]) + len(fields["probabilities"]) + ROW_BYTES
+            so_far += len(fields["pixels"]) + bytes_beside(len(answered))
             rows.append(fields | {"bytes_so_far": so_far, "digest": digest_of(fields)})
         self._session.execute_many(INSERT, rows)
+        if rows:
+            self._session.made_if(SELECT_NUMBER, number, id=rows[-1]["prediction_id"])
         self.make_room(now, limits, len(rows))
         return [fields["prediction_id"] for fields in rows]
 
     def make_room(self, now: float, limits: Limits, came_in: int = 0) -> None:
-        """Remove what has expired or is over the size, the oldest first; bounded, however much there is."""
+        """Remove what has expired, by what was said then or by what is allowed now, or is over the size: the oldest
+        first; bounded, however much there is."""
         first, last = self._session.execute(SELECT_FIRST).fetchone(), self._session.execute(SELECT_LAST).fetchone()
         most = max(2 * came_in, FEWEST_REMOVED)
         if first is not None and last is not None:
-            floor = last[1] - limits.most_bytes
-            if first[0] <= now or first[1] <= floor:
-                self._session.execute(DELETE_OLDEST, now=now, floor=floor, most=most)
+            floor, oldest = last[1] - limits.most_bytes, now - limits.seconds
+            if first[0] <= now or first[1] <= oldest or first[2] <= floor:
+                self._session.execute(DELETE_OLDEST, now=now, oldest=oldest, floor=floor, most=most)
         self._session.execute(DELETE_LEARNT, now=now, most=most)
 
     def forget_expired(self, now: float, limits: Limits) -> None:
         """As `make_room`, where there is something: one look where there isn't."""
         first = self._session.execute(SELECT_FIRST).fetchone()
-        if first is not None and first[0] <= now:
+        if first is not None and (first[0] <= now or first[1] <= now - limits.seconds):
             self.make_room(now, limits)
 
     def take(self, ids: Sequence[str], learnt_by: int, now: float) -> list[Prediction]:
@@ -178,12 +191,13 @@ class Predictions:
         """
         taken: list[Prediction] = []
         wrong: dict[int, str] = {}
+        there = {row[ID_AT]: prediction_of(row) for row in self._rows(SELECT_SOME, ids)}
+        learnt: dict[str, int] = dict(self._rows(SELECT_LEARNT, [one for one in ids if one not in there]))
         for at, prediction_id in enumerate(ids):
-            row = self._row(prediction_id)
-            if row is None:
-                wrong[at] = self._gone(prediction_id)
+            prediction = there.get(prediction_id)
+            if prediction is None:
+                wrong[at] = gone(prediction_id, learnt.get(prediction_id))
                 continue
-            prediction = prediction_of(row)
             if prediction.expires_at <= now:
                 wrong[at] = f"the prediction {prediction_id} has expired"
             taken.append(prediction)
@@ -199,48 +213,65 @@ class Predictions:
         )
         return taken
 
-    def _row(self, prediction_id: str) -> Sequence[Any] | None:
-        """None where there is none, nor could be: not every database takes every text."""
-        if ID_PATTERN.fullmatch(prediction_id) is None:
-            return None
-        row: Sequence[Any] | None = self._session.execute(SELECT_ONE, id=prediction_id).fetchone()
-        return row
-
-    def _gone(self, prediction_id: str) -> str:
-        possible = ID_PATTERN.fullmatch(prediction_id) is not None
-        learnt_by = self._session.scalar(SELECT_LEARNT, id=prediction_id) if possible else None
-        if learnt_by is not None:
-            return f"the prediction {prediction_id} was learnt already, by version {learnt_by}"
-        return f"the prediction {prediction_id[:60]} is not known: never remembered, expired, or deleted"
+    def _rows(self, statement: Any, ids: Sequence[str]) -> Iterator[Any]:
+        """Those of a statement that asks for AT_ONCE ids; of some may be none: not every database takes every text."""
+        possible = [one for one in ids if ID_PATTERN.fullmatch(one) is not None]
+        for begin in range(0, len(possible), AT_ONCE):
+            some = possible[begin : begin + AT_ONCE]
+            some += some[-1:] * (AT_ONCE - len(some))
+            yield from self._session.execute(statement, **{f"id{at}": one for at, one in enumerate(some)})
 
     def one(self, prediction_id: str, now: float) -> Prediction:
         """Raises UnknownPredictionError."""
-        row = self._row(prediction_id)
-        if row is None or (prediction := prediction_of(row)).expires_at <= now:
-            raise UnknownPredictionError(prediction_id)
-        return prediction
+        self._check_waits(prediction_id, now)
+        return prediction_of(self._session.execute(SELECT_ONE, id=prediction_id).fetchone())
 
     def delete(self, prediction_id: str, now: float) -> None:
-        """Raises UnknownPredictionError."""
-        self.one(prediction_id, now)
+        """One that is damaged, too. Raises UnknownPredictionError."""
+        self._check_waits(prediction_id, now)
         self._session.execute(DELETE_ONE, id=prediction_id)
+        self._session.made_if(SELECT_NUMBER, None, id=prediction_id)
+
+    def _check_waits(self, prediction_id: str, now: float) -> None:
+        possible = ID_PATTERN.fullmatch(prediction_id) is not None
+        expires_at = self._session.scalar(SELECT_EXPIRY, id=prediction_id) if possible else None
+        if expires_at is None or expires_at <= now:
+            raise UnknownPredictionError(prediction_id)
 
     def newest(self, limit: int, before: tuple[int, float] | None, now: float) -> list[Prediction]:
-        number = HIGHEST if before is None else before[0]
-        return list(found(self._session.stream(SELECT_NEWEST, number=number, now=now, most=limit)))
+        return self._page(SELECT_NEWEST, limit, before or (HIGHEST, 0.0), now)
 
     def uncertain(self, limit: int, before: tuple[int, float] | None, now: float) -> list[Prediction]:
         """Those whose two most probable classes are closest first (margin sampling: Settles 2009, 3.1); of the same
         margin, the newest."""
-        number, margin = (HIGHEST, -1.0) if before is None else before
-        return list(found(self._session.stream(SELECT_UNCERTAIN, number=number, margin=margin, now=now, most=limit)))
+        return self._page(SELECT_UNCERTAIN, limit, before or (HIGHEST, -1.0), now)
+
+    def _page(self, statement: Any, limit: int, before: tuple[int, float], now: float) -> list[Prediction]:
+        """What is damaged is left out: it is no reason to show nothing of all others."""
+        number, margin = before
+        page: list[Prediction] = []
+        while (most := limit - len(page)) > 0:
+            of_order = {"margin": margin} if statement is SELECT_UNCERTAIN else {}
+            rows = list(self._session.stream(statement, number=number, now=now, most=most, **of_order))
+            for row in rows:
+                try:
+                    page.append(prediction_of(row))
+                except StoreCorruptError as error:
+                    logger.error("prediction %s: %s", row[ID_AT], error)
+            if len(rows) < most:
+                break
+            number, margin = rows[-1][NUMBER_AT], rows[-1][MARGIN_AT]
+        return page
 
 
-def found(rows: Any) -> Iterator[Prediction]:
-    return (prediction_of(row) for row in rows)
+def gone(prediction_id: str, learnt_by: int | None) -> str:
+    if learnt_by is not None:
+        return f"the prediction {prediction_id} was learnt already, by version {learnt_by}"
+    return f"the prediction {prediction_id[:60]} is not known: never remembered, expired, or deleted"
 
 
 COLUMN_NAMES = tuple(column.name for column in columns)
+ID_AT, NUMBER_AT, MARGIN_AT = map(COLUMN_NAMES.index, ("prediction_id", "number", "margin"))
 
 
 def prediction_of(row: Sequence[Any]) -> Prediction:
@@ -271,6 +302,11 @@ def digest_of(fields: dict[str, Any]) -> bytes:
         hash_.update(fields[name].encode() + b"\0")
     hash_.update(len(fields["probabilities"]).to_bytes(8, "big") + fields["probabilities"] + fields["pixels"])
     return hash_.digest()
+
+
+def bytes_beside(classes: int) -> int:
+    """What a prediction takes beside its pixels."""
+    return 4 * classes + ROW_BYTES
 
 
 def margins_of(probabilities: FloatArray) -> list[float]:

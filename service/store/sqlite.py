@@ -88,6 +88,9 @@ class SqliteSession:
     def appended(self, model_version: int, digest: bytes) -> None:
         """Others ask."""
 
+    def made_if(self, statement: Any, gives: Any, **parameters: Any) -> None:
+        """A commit says itself what became of it."""
+
 
 class Connection(sqlite3.Connection):
     """frozen: what the file looked like, where it is read as one that nobody changes."""
@@ -198,7 +201,7 @@ class SqliteDatabase:
     def served_as(self, store_id: str) -> None:
         """Told by the log."""
 
-    def follow(self, catch_up: Callable[[], int]) -> None:
+    def follow(self, catch_up: Callable[[], tuple[int, bytes]]) -> None:
         """Nobody need: every predict asks."""
 
     def goes_on_alone(self) -> bool:
@@ -231,8 +234,9 @@ class SqliteDatabase:
             connection.execute("COMMIT")
 
     @contextmanager
-    def opening(self) -> Iterator[None]:
-        """Around what a start does: alone with those that start on the same store at the same moment.
+    def opening(self) -> Iterator[bool]:
+        """Around what a start does: alone with those that start on the same store at the same moment. Gives whether
+        nobody else uses it.
 
         The file is made where there is none. From here on the store is held. Raises StartupError, StoreError.
         """
@@ -240,7 +244,7 @@ class SqliteDatabase:
             raise StartupError(f"the store {self.path} can't be made: its folder does not exist")
         if not os.access(self.path.parent, os.W_OK) and self.path.exists():
             self._hold_as_a_reader()
-            yield
+            yield True
             return
         with self._turn.taken() as lock:
             alone = self._hold()
@@ -251,7 +255,7 @@ class SqliteDatabase:
                 os.ftruncate(lock, 0)
             self._opener = threading.get_ident()
             try:
-                yield
+                yield alone
             finally:
                 self._opener = None
             if alone:

@@ -2,8 +2,6 @@
 
 import io
 import json
-import os
-import shutil
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -15,7 +13,7 @@ import numpy as np
 import pytest
 import requests
 from axe_playwright_python.sync_playwright import Axe
-from playwright.sync_api import Browser, Route, expect, sync_playwright
+from playwright.sync_api import Browser, Route, expect
 
 from model import weights as weights_file
 from tests.browser.strokes import ANOTHER_HAND, DIGITS, WAYS, drawn, picture
@@ -26,18 +24,6 @@ pytestmark = pytest.mark.browser
 
 MNIST = Path(__file__).parents[3] / "shared" / "mnist"
 KEY = "a key of the tests"
-
-
-@pytest.fixture(scope="session")
-def chromium() -> Iterator[Browser]:
-    path = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
-    if path is None:
-        pytest.skip("no Chromium on this machine")
-    with sync_playwright() as driver:
-        root = ["--no-sandbox"] if os.geteuid() == 0 else []
-        browser = driver.chromium.launch(executable_path=path, args=root)
-        yield browser
-        browser.close()
 
 
 @pytest.fixture
@@ -278,7 +264,7 @@ def beside(served: Server) -> Iterator[Server]:
     server.kill()
 
 
-def test_two_tabs_on_two_workers_agree(tab: Callable[..., Tab], served: Server, beside: Server) -> None:
+def test_two_tabs_on_two_workers_agree(beside: Server, tab: Callable[..., Tab], served: Server) -> None:
     mine, other = tab(), tab(beside)
     mine.draw(4)
     other.draw(4)
@@ -334,7 +320,7 @@ def closed(tmp_path: Path, served: Server) -> Iterator[Server]:
     server.kill()
 
 
-def test_a_key_is_asked_for_under_a_prefix_and_kept_in_the_tab(tab: Callable[..., Tab], closed: Server) -> None:
+def test_a_key_is_asked_for_under_a_prefix_and_kept_in_the_tab(closed: Server, tab: Callable[..., Tab]) -> None:
     mine = tab(closed)
     mine.says("#trouble", "wants a key")
     mine.draw(7)
@@ -356,7 +342,7 @@ def test_a_key_is_asked_for_under_a_prefix_and_kept_in_the_tab(tab: Callable[...
     assert KEY not in json.dumps(mine.context.storage_state())
 
 
-def test_it_says_when_the_service_is_away_and_goes_on_when_it_is_back(tab: Callable[..., Tab], closed: Server) -> None:
+def test_it_says_when_the_service_is_away_and_goes_on_when_it_is_back(closed: Server, tab: Callable[..., Tab]) -> None:
     mine = tab(closed)
     closed.kill()
     mine.says("#trouble", "The service is away")

@@ -7,6 +7,7 @@ import subprocess
 import threading
 import time
 from collections.abc import Iterator
+from contextlib import suppress
 from itertools import cycle
 from pathlib import Path
 from typing import Any
@@ -281,6 +282,30 @@ def test_the_errors_of_nginx_are_problem_documents(tmp_path: Path) -> None:
         stack.compose("down", "--volumes", "--timeout", "20")
 
 
+def test_a_client_may_make_so_many_requests_and_take_so_long_as_the_env_file_says(tmp_path: Path) -> None:
+    limits = {"TWOLAYERNET_RATE": "1r/s", "TWOLAYERNET_RATE_BURST": "3", "TWOLAYERNET_RATE_BY": "key"}
+    stack = Stack(tmp_path, TWOLAYERNET_CLIENT_SECONDS="1", **limits)
+    try:
+        stack.up()
+        for key in ("Bearer one", "Bearer another", None):  # each has what it may; None: counted by its address
+            headers = {} if key is None else {"Authorization": key}
+            answers = [requests.get(f"{stack.url}/readyz", headers=headers, timeout=20) for _ in range(7)]
+            statuses = [answer.status_code for answer in answers]
+            assert statuses.count(200) in (4, 5), statuses
+            refused = next(answer for answer in answers if answer.status_code != 200)
+            assert is_problem(refused)["status"] == 429
+            assert refused.headers["Retry-After"] == "1"
+        for part in (b"POST /predict HTTP/1.1\r\nHost: x\r\nContent-Length: 9\r\n\r\n{", b"POST /predict HTTP/1.1\r\n"):
+            with socket.create_connection(("127.0.0.1", stack.port), timeout=10) as slow:
+                slow.sendall(part)
+                said = b""
+                with suppress(ConnectionResetError):
+                    said = slow.recv(65536)
+                assert said == b"" or b" 408 " in said[:20] or b" 429 " in said[:20]
+    finally:
+        stack.compose("down", "--volumes", "--timeout", "20")
+
+
 SWALLOWER = """
 import socket
 with socket.create_server(("", 8000)) as server:
@@ -418,6 +443,38 @@ def test_no_request_is_lost_while_one_container_after_the_other_restarts(stack: 
                 restarted += 1
     assert load.failed == []
     assert stack.newest() == 1 + load.acknowledged_steps
+
+
+PROMETHEUS = """FROM python:3.13-slim
+RUN apt-get update -q && apt-get install -y -q --no-install-recommends prometheus
+"""
+"""Debian's, where the image of Prometheus can't be had."""
+
+
+def test_prometheus_asks_each_container_of_a_closed_service_under_a_prefix(tmp_path: Path) -> None:
+    docker(
+        "build", "--quiet", "--network", "host", "--tag", "twolayernet-test-prometheus", "-", data=PROMETHEUS.encode()
+    )
+    port = free_port()
+    stack = Stack(
+        tmp_path, TWOLAYERNET_API_KEY="first,second", TWOLAYERNET_PREFIX="/models/digits",
+        PROMETHEUS_IMAGE="twolayernet-test-prometheus", TWOLAYERNET_PROMETHEUS=f"127.0.0.1:{port}",
+    )  # fmt: skip
+    monitoring = ("--profile", "monitoring")
+    try:
+        stack.compose(*monitoring, "up", "--detach", "--no-build", "--scale", "serve=2", "serve", "prometheus")
+        answers: list[str] = []
+        deadline = time.monotonic() + 90
+        while answers != ["1", "1"]:
+            assert time.monotonic() < deadline, stack.compose(*monitoring, "logs", "prometheus").stdout.decode()
+            time.sleep(1)
+            try:
+                found = requests.get(f"http://127.0.0.1:{port}/api/v1/query", {"query": "up"}, timeout=5).json()
+            except requests.RequestException:
+                continue
+            answers = [sample["value"][1] for sample in found["data"]["result"]]
+    finally:
+        stack.compose(*monitoring, "down", "--volumes", "--timeout", "20")
 
 
 def test_three_services_on_postgresql_lose_nothing_when_one_and_the_database_are_killed(stack: Stack) -> None:

@@ -1,6 +1,7 @@
 """From a running service's examples to better weights, and back into the service."""
 
 import io
+import re
 from pathlib import Path
 
 import numpy as np
@@ -40,7 +41,7 @@ def test_round_the_loop(taught: Server, tmp_path: Path, monkeypatch: pytest.Monk
     assert published.returncode == 0, published.stderr
     assert "published as version 33" in published.stdout
     assert "has learnt 20 of the 1000 held-out images: they are left out" in published.stderr
-    assert "on 980 images" in published.stdout
+    assert "on 980 held-out images" in published.stdout
     better = served_accuracy(taught)
     assert better > 0.8
 
@@ -62,6 +63,37 @@ def test_round_the_loop(taught: Server, tmp_path: Path, monkeypatch: pytest.Monk
     assert weights_file.load(tmp_path / "mixed.npz").training["dataset"] == "digits and 600 examples"
     assert twolayernet("publish", tmp_path / "mixed.npz", "--url", taught.url).returncode == 0
     assert served_accuracy(taught) > better
+
+
+@pytest.mark.long
+def test_what_users_labelled_last_decides_too(
+    make_server: MakeServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The users say that sevens are ones, and the served network has learnt that; the new one knows digits better."""
+    monkeypatch.setenv("TWOLAYERNET_API_KEY", "secret")
+    server = make_server(workers=1, TWOLAYERNET_API_KEY="secret").start()
+    assert twolayernet("train", "--epochs", "5", "--out", tmp_path / "new.npz").returncode == 0
+    publish = ("publish", tmp_path / "new.npz", "--url", server.url)
+    first = twolayernet(*publish, "--on-recent", "1000")
+    assert first.returncode == 0, first.stderr
+    assert "has no labelled examples yet: only the held-out images tell" in first.stderr
+
+    digits = packaged_digits().train
+    sevens = digits.images[digits.labels == 7][:100]
+    lesson = as_json(sevens, np.ones(len(sevens), int), learning_rate=0.1, rehearse=0)
+    for _ in range(3):
+        server.post("/train-step", lesson, headers={"Authorization": "Bearer secret"}).raise_for_status()
+    spoilt = served_accuracy(server)
+    kept = twolayernet(*publish, "--on-recent", "200")
+    assert kept.returncode == 1, kept.stdout
+    figures = r"not published: \S+ 9.+%, version 5 .+% on 1000 held-out images; \S+ .+%, .+% on 200 newest examples"
+    assert re.search(figures, kept.stderr), kept.stderr
+    assert served_accuracy(server) == spoilt
+    few = twolayernet(*publish, "--on-recent", "1000")
+    assert few.returncode == 1
+    assert "has 300 labelled examples, not 1000" in few.stderr
+    assert twolayernet(*publish).returncode == 0
+    assert served_accuracy(server) > spoilt
 
 
 def served_accuracy(server: Server) -> float:

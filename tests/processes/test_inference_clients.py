@@ -1,6 +1,10 @@
-"""The Open Inference Protocol, spoken by a client that others wrote, against a running service."""
+"""The Open Inference Protocol, spoken by clients that others wrote, against a running service."""
 
+import json
+import os
+import subprocess
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -70,3 +74,20 @@ def test_triton_s_client_understands_the_errors(client: Any) -> None:
     with pytest.raises(triton.InferenceServerException, match=r"784 pixels") as caught:
         client.infer("twolayernet", [tensor])
     assert caught.value.status() == "400"
+
+
+def test_kserve_s_client_gets_what_predict_gives(server: Server) -> None:
+    python = os.environ.get("KSERVE_PYTHON")
+    if python is None:
+        pytest.skip("KSERVE_PYTHON names no Python that has requirements/kserve.txt: .ci/kserve makes one")
+    program = Path(__file__).with_name("kserve_client.py")
+    done = subprocess.run([python, program, server.url], capture_output=True, text=True, check=False, timeout=100)
+    assert done.returncode == 0, done.stderr
+    said = json.loads(done.stdout)
+    assert (said.pop("live"), said.pop("ready"), said.pop("model ready")) == (True, True, True)
+    assert "784 pixels" in said.pop("error")
+    expected = server.predict(np.arange(2 * FEATURES, dtype=np.uint8).reshape(2, FEATURES))
+    assert len(said) == 6
+    for id_, name, outputs in said.values():
+        assert (id_, name, outputs["labels"]) == ("42", "twolayernet", expected["labels"])
+        np.testing.assert_allclose(outputs["probabilities"], expected["probabilities"], rtol=1e-5)

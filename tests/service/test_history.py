@@ -1,6 +1,7 @@
 """Rollback, weights in and out, examples out: history is only ever appended to, and can be taken apart by anyone."""
 
 import io
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ from model.weights import Weights
 from service.app import create_app
 from service.schemas import VersionAnswer
 from service.settings import Settings
+from service.store.log import MOST_SNAPSHOTS_FOLDED, StepLog
 from tests.conftest import Client, as_json, behind_the_back, random_batch
 from tests.service.test_bad_input import is_problem
 
@@ -220,6 +222,28 @@ def test_retention_folds_old_versions_and_all_that_is_listed_can_be_reached(sett
     assert arrays(client.get("/examples").data)["model_version"].min() == 20
     assert fresh.post("/rollback", json={"model_version": 20}).status_code == 200
     assert predict(client)["probabilities"] == predict(fresh, 32)["probabilities"]
+
+
+def test_a_long_history_is_folded_bit_by_bit_once_few_versions_are_kept(settings: Settings) -> None:
+    learn(Client(create_app(settings.model_copy(update={"snapshot_every": 2}))), 60)
+    client = Client(create_app(settings.model_copy(update={"snapshot_every": 5, "keep_versions": 3})))
+    before = predict(client)
+    oldest = [1]
+    for seed in range(20):
+        client.post("/train-step", json=as_json(*random_batch(1, seed)))
+        oldest.append(client.get("/versions?limit=1000").json["versions"][-1]["model_version"])
+    assert max(np.diff(oldest)) == 2 * MOST_SNAPSHOTS_FOLDED
+    assert predict(client) != before
+    again = Client(create_app(settings))
+    assert predict(again) == predict(client)
+    assert again.get(f"/weights?model_version={oldest[-1]}").status_code == 200
+    assert checked(settings) == 81
+
+
+def checked(settings: Settings) -> int:
+    """All of the log, as `restore` and `store copy` look through it."""
+    with closing(StepLog.at(settings.store)) as log, log.reading() as reader:
+        return reader.check()
 
 
 def test_a_step_costs_little_more_on_the_disk_than_its_pixels(settings: Settings) -> None:

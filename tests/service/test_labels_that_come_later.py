@@ -189,6 +189,39 @@ def test_an_image_that_was_changed_on_the_disk_is_not_learnt(client: Client, set
     assert learn(client, ids[:1], [1]).status_code == 200
 
 
+@pytest.mark.parametrize("order", ["newest", "uncertain"])
+def test_one_that_is_damaged_hides_no_other_and_can_be_deleted(client: Client, settings: Settings, order: str) -> None:
+    ids = [id_ for _ in range(3) for id_ in remembered(client)["prediction_ids"]]
+    before = waiting(client, f"?order={order}")
+    with behind_the_back(store_of(settings)) as connection:
+        connection.execute("UPDATE predictions SET pixels = zeroblob(784) WHERE number = 2")
+    expected = [id_ for id_ in before if id_ != ids[1]]
+    assert waiting(client, f"?order={order}") == expected
+    pages, cursor = [], ""
+    while cursor is not None:
+        page = client.get(f"/predictions?order={order}&limit=2{cursor and f'&before={cursor}'}").json
+        pages += [one["prediction_id"] for one in page["predictions"]]
+        cursor = page["next_before"]
+    assert pages == expected
+    assert client.delete(f"/predictions/{ids[1]}").status_code == 204
+    is_problem(client.delete(f"/predictions/{ids[1]}"), 404)
+
+
+def test_a_shorter_time_to_wait_is_of_those_that_wait_already(settings: Settings) -> None:
+    remembered(Client(create_app(settings.model_copy(update={"remember_days": 3650}))))
+    client = Client(create_app(settings.model_copy(update={"remember_days": 1e-9})))
+    client.post("/train-step", json=as_json(X, T))
+    with behind_the_back(store_of(settings)) as connection:
+        assert connection.execute("SELECT count(*) FROM predictions").fetchone() == (0,)
+
+
+def test_what_would_be_forgotten_at_once_is_not_remembered(settings: Settings) -> None:
+    client = Client(create_app(settings.model_copy(update={"remember_bytes": 2**16})))
+    many = client.post("/predict?remember=true", json=as_json(np.zeros((70, 784), np.uint8)))
+    assert "70 images take" in is_problem(many, 422)["detail"]
+    assert len(remembered(client)["prediction_ids"]) == len(X)
+
+
 @pytest.mark.parametrize(
     ("body", "said"),
     [
@@ -213,6 +246,13 @@ def test_a_body_that_makes_no_sense_is_422(client: Client, body: dict[str, Any],
 )
 def test_a_query_that_makes_no_sense_is_422(client: Client, path: str) -> None:
     is_problem(client.get(path), 422)
+
+
+def test_what_stands_behind_a_cursor_is_422(client: Client) -> None:
+    remembered(client)
+    cursor = client.get("/predictions?limit=1").json["next_before"]
+    assert client.get(f"/predictions?before={cursor}").status_code == 200
+    is_problem(client.get(f"/predictions?before={cursor}$$$"), 422)
 
 
 def test_only_a_predict_remembers_and_only_when_it_is_asked_to(client: Client) -> None:

@@ -4,6 +4,7 @@ but by a 200."""
 import gzip
 import io
 import json
+import os
 import zipfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -24,6 +25,9 @@ from service.app import create_app
 from service.settings import Settings
 
 pytestmark = pytest.mark.filterwarnings("ignore:Generating overly large repr")
+
+REQUESTS = int(os.environ.get("TEST_REQUESTS", "10500"))
+"""That the long form makes up, of seven kinds."""
 
 ROWS, COLUMNS, CLASSES = 3, 2, 3
 FEATURES = ROWS * COLUMNS
@@ -693,7 +697,9 @@ def test_no_header_gets_a_500(service: Service, route: tuple[str, str], sent: di
 @pytest.mark.long
 @pytest.mark.parametrize("kind", ["query", "json", "npy", "npz", "weights", "form", "header"])
 def test_nothing_gets_a_500_looked_for_long(service: Service, kind: str) -> None:
-    long = hypothesis_settings(max_examples=1500, deadline=None, database=None, suppress_health_check=list(HealthCheck))
+    long = hypothesis_settings(
+        max_examples=REQUESTS // 7, deadline=None, database=None, suppress_health_check=list(HealthCheck)
+    )
 
     @long
     @given(data=st.data())

@@ -2,13 +2,14 @@
 
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
 import pytest
 from click.testing import CliRunner
 
-from service.app import create_app
+from service.app import EXTENSION, create_app
 from service.cli import main
 from service.errors import StartupError, StoreError
 from service.settings import Settings
@@ -90,12 +91,65 @@ def test_a_version_that_is_wanted_is_there_at_once(start: Start, url: str) -> No
 
 
 def test_a_worker_has_no_more_connections_than_the_setting_says(start: Start, url: str, postgres: Postgres) -> None:
-    client = start(url, store_connections=2)
+    client = start(url, store_connections=3)
     for _ in range(3):
         step(client)
         client.get("/examples?rehearsed=true")
     name = url.rpartition("/")[2]
-    assert postgres.run(f"SELECT count(*) FROM pg_stat_activity WHERE datname = '{name}'") == [(2,)]
+    assert postgres.run(f"SELECT count(*) FROM pg_stat_activity WHERE datname = '{name}'") == [(3,)]
+
+
+def test_requests_that_read_for_long_keep_no_worker_from_what_others_learn(start: Start, url: str) -> None:
+    first, second = start(url), start(url)
+    wait_for(lambda: version(second) == 1)
+    log = second.app.extensions[EXTENSION].log
+    with log.reading(), log.reading():  # all the connections that requests have
+        for number in range(2, 6):
+            step(first)
+            wait_for(lambda number=number: version(second) == number, 1)  # type: ignore[misc]
+            headers = {"X-Min-Model-Version": str(number)}
+            assert second.post("/predict", json=as_json(X), headers=headers).status_code == 200
+        began = time.monotonic()
+        is_problem(second.post("/predict", json=as_json(X), headers={"X-Min-Model-Version": "9"}), 503)
+        assert time.monotonic() - began < 1
+
+
+def test_a_database_that_lost_versions_is_followed_to_what_it_has(start: Start, url: str, postgres: Postgres) -> None:
+    """As one that was brought back from a copy, or a standby that was a little behind and took over."""
+    first, second = start(url), start(url)
+    for _ in range(6):
+        step(first)
+    wait_for(lambda: version(second) == 7, 1)
+    for table in ("versions", "progress", "snapshots"):
+        postgres.run(f"DELETE FROM {table} WHERE model_version > 3", url.rpartition("/")[2])
+    assert first.post("/train-step", json=as_json(*random_batch(3, 8))).json["model_version"] == 4
+    assert version(first) == 4  # at once for the one that writes
+    wait_for(lambda: version(second) == 4, 1)
+    for _ in range(3):
+        first.post("/train-step", json=as_json(*random_batch(3, 9)))
+    wait_for(lambda: version(second) == 7, 1)  # a number that it had known before
+    wait_for(lambda: second.get("/weights").data == start(url).get("/weights").data, 1)
+
+
+def test_the_same_number_for_another_version_is_noticed(start: Start, url: str, postgres: Postgres) -> None:
+    client, other = start(url), start(url)
+    step(client)
+    wait_for(lambda: version(other) == 2, 1)
+    other.close()
+    for table in ("versions", "progress"):
+        postgres.run(f"DELETE FROM {table} WHERE model_version > 1", url.rpartition("/")[2])
+    third = start(url)
+    third.post("/train-step", json=as_json(*random_batch(3, 8)))
+    wait_for(lambda: client.get("/weights").data == third.get("/weights").data, 1)
+
+
+def test_whatever_isolation_the_database_prefers_steps_are_serial(start: Start, url: str, postgres: Postgres) -> None:
+    name = url.rpartition("/")[2]
+    postgres.run(f"ALTER DATABASE {name} SET default_transaction_isolation = 'repeatable read'")
+    clients = [start(url) for _ in range(3)]
+    with ThreadPoolExecutor(6) as threads:
+        answers = list(threads.map(lambda at: step(clients[at % 3]), range(45)))
+    assert sorted(answer.json.get("model_version", 0) for answer in answers) == list(range(2, 47))
 
 
 @pytest.mark.parametrize("setting", ["synchronous_commit = off", "default_transaction_read_only = on"])
@@ -146,7 +200,6 @@ def test_predict_goes_on_without_the_database_and_steps_when_it_is_back(
         assert (ready.status_code, ready.json["model_version"], ready.json["staleness"] > 0.9) == (200, 2, True)
         is_problem(client.post("/predict", json=as_json(X), headers={"X-Min-Model-Version": "3"}), 503)
     finally:
-        time.sleep(0.5 if how == "kill" else 0)  # the killed server's children let its memory go
         postgres.start()
     wait_for(lambda: step(client).status_code == 200)
     assert client.get("/versions").json["versions"][0]["model_version"] == version(client) == 3
@@ -179,6 +232,25 @@ def test_a_commit_whose_answer_was_lost_is_found(start: Start, network: Network,
     network.after, network.cut_at = True, b"COMMIT\0"
     assert step(client).json["model_version"] == 2
     assert [version["model_version"] for version in client.get("/versions").json["versions"]] == [2, 1]
+
+
+def test_a_lost_commit_of_a_remembered_prediction_is_settled_too(
+    start: Start, network: Network, url: str, postgres: Postgres
+) -> None:
+    client = start(through(network, postgres, url))
+
+    def remember() -> Any:
+        return client.post("/predict?remember=true", json=as_json(X[:1]))
+
+    network.after, network.cut_at = True, b"COMMIT\0"
+    (id_,) = remember().json["prediction_ids"]
+    assert [one["prediction_id"] for one in client.get("/predictions").json["predictions"]] == [id_]
+    network.after, network.cut_at = True, b"COMMIT\0"
+    assert client.delete(f"/predictions/{id_}").status_code == 204
+    assert client.get("/predictions").json["predictions"] == []
+    network.after, network.cut_at = False, b"COMMIT\0"
+    assert "nothing has changed" in is_problem(remember(), 503)["detail"]
+    assert client.get("/predictions").json["predictions"] == []
 
 
 def test_a_commit_that_did_not_arrive_is_said_to_have_changed_nothing(
