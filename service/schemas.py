@@ -248,7 +248,7 @@ class LabelledForm(ImagesForm):
 
     labels: str = Field(
         "",
-        description="The class number of each picture, with commas.",
+        description="The class number of each picture, with commas; as JSON has it, [7, 1], too.",
         examples=["7,1"],
         json_schema_extra={"pattern": LABELS_TEXT},
     )
