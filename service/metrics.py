@@ -7,8 +7,9 @@ file for all of them.
 
 import fcntl
 import os
+import struct
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from prometheus_client import CollectorRegistry, Counter, Histogram, disable_created_metrics
@@ -61,8 +62,11 @@ FAILED_KEYS = Counter(
 def exposition(accept: str, now: Collector) -> tuple[bytes, str]:
     """What Prometheus reads, and its media type. accept: the request's header; now: what is looked up just then."""
     registry = CollectorRegistry()
-    encode, media_type = choose_encoder(accept)
-    registry.register(now)
+    try:
+        encode, media_type = choose_encoder(accept)
+    except (TypeError, ValueError):  # a version that is no version
+        encode, media_type = choose_encoder("")
+    registry.register(Looked(list(now.collect())))  # before others are kept waiting for the files
     folder = os.environ.get(FOLDER)
     if folder is None:
         registry.register(Counted(_registry))
@@ -90,18 +94,29 @@ class Counted(Collector):
         yield requests
 
 
+class Looked(Collector):
+    """What was collected before."""
+
+    def __init__(self, found: list[Metric]) -> None:
+        self._found = found
+
+    def collect(self) -> list[Metric]:
+        return self._found
+
+
 @contextmanager
-def alone(folder: Path) -> Iterator[None]:
-    """One process at a time: a file that is being folded would count twice, or not at all."""
+def alone(folder: Path, wait: bool = True) -> Iterator[None]:
+    """One process at a time: a file that is being folded would count twice, or not at all. Raises BlockingIOError."""
     with open(folder / "lock", "ab") as file:
-        fcntl.flock(file, fcntl.LOCK_EX)
+        fcntl.flock(file, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
         yield
 
 
-def worker_is_gone() -> None:
-    """Where nobody asks, the files of workers that are replaced again and again would fill the folder."""
-    if (folder := os.environ.get(FOLDER)) is not None and Path(folder).is_dir():
-        with alone(Path(folder)):
+def worker_begins() -> None:
+    """Where nobody asks, the files of workers that are replaced again and again would fill the folder. Not for the
+    process that starts them: what is mapped into memory on a disk that is full ends whoever writes to it."""
+    if (folder := os.environ.get(FOLDER)) is not None:
+        with suppress(OSError), alone(Path(folder), wait=False):
             fold_the_dead(Path(folder))
 
 
@@ -111,8 +126,12 @@ def fold_the_dead(folder: Path) -> None:
         kind, _, number = path.stem.rpartition("_")
         if not number.isdecimal() or int(number) == OF_THE_DEAD or is_alive(int(number)):
             continue
+        try:
+            counted = list(MmapedDict.read_all_values_from_file(str(path)))
+        except (struct.error, ValueError, IndexError, RuntimeError):  # it died before it had written anything, or half
+            counted = []
         total = MmapedDict(str(folder / f"{kind}_{OF_THE_DEAD}.db"))
-        for key, value, _, _ in MmapedDict.read_all_values_from_file(str(path)):
+        for key, value, _, _ in counted:
             total.write_value(key, total.read_value(key)[0] + value, 0.0)
         path.unlink()
         total.close()

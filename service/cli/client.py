@@ -4,6 +4,7 @@ import os
 import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from http import HTTPStatus
 from pathlib import Path
 from typing import Any
 
@@ -38,6 +39,10 @@ def fetch_examples(url: str, warn: Callable[[str], None]) -> Split:
     if not pages:
         raise DatasetError(f"{examples_address(url)} has no examples yet")
     return Split(np.concatenate([page.images for page in pages]), np.concatenate([page.labels for page in pages]))
+
+
+class ServedElseError(ServiceError):
+    """What is served is not what was to be replaced."""
 
 
 @dataclass(frozen=True)
@@ -127,7 +132,8 @@ def fetch_weights(url: str) -> Served:
 
 
 def put_weights(url: str, weights: Weights, instead_of: Served) -> int:
-    """The version that the weights became. Raises ServiceError, where something else is served by now, too."""
+    """The version that the weights became. Raises ServiceError: ServedElseError where something else is served by
+    now."""
     headers = {"If-Match": instead_of.etag}
     answer = ask("PUT", f"{url.rstrip('/')}/weights", data=weights_file.to_bytes(weights), headers=headers)
     return int(answer.json()["model_version"])
@@ -136,15 +142,25 @@ def put_weights(url: str, weights: Weights, instead_of: Served) -> int:
 def ask(method: str, url: str, **options: Any) -> requests.Response:
     if not url.startswith(("http://", "https://")):
         raise ServiceError(without_scheme(url))
-    key = key_of_the_environment()
-    headers = {**options.pop("headers", {}), **({"Authorization": f"Bearer {key}"} if key else {})}
     try:
-        answer = requests.request(method, url, headers=headers, timeout=SECONDS, **options)
+        answer = requests.request(method, url, auth=with_key(key_of_the_environment()), timeout=SECONDS, **options)
     except requests.RequestException as error:
         raise ServiceError(f"{url} does not answer: {cause(error)}") from error
     if answer.status_code != 200:
-        raise ServiceError(f"{url} answered {answer.status_code}: {reason(answer)}")
+        kind = ServedElseError if answer.status_code == HTTPStatus.PRECONDITION_FAILED else ServiceError
+        raise kind(f"{url} answered {answer.status_code}: {reason(answer)}")
     return answer
+
+
+def with_key(key: str) -> Callable[[requests.PreparedRequest], requests.PreparedRequest]:
+    """The header with the key, also where a ~/.netrc has another word for the host."""
+
+    def authorized(prepared: requests.PreparedRequest) -> requests.PreparedRequest:
+        if key:
+            prepared.headers["Authorization"] = f"Bearer {key}".encode().decode("latin-1")  # as http.client writes it
+        return prepared
+
+    return authorized
 
 
 def key_of_the_environment() -> str:

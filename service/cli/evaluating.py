@@ -20,6 +20,8 @@ from service.cli.data import DATA_HELP, load_data
 from service.exit_codes import WORSE
 
 MOST_RECENT = 100_000
+MOST_TRIES = 20
+"""To put weights in the place of those that they were compared with, while the service learns."""
 
 warn = partial(click.echo, err=True)
 
@@ -90,12 +92,12 @@ def publish(file: Path, url: str, activation: Any, data: str, recent: int) -> No
 
     Exit codes: 0 when it is served, 1 when it is worse on either, 2 for a mistake.
     """
-    from service.cli.client import fetch_learnt, fetch_weights, put_weights
+    from service.cli.client import ServedElseError, fetch_learnt, fetch_weights, put_weights
 
     with reported_errors():
         weights = loaded_weights(file, activation)
         dataset = load_data(data, weights)
-        served = fetch_weights(url)
+        fetch_weights(url)  # whether it is there at all is said before it is asked for much
         learnt = fetch_learnt(url, recent, warn)
         measured_on = {"held-out images": not_learnt(dataset, learnt.digests).test}
         if recent:
@@ -104,18 +106,33 @@ def publish(file: Path, url: str, activation: Any, data: str, recent: int) -> No
                 warn(few_examples(url, count, recent))
             if learnt.newest is not None:
                 measured_on["newest examples"] = learnt.newest
-        figures, worse = [], False
-        for name, images in measured_on.items():
-            on = replace(dataset, test=images)
-            accuracy, served_accuracy = (accuracy_of(candidate, on) for candidate in (weights, served.weights))
-            worse = worse or accuracy < served_accuracy
-            figures.append(
-                f"{file} {accuracy:.2%}, version {served.version} {served_accuracy:.2%} on {len(images)} {name}"
-            )
-        if worse:
-            click.echo(f"not published: {'; '.join(figures)}", err=True)
-            sys.exit(WORSE)
-        click.echo(f"published as version {put_weights(url, weights, served)}: {'; '.join(figures)}")
+        on = {name: replace(dataset, test=images) for name, images in measured_on.items()}
+        for tries_left in range(MOST_TRIES, 0, -1):
+            served = fetch_weights(url)
+            figures, worse = compared(file, weights, served, on)
+            if worse:
+                click.echo(f"not published: {figures}", err=True)
+                sys.exit(WORSE)
+            try:
+                version = put_weights(url, weights, served)
+            except ServedElseError:  # it has learnt meanwhile: what is served now may be better
+                if tries_left == 1:
+                    raise
+                continue
+            click.echo(f"published as version {version}: {figures}")
+            return
+
+
+def compared(file: Path, weights: Weights, served: Any, on: dict[str, Dataset]) -> tuple[str, bool]:
+    """How both do on each of several held-out sets, in words, and whether the file's are worse on one."""
+    figures, worse = [], False
+    for name, dataset in on.items():
+        accuracy, served_accuracy = (accuracy_of(candidate, dataset) for candidate in (weights, served.weights))
+        worse = worse or accuracy < served_accuracy
+        figures.append(
+            f"{file} {accuracy:.2%}, version {served.version} {served_accuracy:.2%} on {len(dataset.test)} {name}"
+        )
+    return "; ".join(figures), worse
 
 
 def few_examples(url: str, count: int, wanted: int) -> str:

@@ -43,16 +43,16 @@ def register(app: Flask, settings: Settings) -> None:
         if not accepted:
             return
         authorization = request.headers.get("Authorization")
-        address = request.remote_addr or ""
-        if authorization is not None and (seconds := guessing.seconds_to_wait(address)):
-            metrics.FAILED_KEYS.labels("not looked at").inc()
-            raise Problem(
-                429,
-                "wrong keys came from this address: after each, none is looked at for a moment",
-                headers={"Retry-After": str(int(seconds) + 1)},
-            )
         if is_one_of(bearer_key(authorization or ""), accepted):
             return
+        address = request.remote_addr or ""
+        if authorization is not None and (seconds := guessing.seconds_to_wait(address)):
+            metrics.FAILED_KEYS.labels("too soon").inc()
+            raise Problem(
+                429,
+                "one wrong key after the other comes from this address: wait a moment before you try the next",
+                headers={"Retry-After": str(int(seconds) + 1)},
+            )
         metrics.FAILED_KEYS.labels("none" if authorization is None else "wrong").inc()
         if authorization is not None:
             guessing.failed(address)
@@ -69,4 +69,4 @@ def is_one_of(given: bytes, accepted: Sequence[bytes]) -> bool:
 
 def bearer_key(authorization: str) -> bytes:
     scheme, _, key = authorization.partition(" ")
-    return key.strip().encode("latin-1", "replace") if scheme.lower() == "bearer" else b""
+    return key.strip(" \t").encode("latin-1", "replace") if scheme.lower() == "bearer" else b""

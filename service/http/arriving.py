@@ -34,15 +34,13 @@ class Arrivals:
         if (client := environ.get("gunicorn.socket")) is not None:
             environ["wsgi.input"] = Arriving(environ["wsgi.input"], self, client)
 
-    def begun(self, client: socket.socket) -> float:
-        """When it has to be there."""
-        until = time.monotonic() + self.seconds
+    def begun(self, client: socket.socket, until: float) -> None:
+        """until: when it has to be there."""
         with self._lock:
             self._reading[id(client)] = until, client
             if self._watcher is None:  # not before a server has forked
                 self._watcher = threading.Thread(target=self._look_after, name="arrivals", daemon=True)
                 self._watcher.start()
-        return until
 
     def ended(self, client: socket.socket) -> None:
         with self._lock:
@@ -67,31 +65,32 @@ def end_reading(client: socket.socket) -> None:
 
 
 class Arriving:
-    """wsgi.input, with a limit."""
+    """wsgi.input, with a limit for all that is read of it, from the first time on."""
 
     def __init__(self, stream: Any, arrivals: Arrivals, client: socket.socket) -> None:
         self._stream = stream
         self._arrivals = arrivals
         self._client = client
-        self._given_up = False
+        self._until: float | None = None
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._stream, name)
 
     def read(self, size: int = -1) -> bytes:
         """Raises Problem, 408, when it took too long, and from then on."""
-        if self._given_up:
+        if self._until is None:
+            self._until = time.monotonic() + self._arrivals.seconds
+        elif time.monotonic() > self._until:
             raise self._too_slow()
-        until = self._arrivals.begun(self._client)
+        self._arrivals.begun(self._client, self._until)
         try:
             data: bytes = self._stream.read(size)
         except Exception:
-            if time.monotonic() <= until:
+            if time.monotonic() <= self._until:
                 raise
         finally:
             self._arrivals.ended(self._client)
-        if time.monotonic() > until:
-            self._given_up = True
+        if time.monotonic() > self._until:
             raise self._too_slow()
         return data
 

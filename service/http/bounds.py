@@ -54,9 +54,9 @@ class Bounded:
         )
 
     def __call__(self, environ: "WSGIEnvironment", start_response: "StartResponse") -> Iterable[bytes]:
+        self.arrivals.watch(environ)
         if environ["PATH_INFO"] in NEVER_REFUSED:
             return self.app(environ, start_response)
-        self.arrivals.watch(environ)
         try:
             self.turns.enter(self.seconds)
         except TooManyError:

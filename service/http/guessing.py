@@ -1,8 +1,8 @@
-"""Whoever tries keys is slowed down: an address that gave a wrong one is not listened to for a moment.
+"""Whoever tries keys is slowed down: the answer to a wrong one is held back for a moment.
 
-The moment doubles with each wrong key, up to a bound, and the answer is held back for as long, so that a client that
-asks again at once gets the same answer as before. Only so many threads wait that others go on; to what comes while no
-thread is free to wait, or beside it, the answer is 429. Each worker keeps its own account.
+The moment doubles with each wrong key from an address, up to a bound. Only so many threads wait that others go on; to
+wrong keys that come while no thread is free to wait, or beside one that waits, the answer is 429. A right one is always
+let in: whoever shares an address with one that tries keys is not locked out. Each worker keeps its own account.
 """
 
 import threading
@@ -31,7 +31,7 @@ class Guessing:
         self._failures: OrderedDict[str, Failures] = OrderedDict()
 
     def seconds_to_wait(self, address: str) -> float:
-        """Until a key from there is looked at; 0: it is now."""
+        """Until a wrong key from there is answered as the first one was; 0: it is now."""
         failures = self._failures.get(address)
         return 0.0 if failures is None else max(0.0, failures.until - time.monotonic())
 

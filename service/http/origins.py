@@ -16,6 +16,8 @@ from service.http.problems import Problem
 from service.lists import listed, normal_origin
 from service.settings import Settings
 
+READING = ("GET", "HEAD")
+
 LOOPBACK = ["127.0.0.1", "localhost"]
 """Where health checks ask. No name that a stranger could point here."""
 
@@ -58,6 +60,8 @@ def is_foreign(request: Request, allowed: frozenset[str]) -> bool:
     """Whether a page of another origin makes it, by the browser's own word."""
     environ = request.environ
     origin, site = environ.get("HTTP_ORIGIN"), environ.get("HTTP_SEC_FETCH_SITE")
+    if origin is None and site is None and request.method not in READING:
+        origin = origin_of(environ.get("HTTP_REFERER"))  # all that old browsers say of a form that was sent
     if origin is None and site is None:
         return False
     if origin in allowed:
@@ -67,10 +71,20 @@ def is_foreign(request: Request, allowed: frozenset[str]) -> bool:
     return not is_own(origin or "", request)
 
 
+def origin_of(referer: str | None) -> str | None:
+    if referer is None:
+        return None
+    try:
+        parts = urlsplit(referer)
+    except ValueError:
+        return "null"
+    return f"{parts.scheme}://{parts.netloc}"
+
+
 def is_a_link_followed(request: Request) -> bool:
     headers = request.headers
     return (
-        request.method in ("GET", "HEAD")
+        request.method in READING
         and headers.get("Sec-Fetch-Mode") == "navigate"
         and headers.get("Sec-Fetch-Dest") == "document"
     )

@@ -10,7 +10,7 @@ import numpy as np
 
 from model.weights import Weights
 from service.http.problems import BadInput, Location, Problem
-from service.http.queries import parse, validated
+from service.http.queries import check_lists, parse, validated
 from service.images import mistakes, picture_body
 from service.images.batch import (
     Images,
@@ -44,6 +44,7 @@ def read(body: Body) -> tuple[Images, Any, dict[str, Any]]:
     Raises Problem.
     """
     data = body.request.body
+    check_lists(data)
     try:
         return understood(body, data)
     except Problem as problem:

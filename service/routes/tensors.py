@@ -21,6 +21,7 @@ from service.images.batch import checked_pixels
 from service.images.npy_body import batch_shape
 from service.schemas import Request, Whole
 
+MOST_AXES = 8
 OUTPUTS = ("probabilities", "labels")
 HEADER_LENGTH = "Inference-Header-Content-Length"
 DATATYPES: dict[str, np.dtype[Any]] = {"FP32": np.dtype("<f4"), "FP64": np.dtype("<f8"), "UINT8": np.dtype("u1")}
@@ -34,7 +35,7 @@ class InputTensor(Request):
     """data: numbers, flat or nested; none where they stand as bytes behind the JSON, `binary_data_size` of them."""
 
     name: str
-    shape: Annotated[list[Size], Field(min_length=1, max_length=8)]
+    shape: Annotated[list[Size], Field(min_length=1, max_length=MOST_AXES)]
     datatype: Annotated[str, Field(json_schema_extra={"enum": [*DATATYPES]})]
     parameters: Parameters | None = None
     data: list[Any] | None = None
@@ -74,6 +75,7 @@ def read_inference(request: IncomingRequest, weights: Weights) -> Inference:
         raise BadInput(("inputs",), f"{len(asked.inputs)} tensors: expected one, the images")
     (tensor,) = asked.inputs
     at: Location = ("inputs", 0)
+    batch_shape(tuple(tensor.shape), weights, (*at, "shape"))  # before it is made
     pixels = pixels_of(array_of(tensor, behind, at), tensor, weights, at)
     count_batch(request, len(pixels))
     return Inference(asked.id, pixels, wanted_outputs(asked))
@@ -122,12 +124,20 @@ def array_of_numbers(tensor: InputTensor, at: Location) -> NDArray[Any]:
     if tensor.data is None:
         raise BadInput((*at, "data"), "it is missing, but required")
     try:
-        array = np.asarray(tensor.data)
+        array = np.asarray(tensor.data) if are_numbers(tensor.data) else np.empty(1, object)
     except ValueError:  # lists of different lengths, or too deep ones
         array = np.empty(1, object)
     if array.size and array.dtype.kind not in kinds:
         raise BadInput((*at, "data"), f"expected {expected}, flat or nested as the shape says")
     return array
+
+
+def are_numbers(data: list[Any], depth: int = MOST_AXES) -> bool:
+    """Flat or nested. Among numbers, numpy would give each the room of the longest text."""
+    kinds = set(map(type, data))
+    if kinds == {list}:
+        return depth > 0 and all(are_numbers(part, depth - 1) for part in data)
+    return kinds <= {int, float}
 
 
 def pixels_of(array: NDArray[Any], tensor: InputTensor, weights: Weights, at: Location) -> NDArray[Any]:

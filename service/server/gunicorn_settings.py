@@ -18,6 +18,7 @@ _memory = Path("/dev/shm")
 bind = f"{url_host(_settings.host)}:{_settings.port}"
 workers = _settings.workers
 threads = server_threads(_settings)
+worker_connections = 1000 + threads  # those that are kept open come on top
 worker_class = "gthread"
 preload_app = True  # one start-up for all workers: one that has to be replaced is there at once
 keepalive = 30
@@ -37,7 +38,7 @@ def when_ready(server: Any) -> None:
     take_leave_at_sigterm([listener.sock for listener in server.LISTENERS])
 
 
-def child_exit(_server: Any, _worker: Any) -> None:
+def post_worker_init(_worker: Any) -> None:
     from service import metrics  # not before `share` has said where it counts
 
-    metrics.worker_is_gone()
+    metrics.worker_begins()

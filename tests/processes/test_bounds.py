@@ -50,9 +50,9 @@ def test_one_request_too_many_is_told_at_once_and_all_others_are_answered(
         assert "TWOLAYERNET_MAX_REQUESTS" in answer.json()["detail"]
         assert server.post("/v2/models/twolayernet/infer", {}).json().keys() == {"error"}
         assert {path: server.get(path).status_code for path in HEALTH} == dict.fromkeys(HEALTH, 200)
-    for client in waiting:
+    for client in waiting:  # whoever has a turn to compute, has it until its body is there
         client.sendall(REQUEST[-10:])
-        assert answer_of(client)[0] == 200
+    assert [answer_of(client)[0] for client in waiting] == [200] * MOST
     assert server.predict(X)["model_version"] == 1
 
 
@@ -107,3 +107,24 @@ def test_a_body_that_comes_in_drips_is_given_up(make_server: MakeServer, clients
         assert b" 408 " in answer[:20]
         assert "TWOLAYERNET_REQUEST_SECONDS" in json.loads(answer.partition(b"\r\n\r\n")[2])["detail"]
     assert server.predict(X)["model_version"] == 1
+
+
+@pytest.mark.long
+def test_a_body_that_nobody_waits_for_has_no_longer_time(make_server: MakeServer, clients: ExitStack) -> None:
+    """Of a request that is refused, and of one that has no use for a body."""
+    server = make_server(workers=1, TWOLAYERNET_REQUEST_SECONDS="1", TWOLAYERNET_API_KEY="secret").start()
+    heads = [
+        HEAD.replace(b"/predict", path) + b"Content-Length: 1000000\r\n\r\n" for path in (b"/train-step", b"/healthz")
+    ]
+    drips = [begun(server, clients, head) for head in heads * 3]
+    began = time.monotonic()
+    ended: set[int] = set()
+    while len(ended) < len(drips):
+        assert time.monotonic() - began < 8
+        for at, drip in enumerate(drips):
+            try:
+                drip.sendall(b" " * 30_000)
+            except OSError:
+                ended.add(at)
+        time.sleep(0.1)
+    assert server.predict(X)["labels"]

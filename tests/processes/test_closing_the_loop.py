@@ -2,6 +2,7 @@
 
 import io
 import re
+import threading
 from pathlib import Path
 
 import numpy as np
@@ -103,3 +104,31 @@ def served_accuracy(server: Server) -> float:
     headers = {"Content-Type": "application/x-npz"}
     answer = requests.post(f"{server.url}/accuracy", data=stream.getvalue(), headers=headers, timeout=20)
     return float(answer.json()["accuracy"])
+
+
+@pytest.mark.long
+def test_a_service_can_be_published_to_while_it_learns(
+    taught: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("TWOLAYERNET_API_KEY", "secret")
+    trained = twolayernet("train", "--out", tmp_path / "better.npz")
+    assert trained.returncode == 0, trained.stderr
+    digits = packaged_digits().train
+    stop = threading.Event()
+
+    def teach() -> None:
+        while not stop.wait(0.05):
+            taught.post(
+                "/train-step",
+                as_json(digits.images[:1], digits.labels[:1]),
+                headers={"Authorization": "Bearer secret"},
+            )
+
+    teacher = threading.Thread(target=teach)
+    teacher.start()
+    try:
+        published = twolayernet("publish", tmp_path / "better.npz", "--url", taught.url)
+    finally:
+        stop.set()
+        teacher.join()
+    assert "published as version" in published.stdout, published.stderr

@@ -118,15 +118,20 @@ def test_who_tries_keys_is_slowed_down_and_others_are_not(settings: Settings) ->
     statuses = [ask(client, CLOSED[-1], f"Bearer {n}").status_code for n in range(300)]
     assert statuses[0] == 401
     assert statuses.count(429) > 200
-    refused = ask(client, CLOSED[-1], "Bearer secret")
+    refused = ask(client, CLOSED[-1], "Bearer secrets")
     is_problem(refused, 429)
     assert refused.headers["Retry-After"] == "1"
+    assert ask(client, CLOSED[-1], "Bearer secret").status_code == 200  # as somebody behind the same address would
     elsewhere = {"environ_base": {"REMOTE_ADDR": "203.0.113.9"}}
     assert client.get("/versions", headers={"Authorization": "Bearer secret"}, **elsewhere).status_code == 200
     assert ask(client, PREDICT[0]).status_code == 200
     is_problem(ask(client, CLOSED[-1]), 401)
-    time.sleep(0.3)
-    assert ask(client, CLOSED[-1], "Bearer secret").status_code == 200
+
+
+def test_a_key_of_any_letters_is_accepted(settings: Settings) -> None:
+    for key in ("geheimà", "schlüssel€", "naïve\u0085x"):
+        sent = f"Bearer {key}".encode().decode("latin-1")
+        assert ask(with_keys(settings, api_key=key), CLOSED[-1], sent).status_code == 200
 
 
 def test_one_who_asks_again_at_once_gets_the_same_answer_later(settings: Settings) -> None:

@@ -406,3 +406,25 @@ def test_a_new_store_begins_with_the_activation_that_is_set(settings: Settings) 
     client = Client(create_app(settings.model_copy(update={"activation": "sigmoid"})))
     answer = client.post("/predict", json=as_json(X)).json
     assert answer["labels"] == network.predict((X / 255).astype(np.float32)).argmax(axis=1).tolist()
+
+
+@pytest.mark.parametrize(
+    ("path", "body"),
+    [
+        ("/predict", b'{"x": [%s0]}'),
+        ("/predict", b'{"images": [%s0]}'),
+        ("/predict", b'{"images": [[' + b"0," * (FEATURES - 1) + b'0]], "x": [%s0]}'),
+        ("/accuracy", b'{"images": [], "labels": [%s0]}'),
+        ("/rollback", b'{"model_version": [%s0]}'),
+        ("/train-step", b'{"prediction_ids": [%s0], "labels": []}'),
+        ("/v2/models/twolayernet/infer", b'{"inputs": [], "parameters": {"x": [%s0]}}'),
+    ],
+)
+def test_a_body_of_very_many_lists_is_refused_before_it_is_read(client: Client, path: str, body: bytes) -> None:
+    """Each would take a hundred times its two characters."""
+    for lists in (b"[[[[]]]]," * 800_000, b"{}," * 800_000):
+        packed = gzip.compress(body % lists, 1)
+        headers = {"Content-Type": JSON, "Content-Encoding": "gzip"}
+        answer = client.post(path, data=packed, headers=headers)
+        assert answer.status_code in (400, 422)
+        assert "more than 400,000 lists" in answer.text

@@ -65,6 +65,12 @@ def test_requests_batches_and_steps_are_counted(client: Client) -> None:
     assert value(scrape(client), "learning") == 0
 
 
+@pytest.mark.parametrize("accept", ["application/openmetrics-text; version=abc", "*/*;q=x", "\u00e4", ""])
+def test_whatever_is_accepted_something_is_given(client: Client, accept: str) -> None:
+    answer = client.get("/metrics", headers={"Accept": accept})
+    assert (answer.status_code, b"twolayernet_model_version" in answer.data) == (200, True)
+
+
 def test_names_are_as_prometheus_wants_them(client: Client) -> None:
     client.post("/train-step", json=as_json(X, T))
     for family in text_string_to_metric_families(scrape(client)):
