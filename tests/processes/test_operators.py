@@ -451,7 +451,7 @@ def timed_step(server: Server) -> tuple[int, float]:
     return answer.status_code, time.monotonic() - started
 
 
-@pytest.mark.parametrize(("rounds", "services"), [(1, 2), pytest.param(8, 3, marks=pytest.mark.long)])
+@pytest.mark.parametrize(("rounds", "services"), [(1, 2), pytest.param(5, 3, marks=pytest.mark.long)])
 def test_services_that_start_at_the_same_instant_on_an_empty_store(
     make_server: MakeServer, rounds: int, services: int
 ) -> None:

@@ -33,7 +33,7 @@ def store(request: pytest.FixtureRequest, tmp_path: Path) -> str:
     return url
 
 
-@pytest.mark.parametrize("steps", [160, pytest.param(1000, marks=pytest.mark.long)])
+@pytest.mark.parametrize("steps", [160, pytest.param(600, marks=pytest.mark.long)])
 @pytest.mark.parametrize("workers", [pytest.param(1, marks=pytest.mark.long), 4])
 def test_serial_whole_and_visible(make_server: MakeServer, workers: int, steps: int) -> None:
     server = make_server(workers=workers, TWOLAYERNET_SNAPSHOT_EVERY="100").start()
@@ -89,7 +89,7 @@ def check_to_the_bit(server: Server) -> None:
     log.close()
 
 
-@pytest.mark.parametrize("rounds", [2, pytest.param(20, marks=pytest.mark.long)])
+@pytest.mark.parametrize("rounds", [2, pytest.param(12, marks=pytest.mark.long)])
 def test_durable_through_kill_9_at_any_moment(make_server: MakeServer, rounds: int) -> None:
     """Half of the rounds kill one worker, the other half every process."""
     seen = Seen()
@@ -161,7 +161,7 @@ def answers_to_the_same_request(server: Server, key: str, seed: int) -> list[str
         return list(pool.map(ask, range(8)))
 
 
-@pytest.mark.parametrize("rounds", [2, pytest.param(10, marks=pytest.mark.long)])
+@pytest.mark.parametrize("rounds", [2, pytest.param(6, marks=pytest.mark.long)])
 def test_once_across_a_kill(make_server: MakeServer, rounds: int) -> None:
     """A client that got no answer asks again with the same key, after a restart, until it gets one."""
     server = make_server(workers=2).start()
