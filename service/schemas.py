@@ -249,14 +249,16 @@ class LabelledForm(ImagesForm):
     labels: str = Field(
         "",
         description="The class number of each picture, with commas; as JSON has it, [7, 1], too.",
-        examples=["7,1"],
+        examples=["7"],
         json_schema_extra={"pattern": LABELS_TEXT},
     )
 
 
 class TrainStepForm(LabelledForm):
-    learning_rate: LearningRateText | None = Field(None, description=LEARNING_RATE_MEANS)
-    rehearse: RehearseText | None = Field(None, description=REHEARSE_MEANS)
+    """The examples are what is sent by somebody who tries it in /docs and changes nothing: they do no harm."""
+
+    learning_rate: LearningRateText | None = Field(None, description=LEARNING_RATE_MEANS, examples=[0.04])
+    rehearse: RehearseText | None = Field(None, description=REHEARSE_MEANS, examples=[8])
 
 
 class RollbackRequest(Request):

@@ -93,11 +93,13 @@ def publish(file: Path, url: str, activation: Any, data: str, recent: int) -> No
     Exit codes: 0 when it is served, 1 when it is worse on either, 2 for a mistake.
     """
     from service.cli.client import ServedElseError, fetch_learnt, fetch_weights, put_weights
+    from service.live.learner import check_sizes
 
     with reported_errors():
         weights = loaded_weights(file, activation)
         dataset = load_data(data, weights)
-        fetch_weights(url)  # whether it is there at all is said before it is asked for much
+        served = fetch_weights(url)
+        check_sizes(weights, served.weights)
         learnt = fetch_learnt(url, recent, warn)
         measured_on = {"held-out images": not_learnt(dataset, learnt.digests).test}
         if recent:

@@ -6,6 +6,8 @@ sends no mark is no browser. A link that a person follows is no request of the p
 """
 
 import re
+from collections.abc import Iterable
+from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 from flask import Flask, Request, request
@@ -15,6 +17,9 @@ from werkzeug.exceptions import SecurityError
 from service.http.problems import Problem
 from service.lists import listed, normal_origin
 from service.settings import Settings
+
+if TYPE_CHECKING:
+    from _typeshed.wsgi import StartResponse, WSGIApplication, WSGIEnvironment
 
 READING = ("GET", "HEAD")
 
@@ -32,6 +37,7 @@ def register(app: Flask, settings: Settings) -> None:
     hosts = listed(settings.trusted_hosts)
     if hosts:
         app.config["TRUSTED_HOSTS"] = [*hosts, *LOOPBACK]
+        app.wsgi_app = HostInLowerCase(app.wsgi_app)  # type: ignore[method-assign]
     allowed = frozenset(listed(settings.allowed_origins))
     if allowed:
         CORS(
@@ -47,13 +53,26 @@ def register(app: Flask, settings: Settings) -> None:
     @app.before_request
     def refuse_other_origins() -> None:
         if hosts and isinstance(request.routing_exception, SecurityError):
-            raise request.routing_exception
+            named = request.environ.get("HTTP_HOST", "")[:100]
+            raise Problem(400, f"the Host {named!r} is none of those that TWOLAYERNET_TRUSTED_HOSTS names")
         if is_foreign(request, allowed):
             raise Problem(
                 403,
                 "this comes from a page of another origin, which may neither change nor read anything here: "
                 "TWOLAYERNET_ALLOWED_ORIGINS names those that may",
             )
+
+
+class HostInLowerCase:
+    """Names of hosts have no case, and may end in the dot of the root."""
+
+    def __init__(self, app: "WSGIApplication") -> None:
+        self.app = app
+
+    def __call__(self, environ: "WSGIEnvironment", start_response: "StartResponse") -> Iterable[bytes]:
+        name, colon, port = environ.get("HTTP_HOST", "").lower().partition(":")
+        environ["HTTP_HOST"] = name.removesuffix(".") + colon + port
+        return self.app(environ, start_response)
 
 
 def is_foreign(request: Request, allowed: frozenset[str]) -> bool:

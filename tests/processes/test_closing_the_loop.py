@@ -9,8 +9,10 @@ import numpy as np
 import pytest
 import requests
 
+from model import TwoLayerNet
 from model import weights as weights_file
 from model.datasets import packaged_digits
+from model.weights import Weights
 from tests.conftest import as_json
 from tests.processes.conftest import MakeServer
 from tests.processes.server import Server
@@ -50,6 +52,10 @@ def test_round_the_loop(taught: Server, tmp_path: Path, monkeypatch: pytest.Monk
     assert worse.returncode == 0
     kept = twolayernet("publish", tmp_path / "worse.npz", "--url", taught.url)
     assert kept.returncode == 1
+    other = TwoLayerNet(784, 5, 30, "he", seed=1, dtype=np.float32)
+    weights_file.save(tmp_path / "other.npz", Weights(other.params))
+    unlike = twolayernet("publish", tmp_path / "other.npz", "--url", taught.url)
+    assert (unlike.returncode, "the output size is 30" in unlike.stderr) == (2, True)
     assert "not published" in kept.stderr
     assert served_accuracy(taught) == better
 

@@ -121,7 +121,14 @@ def test_an_origin_that_is_named_gets_cors_answers_and_no_other_does(settings: S
 
 def test_another_host_is_refused_where_hosts_are_named(settings: Settings) -> None:
     client = with_settings(settings, trusted_hosts="models.example,.internal")
-    for host in ("models.example", "models.example:8000", "a.internal", "127.0.0.1:8000", "localhost"):
+    for host in (
+        "models.example",
+        "models.example:8000",
+        "a.internal",
+        "127.0.0.1:8000",
+        "localhost",
+        "MODELS.Example.:80",
+    ):
         assert client.get("/readyz", headers={"Host": host}).status_code == 200, host
     for host in ("evil.example", "models.example.evil.example", "127.0.0.1.evil.example", "", "a b", "[::ffff]"):
         is_problem(client.post("/train-step", json=as_json(X, T), headers={"Host": host}), 400)
