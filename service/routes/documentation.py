@@ -282,6 +282,7 @@ def blueprint(service: Service) -> Blueprint:
         operations = {**OPERATIONS, **inference(served)}
         whole = {**document(current_app, operations, DESCRIBED, service.settings), "servers": [{"url": root or "/"}]}
         put_sizes(whole["components"]["schemas"], served)
+        put_examples(whole["paths"], served)
         return Static.of(orjson.dumps(whole), JSON)
 
     @routes.get("/openapi.json")
@@ -311,6 +312,19 @@ def put_sizes(schemas: Json, served: Weights) -> None:
         rows, columns = served.image_shape
         schemas["Rows"] |= exactly(rows)
         schemas["Row"] |= exactly(columns)
+
+
+def put_examples(paths: Json, served: Weights) -> None:
+    """Such as this network takes: a picture where its input is one, and a class that it has."""
+    for operation in (operation for methods in paths.values() for operation in methods.values()):
+        json = operation.get("requestBody", {}).get("content", {}).get(JSON, {})
+        for example in json.get("examples", {}).values():
+            value = dict(example["value"])
+            if "image" in value and served.image_shape is None:
+                value["image"] = [0] * served.input_size
+            if value.get("labels") == [7] and served.output_size <= 7:
+                value["labels"] = [0]
+            example["value"] = value
 
 
 def exactly(count: int) -> Json:

@@ -295,6 +295,13 @@ def test_a_key_is_said_to_be_wanted_where_it_is(settings: Settings, names: tuple
     assert statuses == {401, 429}
 
 
+def test_the_examples_fit_a_network_of_another_shape(settings: Settings) -> None:
+    network = TwoLayerNet(7, 5, 3, "he", seed=1, dtype=np.float32)
+    weights_file.save(settings.weights, Weights(network.params))
+    client = Client(create_app(settings))
+    test_every_example_gets_an_answer_of_the_form_that_is_said(client, client.get("/openapi.json").json)
+
+
 def test_it_says_where_the_service_is_mounted(settings: Settings) -> None:
     client = Client(create_app(settings.model_copy(update={"prefix": "/models/digits"})))
     assert client.get("/models/digits/openapi.json").json["servers"] == [{"url": "/models/digits"}]
