@@ -147,6 +147,9 @@ SEVERAL = "2 digits: crop the picture to one"
 Bytes = NDArray[np.uint8]
 Grey = NDArray[np.float32]
 Mask = NDArray[np.bool_]
+LEAST_BESIDE = 2
+"""Of 255, between a digit's ink and what lies around its box."""
+
 Box = tuple[int, int, int, int]
 """left, top, right, bottom; the last two are excluded."""
 
@@ -249,8 +252,23 @@ def find(grey: Bytes, shape: tuple[int, int]) -> Digit:
         if as_it_is is not None:
             return as_it_is
     view, group = digit_in(grey)
+    if is_halo(view.picture, group):
+        raise NoDigitError(NOTHING)
     pixels = np.round(centred(fitted(strokes_of(group), shape), shape) * 255).astype(np.uint8)
     return Digit(pixels, view.seen_whole(group.box), group.dark)
+
+
+def is_halo(picture: Bytes, group: Group) -> bool:
+    """The edge of something solid, a disc say, and not ink: what lies around it stands out as much as it does."""
+    left, top, right, bottom = grown(group.box, max(3, group.size // 8))
+    if min(left, top) < 0 or right > picture.shape[1] or bottom > picture.shape[0]:
+        return False  # too little of it is to be seen
+    around = np.zeros(picture.shape, bool)
+    around[top:bottom, left:right] = True
+    left, top, right, bottom = group.box
+    around[top:bottom, left:right] = False
+    ink, paper = float(np.median(picture[group.mask])), float(np.median(picture[around]))
+    return paper <= ink + LEAST_BESIDE if group.dark else paper >= ink - LEAST_BESIDE
 
 
 def in_mnist_form(grey: Bytes) -> Digit | None:
