@@ -485,7 +485,8 @@ def test_names_and_shapes_of_any_size_fit_in(other: Callable[..., Server], tab: 
         assert len({(box["x"], box["width"]) for box in boxes}) == 1
         for selector in ("#seen", "#waiting", "#weights canvas"):
             box = mine.page.locator(selector).first.bounding_box()
-            assert box is not None and abs(box["width"] / box["height"] - 4) < 0.6, (selector, box)
+            assert box is not None
+            assert abs(box["width"] / box["height"] - 4) < 0.6, selector
 
 
 def test_it_says_when_the_service_is_away_and_goes_on_when_it_is_back(closed: Server, tab: Callable[..., Tab]) -> None:
