@@ -1,7 +1,7 @@
 // Draw, see the answer, teach the right one, take that back.
 
 import { Pad } from "./pad.js";
-import { Refused, attempt, call, change, classes, element, json, news, percent, showTrouble } from "./service.js";
+import { Refused, attempt, call, change, classes, element, fit, hindrance, json, keyText, news, percent, showTrouble } from "./service.js";
 
 const $ = (name) => document.querySelector(name);
 const answerText = $("#answer");
@@ -11,6 +11,7 @@ const caption = $("#seen-caption");
 const lesson = $("#lesson");
 const undo = $("#undo");
 
+const SIDE = 84; // pixels of the picture that the network was given
 const PAUSE = 60; // milliseconds between an answer and the next question, while somebody draws
 
 let latest = null; // the answer to what is on the paper
@@ -18,13 +19,14 @@ let asking = false;
 let askAgain = false;
 let taught = null; // the version that a lesson made
 let teaching = false;
+let noPicture = ""; // why there is nothing to draw
 
 const pad = new Pad($("#pad"), ask);
 
 // One request at a time; what was drawn meanwhile is asked about next, and nothing in between.
 async function ask() {
   askAgain = true;
-  if (asking) return;
+  if (asking || noPicture) return;
   asking = true;
   answerText.ariaBusy = "true"; // a screen reader hears the answer to the whole stroke
   while (askAgain && !pad.empty) {
@@ -56,11 +58,10 @@ function show(answer) {
   const [probabilities] = answer.probabilities;
   const [label] = answer.labels;
   setClasses(probabilities.length, answer.label_names && Object.assign([...(classes.names ?? [])], { [label]: answer.label_names[0] }));
-  answerText.textContent = `It is a ${classes.name(label)}: ${percent(probabilities[label])}`;
+  answerText.textContent = `It is ${withArticle(classes.name(label))}: ${percent(probabilities[label])}`;
   probabilities.forEach((probability, at) => {
     const row = bars.children[at];
     row.className = at === label ? "best" : "";
-    row.children[0].textContent = classes.name(at);
     row.children[1].value = probability;
     row.children[2].textContent = percent(probability);
   });
@@ -68,8 +69,9 @@ function show(answer) {
   seen.src = picture.image;
   seen.alt = "What the network was given";
   seen.hidden = false;
-  caption.textContent = `Given to the network: ${picture.polarity}, ${picture.box[2]} × ${picture.box[3]} pixels`;
-  $("#teach").disabled = false;
+  const inverted = matchMedia("(prefers-color-scheme: dark)").matches ? " (this dark page shows it inverted)" : "";
+  caption.textContent = `Given to the network; sent was ${picture.polarity}${inverted}, ${picture.box[2]} × ${picture.box[3]} pixels`;
+  showWhetherToTeach();
   $("#keep").disabled = false;
 }
 
@@ -83,8 +85,18 @@ function showNothing(text) {
   }
   seen.hidden = true;
   caption.textContent = "";
-  $("#teach").disabled = true;
+  showWhetherToTeach();
   $("#keep").disabled = true;
+}
+
+function showWhetherToTeach() {
+  $("#teach").disabled = !latest || hindrance.closed || Boolean(hindrance.paused);
+  $("#teach-hint").textContent = hindrance.closed ? keyText("teaching wants") : hindrance.paused;
+}
+
+// As it is spoken: an 8, an 11, an 18, an 80.
+function withArticle(name) {
+  return `${/^([aeiou]|8|1[18]$)/i.test(name) ? "an" : "a"} ${name}`;
 }
 
 // names: of the classes, as far as they are known; null leaves them
@@ -93,12 +105,13 @@ export function setClasses(count, names) {
   if (classes.count === count && String(names) === String(classes.names)) return;
   Object.assign(classes, { count, names });
   const labels = Array.from({ length: count }, (_, label) => label);
+  for (const list of [bars, $("#classes")]) list.classList.toggle("named", classes.named);
   bars.replaceChildren(
     ...labels.map((label) =>
       element(
         "li",
         {},
-        element("span", { textContent: classes.name(label) }),
+        element("span", { className: "name", textContent: classes.name(label), title: classes.name(label) }),
         element("meter", { max: 1, value: 0, ariaLabel: `Probability of ${classes.name(label)}` }),
         element("span"),
       ),
@@ -190,11 +203,33 @@ document.addEventListener("drop", (event) => {
 
 function take(picture) {
   attempt(async () => {
+    if (noPicture) throw new Error(noPicture);
     if (!["image/png", "image/jpeg"].includes(picture.type)) throw new Error("Only PNG and JPEG pictures are read.");
     await pad.show(picture).catch(() => {
       throw new Error("This is no picture that can be read.");
     });
   });
 }
+
+seen.addEventListener("load", () => fit(seen, seen.naturalWidth, seen.naturalHeight, SIDE));
+news.addEventListener("hindrance", showWhetherToTeach);
+
+// Of a network whose input is no picture it is said at once.
+let known = false;
+async function lookAtShape() {
+  if (known) return;
+  const { schemas } = (await (await call("openapi.json")).json()).components;
+  known = true;
+  if (schemas.Rows.minItems) return;
+  noPicture =
+    `This network takes ${schemas.FlatImage.minItems} numbers that are no picture: there is nothing to draw. ` +
+    "The HTTP interface takes them.";
+  $("#paper").hidden = true;
+  showNothing(noPicture);
+}
+
+const tryToLookAtShape = () => lookAtShape().catch(() => {}); // whoever looks what is new says that the service is away
+news.addEventListener("back", tryToLookAtShape);
+tryToLookAtShape();
 
 for (const name of ["newer", "back"]) news.addEventListener(name, () => pad.empty || ask());

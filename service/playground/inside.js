@@ -1,6 +1,6 @@
 // What the newest version consists of: the first layer's weights as pictures, and the memory as sheets of thumbnails.
 
-import { attempt, call, classes, element, news } from "./service.js";
+import { attempt, call, classes, element, fit, news } from "./service.js";
 import { readNpz } from "./npz.js";
 
 const $ = (name) => document.querySelector(name);
@@ -9,6 +9,8 @@ const look = $("#look");
 const BESIDE = 48; // pixels for the name of a class
 const MOST_UNITS = 200;
 const LINES = 3; // of each class
+const TILE = 56;
+const SMALLEST = 24; // pixels of the screen: what is smaller is shown enlarged
 
 async function weights() {
   const answer = await call("weights");
@@ -49,6 +51,7 @@ function unitPicture(W1, unit, [rows, columns]) {
     pixels.data.set(weight > 0 ? [faded, faded, 255, 255] : [255, faded, faded, 255], 4 * at);
   });
   canvas.getContext("2d").putImageData(pixels, 0, 0);
+  fit(canvas, columns, rows, TILE);
   return canvas;
 }
 
@@ -56,7 +59,7 @@ function showMemory(x, t, shape) {
   const sheets = new Map();
   t?.data.forEach((label, at) => sheets.set(label, [...(sheets.get(label) ?? []), at]));
   $("#memory-text").textContent = t?.data.length
-    ? `${t.data.length} labelled images, which it rehearses beside new ones`
+    ? `${t.data.length} labelled ${t.data.length === 1 ? "image" : "images"}, which it rehearses beside new ones`
     : "nothing: these weights came without images";
   const labels = [...sheets.keys()].sort((a, b) => a - b);
   $("#memory").replaceChildren(
@@ -67,12 +70,14 @@ function showMemory(x, t, shape) {
 }
 
 function sheet(x, places, [rows, columns], label) {
-  const fit = Math.max(5, Math.floor(($("#memory").clientWidth - BESIDE) / columns));
-  const shown = places.slice(0, LINES * fit);
-  const across = Math.min(fit, shown.length);
+  const zoom = Math.max(1, Math.ceil(SMALLEST / Math.max(rows, columns)));
+  const most = Math.max(5, Math.floor(($("#memory").clientWidth - BESIDE) / (zoom * columns)));
+  const shown = places.slice(0, LINES * most);
+  const across = Math.min(most, shown.length);
   const canvas = element("canvas", { width: across * columns, height: Math.ceil(shown.length / across) * rows });
   canvas.setAttribute("role", "img");
   canvas.setAttribute("aria-label", `${shown.length} of ${places.length} remembered images of ${classes.name(label)}`);
+  canvas.style.width = `${zoom * canvas.width}px`; // its height follows
   const context = canvas.getContext("2d");
   context.fillStyle = "#fff";
   context.fillRect(0, 0, canvas.width, canvas.height);

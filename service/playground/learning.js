@@ -1,6 +1,6 @@
 // The recent steps as a chart, the running figures, pause and go on.
 
-import { attempt, call, json, news, percent } from "./service.js";
+import { attempt, call, hindrance, hinder, json, keyText, news, pausedText, percent } from "./service.js";
 
 const $ = (name) => document.querySelector(name);
 const SVG = "http://www.w3.org/2000/svg";
@@ -14,17 +14,33 @@ export function showLearning({ state, reason, windows }) {
   $("#state").textContent = state;
   $("#pause").textContent = paused ? "Go on learning" : "Pause learning";
   $("#reason").textContent = reason ?? "";
+  hinder({ closed: false, paused: paused ? pausedText(reason ?? "nobody said why") : "" });
   const [window] = windows;
   const said = window.count
-    ? `Of the last ${window.count} labelled examples ${percent(window.accuracy)} were right; mean loss ${window.loss.toFixed(3)}.`
+    ? `${rightOf(window)} loss ${window.loss.toFixed(3)}.`
     : "No labelled examples yet";
   $("#figures").textContent = said;
   $("#queue-accuracy").textContent = window.count ? `Running accuracy: ${percent(window.accuracy)}` : "";
 }
 
+function rightOf({ count, accuracy }) {
+  if (count === 1) return `The 1 labelled example was ${accuracy ? "right" : "wrong"};`;
+  return `Of the last ${count} labelled examples ${percent(accuracy)} were right; mean`;
+}
+
+news.addEventListener("hindrance", () => {
+  $("#pause").disabled = hindrance.closed;
+  if (hindrance.closed) {
+    $("#figures").textContent = keyText("the figures want");
+    $("#state").textContent = "–";
+    $("#reason").textContent = "";
+  }
+});
+
 $("#pause").addEventListener("click", () =>
   attempt(async () => {
-    showLearning(await (await call("learning", json("PUT", { state: paused ? "learning" : "paused" }))).json());
+    const wanted = paused ? { state: "learning" } : { state: "paused", reason: `paused on the page at ${location.pathname}` };
+    showLearning(await (await call("learning", json("PUT", wanted))).json());
     news.dispatchEvent(new Event("changed"));
   }),
 );
@@ -56,7 +72,7 @@ export function showChart(versions) {
   );
   chart.setAttribute(
     "aria-label",
-    `The last ${steps.length} steps: accuracy ${percent(accuracy.at(-1))}, loss ${loss.at(-1).toFixed(3)} at version ${steps.at(-1).model_version}`,
+    `${steps.length === 1 ? "The only step" : `The last ${steps.length} steps`}: accuracy ${percent(accuracy.at(-1))}, loss ${loss.at(-1).toFixed(3)} at version ${steps.at(-1).model_version}`,
   );
 }
 

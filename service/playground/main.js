@@ -3,7 +3,7 @@
 import { setClasses } from "./drawing.js";
 import { showChart, showLearning } from "./learning.js";
 import { fill } from "./queue.js";
-import { call, news, setKey, showTrouble } from "./service.js";
+import { Refused, call, hinder, news, setKey, showTrouble } from "./service.js";
 import { showVersions } from "./versions.js";
 import "./inside.js";
 
@@ -41,6 +41,7 @@ async function look() {
     troubled = false;
   } catch (error) {
     troubled = true;
+    if (error instanceof Refused && error.status === 401) hinder({ closed: true });
     showTrouble(error.message);
   }
   looking = false;
@@ -57,6 +58,7 @@ $("#key-form").addEventListener("submit", (event) => {
   $("#key-details").open = false;
   showTrouble("");
   version = 0;
+  hinder({ closed: false });
   news.dispatchEvent(new Event("key"));
   look();
 });

@@ -1,6 +1,8 @@
 // The paper: strokes of a mouse, a finger or a pen, or a picture that was dropped, pasted or chosen.
 
 const INK = 20; // pixels of the 280 that the paper has each way
+const MARGIN = 1 / 6; // of the paper, on each side of what is sent: strokes that touch its edge are strokes on paper, too
+const PAPER = "#fff";
 
 export class Pad {
   #canvas;
@@ -28,14 +30,21 @@ export class Pad {
     this.sheet += 1;
     this.drawn += 1;
     this.#picture = null;
-    this.#context.fillStyle = "#fff";
+    this.#context.fillStyle = PAPER;
     this.#context.fillRect(0, 0, this.#canvas.width, this.#canvas.height);
   }
 
-  // The picture as it came, or the drawing as a PNG.
+  // The picture as it came, or the drawing as a PNG, with paper around it.
   blob() {
     if (this.#picture) return Promise.resolve(this.#picture);
-    return new Promise((resolve) => this.#canvas.toBlob(resolve, "image/png"));
+    const { width, height } = this.#canvas;
+    const margin = Math.ceil(MARGIN * width);
+    const larger = Object.assign(document.createElement("canvas"), { width: width + 2 * margin, height: height + 2 * margin });
+    const context = larger.getContext("2d");
+    context.fillStyle = PAPER;
+    context.fillRect(0, 0, larger.width, larger.height);
+    context.drawImage(this.#canvas, margin, margin);
+    return new Promise((resolve) => larger.toBlob(resolve, "image/png"));
   }
 
   // file: a PNG or JPEG; what is sent is the file itself.

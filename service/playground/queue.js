@@ -1,12 +1,14 @@
 // Remembered predictions that wait for a label, the least sure first: a key press each.
 
-import { Refused, attempt, call, change, classes, element, json, news, percent } from "./service.js";
+import { Refused, attempt, call, change, classes, element, fit, hindrance, json, keyText, news, percent } from "./service.js";
 
 const $ = (name) => document.querySelector(name);
 const group = $("#queue");
 const image = $("#waiting");
 const text = $("#queue-text");
 const said = $("#queue-said");
+const MOST_BY_KEY = 10; // classes that have a digit each
+const SIDE = 112;
 
 const skipped = new Set();
 let current = null;
@@ -44,9 +46,9 @@ function show(prediction, png) {
   image.hidden = !prediction;
   $("#skip").disabled = !prediction;
   $("#forget").disabled = !prediction;
-  for (const button of $("#labels").children) button.disabled = !prediction;
+  showWhetherToLabel();
   if (!prediction) {
-    const none = skipped.size ? "Nothing else waits for a label." : "Nothing waits for a label.";
+    const none = hindrance.closed ? keyText("the queue wants") : skipped.size ? "Nothing else waits for a label." : "Nothing waits for a label.";
     if (text.textContent !== none) text.textContent = none;
     return;
   }
@@ -55,6 +57,15 @@ function show(prediction, png) {
   const order = prediction.probabilities.map((probability, label) => [probability, label]).sort((a, b) => b[0] - a[0]);
   const likely = order.slice(0, 2).map(([probability, label]) => `${classes.name(label)} (${percent(probability)})`);
   text.textContent = `It said ${likely.join(", then ")}. What is it?`;
+}
+
+function mayLabel() {
+  return Boolean(current) && !hindrance.closed && !hindrance.paused;
+}
+
+function showWhetherToLabel() {
+  for (const button of $("#labels").children) button.disabled = !mayLabel();
+  $("#queue-hint").textContent = current ? hindrance.paused : "";
 }
 
 async function settle(action) {
@@ -67,7 +78,7 @@ async function settle(action) {
         await action(current.prediction_id);
       } catch (error) {
         if (!(error instanceof Refused) || (error.status !== 404 && error.status !== 409)) throw error;
-        if (error.message.includes("paused")) throw error;
+        if (error.message.startsWith("Learning is paused")) throw error;
         said.textContent = "Somebody was faster, or it has expired: nothing was learnt from it.";
       }
       current = null;
@@ -85,7 +96,7 @@ async function settle(action) {
 }
 
 const label = (value) =>
-  settle((id) => change("train-step", json("POST", { prediction_ids: [id], labels: [value] })));
+  mayLabel() && settle((id) => change("train-step", json("POST", { prediction_ids: [id], labels: [value] })));
 const skip = () => settle(async (id) => void skipped.add(id));
 const forget = () => settle((id) => call(`predictions/${id}`, { method: "DELETE" }));
 
@@ -93,20 +104,40 @@ $("#skip").addEventListener("click", skip);
 $("#forget").addEventListener("click", forget);
 group.addEventListener("keydown", (event) => {
   if (event.ctrlKey || event.altKey || event.metaKey || event.repeat) return;
-  if (/^[0-9]$/.test(event.key) && Number(event.key) < classes.count) label(Number(event.key));
+  if (/^[0-9]$/.test(event.key) && byKey() && Number(event.key) < classes.count) label(Number(event.key));
   else if (event.key.toLowerCase() === "s") skip();
   else if (event.key === "Delete") forget();
   else return;
   event.preventDefault();
 });
 
+function byKey() {
+  return classes.count <= MOST_BY_KEY;
+}
+
+function keysText() {
+  const labels = Array.from({ length: classes.count }, (_, value) => value);
+  const named = labels.some((value) => classes.name(value) !== String(value));
+  const digits = named ? labels.map((value) => `${value} ${classes.name(value)}`).join(", ") : `0 to ${classes.count - 1} label`;
+  return `Keys while this part has the focus: ${byKey() ? `${digits}, ` : ""}S skips, Delete forgets.`;
+}
+
+image.addEventListener("load", () => fit(image, image.naturalWidth, image.naturalHeight, SIDE));
+
+news.addEventListener("hindrance", () => {
+  if (hindrance.closed || !current) show(null);
+  else showWhetherToLabel();
+});
+
 news.addEventListener("classes", () => {
+  $("#queue-help").textContent = keysText();
+  $("#labels").classList.toggle("named", classes.named);
   $("#labels").replaceChildren(
     ...Array.from({ length: classes.count }, (_, value) =>
       element("button", {
         type: "button",
         textContent: classes.name(value),
-        disabled: !current,
+        disabled: !mayLabel(),
         onclick: () => label(value),
       }),
     ),

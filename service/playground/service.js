@@ -5,6 +5,11 @@ const TRIES = 3; // of a change that got no answer
 const PATIENCE = 1000; // milliseconds before another one
 let keyAskedFor = false;
 let keyRefused = false;
+let predictOnly = null; // a key that opens no more than that
+let checking = null;
+const ONLY_PREDICT = "This key opens predict only: draw, and see the answers.";
+const OPENED_BY_ANY = /^(predict|accuracy|readyz|openapi\.json)(\?|$)/; // key, or by none
+const PAUSED = "learning is paused: ";
 const trouble = document.querySelector("#trouble");
 
 export class Refused extends Error {
@@ -18,6 +23,7 @@ export function setKey(key) {
   if (key) sessionStorage.setItem(KEY, key);
   else sessionStorage.removeItem(KEY);
   keyAskedFor = keyRefused = false;
+  predictOnly = checking = null;
 }
 
 export function showTrouble(text) {
@@ -30,10 +36,11 @@ let away = false;
 // The answer, or Refused with what the service says about it; status 0 where there was no answer.
 export async function call(path, { headers = {}, ...options } = {}) {
   const key = sessionStorage.getItem(KEY);
-  if (key) headers = { ...headers, Authorization: `Bearer ${key}` };
+  if (key && key === predictOnly && !OPENED_BY_ANY.test(path)) throw new Refused(401, ONLY_PREDICT);
+  const request = requestOf(path, { ...options, headers: key ? { ...headers, ...bearer(key) } : headers });
   let answer;
   try {
-    answer = await fetch(path, { ...options, headers });
+    answer = await fetch(request);
   } catch (error) {
     if (error.name === "AbortError") throw error;
     away = true;
@@ -49,15 +56,65 @@ export async function call(path, { headers = {}, ...options } = {}) {
   if (answer.ok) return answer;
   const problem = await answer.json().catch(() => ({}));
   const detail = problem.detail ?? `${answer.status} ${answer.statusText}`;
+  if (answer.status === 409 && detail.startsWith(PAUSED)) {
+    throw new Refused(409, pausedText(detail.slice(PAUSED.length).replace(/\. PUT \/learning goes on$/, "")));
+  }
   if (answer.status === 401) {
+    if (key && !OPENED_BY_ANY.test(path) && (await opensPredict(key))) {
+      predictOnly = key;
+      throw new Refused(401, ONLY_PREDICT);
+    }
     if (!keyAskedFor) document.querySelector("#key-details").open = true; // once: whoever has none may close it
     keyAskedFor = true;
-    if (key) sessionStorage.removeItem(KEY); // or this page would go on trying it, and be slowed down
+    if (key && key === sessionStorage.getItem(KEY)) sessionStorage.removeItem(KEY); // or this page would go on trying it, and be slowed down
     keyRefused ||= Boolean(key);
     const wanted = "The service wants a key: see Key above.";
     throw new Refused(401, keyRefused ? `The key is not the one that is wanted. ${wanted}` : wanted);
   }
   throw new Refused(answer.status, detail);
+}
+
+// What is wrong with the request itself is told from what went wrong on its way.
+function requestOf(path, options) {
+  try {
+    return new Request(path, options);
+  } catch (error) {
+    throw new Refused(400, `This can't be asked: ${error.message}`);
+  }
+}
+
+// A key in any alphabet: headers are bytes, which JavaScript writes as the first 256 characters.
+function bearer(key) {
+  return { Authorization: `Bearer ${String.fromCharCode(...new TextEncoder().encode(key))}` };
+}
+
+// Whether a key that was refused elsewhere is one for predictions, where these want one.
+function opensPredict(key) {
+  checking ??= (async () => {
+    if ((await fetch("v2")).status !== 401) return false; // whatever key is sent: it proves nothing
+    return (await fetch("v2", { headers: bearer(key) })).ok;
+  })()
+    .catch(() => false)
+    .finally(() => (checking = null));
+  return checking;
+}
+
+// Why there is nothing to be taught at the moment. closed: the key is missing; paused: in words; "" where neither is so.
+export const hindrance = { closed: false, paused: "" };
+
+export function hinder(changed) {
+  if (Object.entries(changed).every(([name, value]) => hindrance[name] === value)) return;
+  Object.assign(hindrance, changed);
+  news.dispatchEvent(new Event("hindrance"));
+}
+
+export function pausedText(reason) {
+  return `Learning is paused: ${reason.replace(/\.$/, "")}. “Go on learning” is beside the chart.`;
+}
+
+// what: that wants the key, with its verb
+export function keyText(what) {
+  return predictOnly ? `This key opens predict only: ${what} another one.` : `${what[0].toUpperCase()}${what.slice(1)} the key: see Key above.`;
 }
 
 // A change of the model: made once, even if it has to be asked for again because nothing came back.
@@ -94,12 +151,22 @@ export function percent(share) {
   return `${digits.replace(/\.0+$/, "")} %`;
 }
 
+// Makes a picture as large as fits into a square, and no other shape than it has.
+export function fit(picture, width, height, side) {
+  const scale = side / Math.max(width, height);
+  picture.style.width = `${Math.max(2, Math.round(width * scale))}px`;
+  picture.style.height = `${Math.max(2, Math.round(height * scale))}px`;
+}
+
 // What there is to call a class.
 export const classes = {
   count: 0,
   names: null,
   name(label) {
     return this.names?.[label] ?? String(label);
+  },
+  get named() {
+    return Array.from({ length: this.count }, (_, label) => this.name(label)).some((name) => name.length > 3);
   },
 };
 

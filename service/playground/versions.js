@@ -1,6 +1,6 @@
 // The log, newest first, with a way back to each version.
 
-import { attempt, call, change, element, json, news, percent } from "./service.js";
+import { attempt, call, change, element, hindrance, json, keyText, news, percent } from "./service.js";
 
 const $ = (name) => document.querySelector(name);
 const body = $("#versions");
@@ -22,6 +22,7 @@ export function showVersions({ versions, next_before }) {
   }
   newest = added[0].model_version;
   body.prepend(...added.map(row));
+  [...body.rows].forEach((line, at) => (line.querySelector("button").hidden = at === 0)); // to where it is already
 }
 
 function row(version) {
@@ -48,6 +49,9 @@ function row(version) {
 async function goBack(model_version) {
   const version = await (await change("rollback", json("POST", { model_version }))).json();
   said.textContent = `Version ${version.model_version} has the weights of version ${version.source_version}.`;
+  const list = $(".scroll");
+  list.focus({ preventScroll: true });
+  list.scrollTop = 0; // where the new version will be
   news.dispatchEvent(new Event("changed"));
 }
 
@@ -59,6 +63,13 @@ older.addEventListener("click", () =>
     older.hidden = before === null;
   }),
 );
+
+let closed = false;
+news.addEventListener("hindrance", () => {
+  if (hindrance.closed) said.textContent = keyText("the versions want");
+  else if (closed) said.textContent = "";
+  closed = hindrance.closed;
+});
 
 news.addEventListener("key", () => {
   newest = 0;

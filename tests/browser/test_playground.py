@@ -16,7 +16,7 @@ from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Browser, Route, expect
 
 from model import weights as weights_file
-from tests.browser.strokes import ANOTHER_HAND, DIGITS, WAYS, drawn, picture
+from tests.browser.strokes import ANOTHER_HAND, DIGITS, WAYS, Stroke, drawn, picture
 from tests.browser.tab import Tab
 from tests.processes.server import Server
 
@@ -60,7 +60,7 @@ def right_of_ten(tab: Tab) -> int:
     right = 0
     for digit in range(10):
         tab.draw(digit)
-        right += tab.answer().startswith(f"It is a {digit}:")
+        right += tab.answer().startswith(f"It is {'an' if digit == 8 else 'a'} {digit}:")
     return right
 
 
@@ -201,8 +201,10 @@ def test_nothing_but_a_keyboard_is_needed(tab: Callable[..., Tab], served: Serve
 
 
 def test_an_older_version_is_gone_back_to_from_the_list(tab: Callable[..., Tab], served: Server) -> None:
+    served.post("/rollback", {"model_version": 1}).raise_for_status()  # to the newest there is no way back
     mine = tab()
     version = newest(served)
+    expect(mine.page.get_by_role("button", name=f"Go back to version {version}", exact=True)).to_have_count(0)
     mine.page.get_by_role("button", name="Go back to version 1", exact=True).press("Enter")
     mine.says("#versions-text", f"Version {version + 1} has the weights of version 1.")
     mine.says("#versions tr:first-child", "rollback to 1")
@@ -244,15 +246,72 @@ def test_learning_is_paused_and_goes_on(tab: Callable[..., Tab], served: Server)
     reason = "<b>too much</b> at once"
     requests.put(f"{served.url}/learning", json={"state": "paused", "reason": reason}, timeout=60).raise_for_status()
     mine.says("#reason", reason)
-    mine.page.click("text=Go on learning")
+    mine.page.click("#pause")
     mine.says("#state", "learning")
     mine.page.click("text=Pause learning")
     mine.says("#state", "paused")
     mine.draw(2)
     mine.answer()
+    said = "Learning is paused: paused on the page at /. “Go on learning” is beside the chart."
+    expect(mine.page.locator("#teach-hint")).to_have_text(said)
+    expect(mine.page.locator("#classes button").first).to_be_disabled()
+    mine.page.click("#keep")
+    mine.says("#queue-hint", said)
+    expect(mine.page.locator("#labels button").first).to_be_disabled()
+    mine.page.click("#pause")
+    mine.says("#state", "learning")
+    expect(mine.page.locator("#classes button").first).to_be_enabled()
+    expect(mine.page.locator("#labels button").first).to_be_enabled()
+    mine.page.click("#forget")
+    mine.says("#queue-text", "Nothing waits")
+
+
+def test_a_pause_that_the_page_did_not_know_of_is_said_without_words_of_http(
+    tab: Callable[..., Tab], served: Server
+) -> None:
+    mine = tab()
+    mine.draw(2)
+    mine.answer()
+    body = {"detail": "learning is paused: too much. PUT /learning goes on", "status": 409}
+    mine.page.route("**/train-step", lambda route: route.fulfill(status=409, json=body))
     mine.page.click("#classes >> text=2")
-    mine.says("#trouble", "learning is paused")
-    mine.page.click("text=Go on learning")
+    expect(mine.page.locator("#trouble")).to_have_text(
+        "Learning is paused: too much. “Go on learning” is beside the chart."
+    )
+
+
+def draw(tab: Tab, strokes: list[Stroke]) -> None:
+    box = tab.page.locator("#pad").bounding_box()
+    assert box is not None
+    for stroke in strokes:
+        for at, (x, y) in enumerate(stroke):
+            tab.page.mouse.move(box["x"] + x * box["width"], box["y"] + y * box["height"])
+            if at == 0:
+                tab.page.mouse.down()
+        tab.page.mouse.up()
+
+
+EDGES = {"left": (-0.24, 0), "right": (0.28, 0), "top": (0, -0.1), "bottom": (0, 0.13)}
+
+
+@pytest.mark.parametrize("edge", EDGES)
+def test_what_touches_the_edge_is_strokes_on_paper(tab: Callable[..., Tab], edge: str) -> None:
+    mine = tab()
+    right, (across, down) = 0, EDGES[edge]
+    for digit in range(10):
+        mine.page.click("#clear")
+        draw(mine, [[(x + across, y + down) for x, y in stroke] for stroke in drawn(digit)])
+        right += f" {digit}:" in mine.answer()
+        mine.says("#seen-caption", "dark on light")
+    assert right >= 8
+
+
+def test_a_long_reason_widens_no_page(tab: Callable[..., Tab], served: Server) -> None:
+    mine = tab(viewport={"width": 360, "height": 800})
+    requests.put(f"{served.url}/learning", json={"state": "paused", "reason": "m" * 400}, timeout=60).raise_for_status()
+    mine.says("#teach-hint", "mmm")
+    assert mine.page.evaluate("document.documentElement.scrollWidth") <= 360
+    mine.page.click("#pause")
     mine.says("#state", "learning")
 
 
@@ -340,6 +399,94 @@ def test_a_key_is_asked_for_under_a_prefix_and_kept_in_the_tab(closed: Server, t
     mine.page.reload()
     mine.says("#version", "2")
     assert KEY not in json.dumps(mine.context.storage_state())
+
+
+PREDICT_KEY = "ключ, 鍵 and clé"
+
+
+@pytest.fixture
+def closed_twice(tmp_path: Path, served: Server) -> Iterator[Server]:
+    """Wants a key for predictions, too: another one, in other alphabets."""
+    (tmp_path / "weights.npz").write_bytes((served.folder / "weights.npz").read_bytes())
+    keys = {"TWOLAYERNET_API_KEY": "ключ,another", "TWOLAYERNET_API_KEY_PREDICT": PREDICT_KEY.replace(",", "")}
+    server = Server(tmp_path, workers=1, **keys).start()
+    yield server
+    server.kill()
+
+
+def test_a_key_that_opens_predict_only_is_kept(closed_twice: Server, tab: Callable[..., Tab]) -> None:
+    mine = tab(closed_twice)
+    mine.says("#queue-text", "The queue wants the key")
+    mine.says("#versions-text", "The versions want the key")
+    mine.draw(7)
+    mine.says("#answer", "No answer")
+    mine.page.fill("#key", PREDICT_KEY.replace(",", ""))
+    mine.page.click("text=Use it")
+    mine.says("#trouble", "This key opens predict only")
+    mine.draw(7)
+    assert mine.answer().startswith("It is a 7")
+    mine.says("#teach-hint", "This key opens predict only: teaching wants another one.")
+    expect(mine.page.locator("#classes button").first).to_be_disabled()
+    mine.page.reload()
+    mine.says("#trouble", "This key opens predict only")
+    mine.page.click("summary")
+    mine.page.fill("#key", "ключ")
+    mine.page.click("text=Use it")
+    expect(mine.page.locator("#trouble")).to_be_hidden()
+    mine.says("#queue-text", "Nothing waits")
+    mine.page.click("summary")
+    mine.page.fill("#key", "неверный")
+    mine.page.click("text=Use it")
+    mine.says("#trouble", "not the one")
+    assert mine.page.evaluate("sessionStorage.length") == 0
+
+
+def untrained(inputs: int, classes: int, **fields: Any) -> weights_file.Weights:
+    numbers = np.random.default_rng(1)
+    shapes = {"W1": (inputs, 12), "b1": (12,), "W2": (12, classes), "b2": (classes,)}
+    params = {name: numbers.normal(0, 0.1, shape).astype(np.float32) for name, shape in shapes.items()}
+    return weights_file.Weights(params, **fields)
+
+
+@pytest.fixture
+def other(tmp_path: Path) -> Iterator[Callable[[weights_file.Weights], Server]]:
+    started: list[Server] = []
+
+    def serving(weights: weights_file.Weights) -> Server:
+        weights_file.save(tmp_path / "weights.npz", weights)
+        started.append(Server(tmp_path, workers=1).start())
+        return started[-1]
+
+    yield serving
+    for server in started:
+        server.kill()
+
+
+def test_a_network_without_pictures_says_so_at_once(other: Callable[..., Server], tab: Callable[..., Tab]) -> None:
+    mine = tab(other(untrained(13, 3)))
+    mine.says("#answer", "This network takes 13 numbers that are no picture")
+    expect(mine.page.locator("#pad")).to_be_hidden()
+
+
+def test_names_and_shapes_of_any_size_fit_in(other: Callable[..., Server], tab: Callable[..., Tab]) -> None:
+    names = ("T-shirt/top", "Donaudampfschifffahrtsgesellschaftskapitän", "a name of " + "many " * 12, *"abcde")
+    mine = tab(other(untrained(400, 8, image_shape=(10, 40), label_names=names)))
+    mine.draw(7)
+    mine.answer()
+    mine.page.click("#keep")
+    mine.says("#queue-text", "What is it?")
+    mine.says("#queue-help", "0 T-shirt/top, 1 Donau")
+    mine.page.click("#look")
+    expect(mine.page.locator("#weights canvas")).to_have_count(12)
+    for width in (1200, 360):
+        mine.page.set_viewport_size({"width": width, "height": 800})
+        assert mine.page.evaluate("document.documentElement.scrollWidth") <= width
+        boxes = [meter.bounding_box() or {} for meter in mine.page.locator("#bars meter").all()]
+        assert len({(box["x"], box["width"]) for box in boxes}) == 1
+        for selector in ("#seen", "#waiting", "#weights canvas"):
+            box = mine.page.locator(selector).first.bounding_box()
+            assert box is not None
+            assert abs(box["width"] / box["height"] - 4) < 0.6, selector
 
 
 def test_it_says_when_the_service_is_away_and_goes_on_when_it_is_back(closed: Server, tab: Callable[..., Tab]) -> None:
