@@ -114,7 +114,8 @@ def far_away(digit: NDArray[np.uint8]) -> Field:
 def disc(radius: int, side: int = 300) -> Field:
     """As a pen leaves it that is set down and lifted again."""
     down, across = np.indices((side, side)) - side / 2
-    return PAPER + (PEN - PAPER) * np.clip(radius - np.hypot(down, across) + 0.5, 0, 1)
+    field: Field = PAPER + (PEN - PAPER) * np.clip(radius - np.hypot(down, across) + 0.5, 0, 1)
+    return field
 
 
 TO_BE_READ: dict[str, Kind] = {
@@ -152,7 +153,7 @@ TO_BE_REFUSED: dict[str, Kind] = {
     "noise, 28 × 28": lambda digit, random: random.random((28, 28)),
     "slanted stripes": lambda digit, random: np.indices((300, 300)).sum(axis=0) // random.integers(4, 33) % 2,
     "a checkerboard": lambda digit, random: (np.indices((300, 300)) // random.integers(4, 33)).sum(axis=0) % 2,
-    "a disc": lambda digit, random: disc(random.integers(10, 50)),
+    "a disc": lambda digit, random: disc(int(random.integers(10, 50))),
     "blots": lambda digit, random: enlarged(random.random((12, 12))),
     "two digits": lambda digit, random: np.hstack([written(digit, 240), written(digit, 240)]),
 }
