@@ -49,6 +49,7 @@ def test_training_on_full_mnist_reaches_98_percent(tmp_path: Path) -> None:
     assert accuracy >= 0.98, trained.stdout
 
 
+@pytest.mark.long
 def test_the_same_seed_gives_the_same_file_to_the_bit(tmp_path: Path) -> None:
     files = []
     for name, seed in (("a", 1), ("b", 1), ("c", 2)):
@@ -82,6 +83,7 @@ def test_interrupted_it_saves_what_it_has(tmp_path: Path) -> None:
     assert 0 < weights.training["epochs_done"] < 100000
 
 
+@pytest.mark.long
 def test_an_interrupted_job_can_be_resumed_and_ends_as_if_it_had_not_been(tmp_path: Path) -> None:
     options = ["--epochs", "60", "--hidden", "20"]
     twolayernet("train", *options, "--out", tmp_path / "whole.npz")
@@ -106,6 +108,7 @@ def same_params(first: Path, second: Path) -> bool:
         return all((a[name] == b[name]).all() for name in ("W1", "b1", "W2", "b2"))
 
 
+@pytest.mark.long
 def test_quiet_prints_nothing_and_does_the_same(tmp_path: Path) -> None:
     for name, more in (("loud", []), ("quiet", ["--quiet"])):
         result = twolayernet("train", "--epochs", "1", "--out", tmp_path / name, *more)

@@ -67,6 +67,7 @@ def test_a_store_that_is_removed_while_it_is_served(make_server: MakeServer) -> 
     assert not (server.folder / "store.db").exists()
 
 
+@pytest.mark.long
 def test_a_store_that_is_replaced_by_another_one_while_it_is_served(make_server: MakeServer) -> None:
     server = make_server(workers=2).start()
     learn(server, 3)

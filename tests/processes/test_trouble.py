@@ -110,6 +110,7 @@ def test_a_snapshot_that_is_not_what_was_written_is_never_served(stopped: Server
     assert "the snapshot of version 20 is corrupt" in refused(stopped)
 
 
+@pytest.mark.long
 def test_a_full_disk_refuses_steps_with_503_while_predict_goes_on(make_server: MakeServer) -> None:
     """The limit on a file's size stands for a full disk: a write fails in the same way. Then there is room again."""
     server = make_server(workers=2).start()
@@ -134,6 +135,7 @@ def test_a_full_disk_refuses_steps_with_503_while_predict_goes_on(make_server: M
     assert answer.json()["model_version"] == max(versions) + 1
 
 
+@pytest.mark.long
 def test_a_store_that_somebody_else_holds_refuses_steps_with_503_while_predict_goes_on(make_server: MakeServer) -> None:
     server = make_server(workers=2).start()
     holder = sqlite3.connect(server.folder / "store.db", isolation_level=None)

@@ -56,6 +56,7 @@ def accuracy_as(weights: Weights, images: Split, render: Callable[[Image.Image],
     return float((recognised(weights, pixels) == images.labels).mean())
 
 
+@pytest.mark.long
 def test_jpegs_of_280_pixels_dark_on_light_are_recognised_as_the_pixels_are(trained: Weights, held_out: Split) -> None:
     some = held_out.take(np.arange(0, 1000, 10))
     of_pixels = float((recognised(trained, some.images) == some.labels).mean())

@@ -47,6 +47,7 @@ def images_of(label: int, count: int) -> np.ndarray:
     return np.resize(test.images[test.labels == label], (count, 784))
 
 
+@pytest.mark.long
 def test_two_hundred_of_one_class_cost_next_to_nothing(digits: Client) -> None:
     before = accuracy(digits)
     sevens = images_of(7, 200)
