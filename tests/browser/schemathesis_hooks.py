@@ -93,6 +93,7 @@ NO_SCHEMA_SAYS = (
     "expected what another answer gave as next_before",
     "is not the one in If-Match",
     "expected text of one line",  # which characters can be printed
+    "nothing stands out from the picture",  # what a picture shows: where a form has examples, it sends a pixel of its own
 )
 """Why a request that fits its schema is refused, by words of the answer: one part of it demands something of another,
 or of what the service holds."""
