@@ -19,9 +19,8 @@ class IncomingRequest(flask.Request):
 
     @cached_property
     def body(self) -> bytes:
-        """Raises Problem: 413; 400 for a body that ends early or is badly framed; 408 for
-        one that takes too long; 415 or 422 for one that is packed in
-        another way than is read, or than it says.
+        """Raises Problem: 413; 400 for a body that ends early or is badly framed; 408 for one that takes too long; 415
+        or 422 for one that is packed in another way than is read, or than it says.
 
         A body of stated length is asked for in one piece: in werkzeug's pieces it costs a predict a tenth of its time.
         """

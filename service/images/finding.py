@@ -132,6 +132,9 @@ FRAMED = 3.0
 HALO = 0.25
 """A JPEG and an enlargement put a faint seam around ink, of the other polarity: so much of its ink at most."""
 
+LEAST_BESIDE = 2
+"""Of 255, between a digit's ink and what lies around its box."""
+
 STEEP, MOST_STEEP = 0.05, 0.25
 """A slope of so much brightness per pixel, at so many pixels, isn't paper."""
 
@@ -147,9 +150,6 @@ SEVERAL = "2 digits: crop the picture to one"
 Bytes = NDArray[np.uint8]
 Grey = NDArray[np.float32]
 Mask = NDArray[np.bool_]
-LEAST_BESIDE = 2
-"""Of 255, between a digit's ink and what lies around its box."""
-
 Box = tuple[int, int, int, int]
 """left, top, right, bottom; the last two are excluded."""
 

@@ -75,8 +75,8 @@ def read_inference(request: IncomingRequest, weights: Weights) -> Inference:
         raise BadInput(("inputs",), f"{len(asked.inputs)} tensors: expected one, the images")
     (tensor,) = asked.inputs
     at: Location = ("inputs", 0)
-    batch_shape(tuple(tensor.shape), weights, (*at, "shape"))  # before it is made
-    pixels = pixels_of(array_of(tensor, behind, at), tensor, weights, at)
+    shape = batch_shape(tuple(tensor.shape), weights, (*at, "shape"))
+    pixels = pixels_of(array_of(tensor, behind, at).reshape(shape), tensor, at)
     count_batch(request, len(pixels))
     return Inference(asked.id, pixels, wanted_outputs(asked))
 
@@ -94,7 +94,7 @@ def parts_of(request: IncomingRequest) -> tuple[bytes, bytes]:
 
 
 def array_of(tensor: InputTensor, behind: bytes, at: Location) -> NDArray[Any]:
-    """The tensor's numbers, in its shape. Raises BadInput."""
+    """The tensor's numbers, as many as its shape has. Raises BadInput."""
     if tensor.datatype not in DATATYPES:
         raise BadInput((*at, "datatype"), f"{tensor.datatype[:20]!r}: expected one of {', '.join(DATATYPES)}")
     count = math.prod(tensor.shape)
@@ -105,7 +105,7 @@ def array_of(tensor: InputTensor, behind: bytes, at: Location) -> NDArray[Any]:
             raise BadInput((*at, "parameters"), f"{len(behind)} bytes stand behind the JSON, but no binary_data_size")
         if array.size != count:
             raise BadInput((*at, "data"), f"{array.size} numbers: the shape {tensor.shape} has {count}")
-        return array.reshape(tensor.shape)
+        return array
     if tensor.data is not None:
         raise BadInput((*at, "data"), "given twice, here and with binary_data_size behind the JSON")
     datatype = DATATYPES[tensor.datatype]
@@ -116,7 +116,7 @@ def array_of(tensor: InputTensor, behind: bytes, at: Location) -> NDArray[Any]:
             (*at, "parameters", "binary_data_size"),
             f"{size} bytes: {tensor.datatype} of the shape {tensor.shape} has {count * datatype.itemsize}",
         )
-    return np.frombuffer(behind, datatype).reshape(tensor.shape)
+    return np.frombuffer(behind, datatype)
 
 
 def array_of_numbers(tensor: InputTensor, at: Location) -> NDArray[Any]:
@@ -140,8 +140,8 @@ def are_numbers(data: list[Any], depth: int = MOST_AXES) -> bool:
     return kinds <= {int, float}
 
 
-def pixels_of(array: NDArray[Any], tensor: InputTensor, weights: Weights, at: Location) -> NDArray[Any]:
-    flat = array.reshape(batch_shape(array.shape, weights, (*at, "shape")))
+def pixels_of(flat: NDArray[Any], tensor: InputTensor, at: Location) -> NDArray[Any]:
+    """flat: (n, features)."""
     if tensor.datatype == "UINT8":
         return flat if flat.dtype == np.uint8 else checked_pixels(flat, 255, lambda n, i: (*at, "data", n, i))
     if flat.dtype.kind != "f":
