@@ -88,7 +88,7 @@ def read_npz(data: bytes, most_bytes: int) -> dict[str, NDArray[Any]]:
     except NpyError:
         raise
     except Exception as error:  # zipfile raises whatever it met: BadZipFile, struct.error, UnicodeDecodeError …
-        raise NpyError(f"not a .npz file: {_short(error) or type(error).__name__}") from error
+        raise NpyError("not a .npz file: it is damaged, or no ZIP archive at all") from error
 
 
 class _Directory(io.BytesIO):

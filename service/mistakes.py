@@ -4,6 +4,9 @@ from collections.abc import Iterable, Mapping
 from difflib import get_close_matches
 from typing import Any
 
+MOST_ERRORS = 20
+"""Mistakes that an answer or a message names."""
+
 EXPECTED = {
     "missing": "it is missing, but required",
     "finite_number": "expected a finite number: NaN and infinity are none",
@@ -30,7 +33,6 @@ EXPECTED = {
     "string_too_long": "expected at most {max_length} characters",
     "string_pattern_mismatch": "expected text of the pattern {pattern}",
     "literal_error": "expected {expected}",
-    "json_invalid": "this is not JSON: {error}",
 }
 """By pydantic's type of error. What is not here is said in pydantic's words."""
 
@@ -54,7 +56,7 @@ def not_known(name: str, known: Iterable[str]) -> str:
 
 def is_meant(name: str, names: Iterable[str]) -> str:
     """The question for the name that is closest, if one is close."""
-    close = get_close_matches(name.lower().replace("-", "_"), names, 1, 0.7)
+    close = get_close_matches(shortened(name).lower().replace("-", "_"), names, 1, 0.7)
     return f" (is {close[0]} meant?)" if close else ""
 
 

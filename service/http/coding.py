@@ -11,11 +11,15 @@ MOST_MEMBERS = 10_000
 """Of a gzip body. One that is packed in blocks, for several cores, has one for every 64 kB or more."""
 
 
+NEVER_PACKED = ("image/", "multipart/")
+"""Beginnings of content types that gain nothing by it, for pictures are packed themselves."""
+
+
 class TooLargeError(ValueError):
     """There is more in it than the bound."""
 
 
-def unpacked(body: bytes, coding: str, most_bytes: int) -> bytes:
+def unpacked(body: bytes, coding: str, mimetype: str, most_bytes: int) -> bytes:
     """The body as it was before it was packed; coding: what the header says, "" for a body that is not.
 
     Never unpacks more than a byte beyond the bound. Raises TooLargeError, and Problem: 415 for a coding that is not
@@ -24,6 +28,12 @@ def unpacked(body: bytes, coding: str, most_bytes: int) -> bytes:
     name = coding.strip().lower()
     if name in ("", "identity") or not body:
         return body
+    if mimetype.startswith(NEVER_PACKED):
+        raise Problem(
+            415,
+            f"a Content-Encoding is for JSON and arrays: send {mimetype[:60]} without one",
+            headers={"Accept-Encoding": "identity"},
+        )
     if name not in GZIP + DEFLATE:
         raise Problem(
             415,

@@ -37,8 +37,8 @@ class IncomingRequest(flask.Request):
             body: bytes = self.environ["wsgi.input"].read(expected)
         except Problem:
             raise
-        except Exception as error:  # each server has its own for what it can't read
-            raise Problem(400, f"the body can't be read to its end: {error}") from None
+        except Exception:  # each server has its own for what it can't read
+            raise Problem(400, "the body can't be read to its end: it is cut off or badly framed") from None
         if not sized and len(body) > limit:
             raise self.too_large()
         if sized and len(body) < expected:
@@ -46,7 +46,7 @@ class IncomingRequest(flask.Request):
         if (coding := self.environ.get("HTTP_CONTENT_ENCODING")) is None:
             return body
         try:
-            return unpacked(body, coding, limit)
+            return unpacked(body, coding, self.mimetype, limit)
         except TooLargeError:
             raise self.too_large("unpacks to more than") from None
 

@@ -1,10 +1,8 @@
 """An OpenAPI 3.1 document, made from pydantic models and from the paths that an application answers."""
 
-import re
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
-from http import HTTPStatus
 from importlib.metadata import version
 from typing import Annotated, Any
 
@@ -14,7 +12,7 @@ from pydantic.json_schema import models_json_schema
 from werkzeug.routing import Rule
 
 from service.http import access
-from service.http.problems import MEDIA_TYPE
+from service.http.problems import MEDIA_TYPE, TITLES, path_of
 from service.schemas import ProblemAnswer, Request
 from service.settings import Settings
 
@@ -124,7 +122,9 @@ def document(app: Flask, operations: Mapping[str, Operation], described: str, se
         models |= set(models_of(operation))
         for method in methods_of(rule):
             found = {"operationId": name_of(rule.endpoint) + suffix, **as_openapi(rule, operation)}
-            paths.setdefault(path_of(rule), {})[method.lower()] = with_key(found, rule.endpoint, operation, settings)
+            paths.setdefault(path_of(rule.rule), {})[method.lower()] = with_key(
+                found, rule.endpoint, operation, settings
+            )
     ordered = sorted(models, key=lambda model: model.__name__)
     _, schemas = models_json_schema([(model, "validation") for model in ordered], ref_template=SCHEMAS + "{model}")
     return {
@@ -146,11 +146,6 @@ def name_of(endpoint: str) -> str:
 
 def methods_of(rule: Rule) -> list[str]:
     return sorted((rule.methods or set()) - {"HEAD", "OPTIONS"})
-
-
-def path_of(rule: Rule) -> str:
-    """As OpenAPI writes it, {name} for what varies."""
-    return re.sub(r"<(?:\w+:)?(\w+)>", r"{\1}", rule.rule)
 
 
 def models_of(operation: Operation) -> Iterator[type[BaseModel]]:
@@ -253,7 +248,7 @@ def responses(forms: Mapping[str, Errors]) -> Iterator[tuple[str, Json]]:
             yield (
                 f"{name}{status}",
                 {
-                    "description": MEANINGS.get(status, HTTPStatus(status).phrase),
+                    "description": MEANINGS.get(status, TITLES[status]),
                     "headers": {**with_every_answer(), **headers(WITH_ERRORS.get(status, {}))},
                     "content": content,
                 },

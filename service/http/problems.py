@@ -1,10 +1,10 @@
 """Errors as answers: RFC 9457 problem documents."""
 
 import logging
-import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from difflib import get_close_matches
-from http import HTTPStatus
+from enum import StrEnum
+from typing import Any
 
 import orjson
 from flask import Flask, Response, request
@@ -21,17 +21,60 @@ from service.errors import (
     UnknownVersionError,
     WeightsChangedError,
 )
-from service.mistakes import shortened
-from service.schemas import MOST_AT_ONCE
+from service.mistakes import MOST_ERRORS, shortened
 
 MEDIA_TYPE = "application/problem+json"
-MOST_ERRORS = 20
+MOST_ANSWER_BYTES = 15_000
+LONGEST_DETAIL = 2000
+LONGEST_MESSAGE = 500
 RETRY_AFTER_SECONDS = "1"
 MIN_VERSION_HEADER = "X-Min-Model-Version"
+
+TITLES = {
+    400: "Bad Request",
+    401: "Unauthorized",
+    403: "Forbidden",
+    404: "Not Found",
+    405: "Method Not Allowed",
+    408: "Request Timeout",
+    409: "Conflict",
+    412: "Precondition Failed",
+    413: "Content Too Large",
+    414: "URI Too Long",
+    415: "Unsupported Media Type",
+    416: "Range Not Satisfiable",
+    422: "Unprocessable Content",
+    429: "Too Many Requests",
+    431: "Request Header Fields Too Large",
+    500: "Internal Server Error",
+    503: "Service Unavailable",
+}
+"""Names of RFC 9110 and RFC 6585. Those of the standard library depend on the version of Python."""
 
 logger = logging.getLogger(__name__)
 
 Location = tuple[str | int, ...]
+
+
+class Kind(StrEnum):
+    """What programs must tell apart where the status does not: the last part of a problem's `type`."""
+
+    LEARNING_PAUSED = "learning-paused"
+    KEY_REUSED = "key-reused"
+    PREDICTION_GONE = "prediction-gone"
+    WEIGHTS_CHANGED = "weights-changed"
+    UNKNOWN_VERSION = "unknown-version"
+    UNKNOWN_PREDICTION = "unknown-prediction"
+    VERSION_NOT_YET = "version-not-yet"
+    STORE_AWAY = "store-away"
+    UNSAFE_STEP = "unsafe-step"
+    NO_DIGIT = "no-digit"
+    SEVERAL_DIGITS = "several-digits"
+
+    @property
+    def uri(self) -> str:
+        """A name and no address: the same on every host and under every prefix, with nothing to fetch."""
+        return f"urn:twolayernet:problem:{self}"
 
 
 class Problem(Exception):  # noqa: N818  the RFC's own word
@@ -45,53 +88,98 @@ class Problem(Exception):  # noqa: N818  the RFC's own word
         detail: str,
         errors: Sequence[tuple[Location, str]] = (),
         headers: Mapping[str, str] | None = None,
+        kind: Kind | None = None,
     ) -> None:
         super().__init__(detail)
         self.status = status
         self.detail = detail
         self.errors = errors
         self.headers = headers or {}
+        self.kind = kind
 
     def response(self) -> Response:
-        body = {
-            "type": "about:blank",
-            "title": HTTPStatus(self.status).phrase,
-            "status": self.status,
-            "detail": self.detail,
-            "errors": [{"loc": list(loc), "msg": msg} for loc, msg in self.errors[: self.most_errors]],
-        }
-        return Response(orjson.dumps(body), self.status, dict(self.headers), mimetype=MEDIA_TYPE)
+        errors = [
+            {
+                "loc": [shortened(part) if isinstance(part, str) else part for part in loc],
+                "msg": shortened(msg, LONGEST_MESSAGE),
+            }
+            for loc, msg in self.errors[: self.most_errors]
+        ]
+        while len(body := self._document(errors)) > MOST_ANSWER_BYTES and errors:
+            del errors[len(errors) // 2 :]
+        return Response(body, self.status, dict(self.headers), mimetype=MEDIA_TYPE)
+
+    def _document(self, errors: Sequence[Mapping[str, object]]) -> bytes:
+        return orjson.dumps(
+            {
+                "type": self.kind.uri if self.kind else "about:blank",
+                "title": TITLES.get(self.status, "Error"),
+                "status": self.status,
+                "detail": shortened(self.detail, LONGEST_DETAIL),
+                "errors": errors,
+            }
+        )
 
 
 class PredictionsGone(Problem):
-    """409 that names each prediction that can't be learnt from."""
+    """409 that names the predictions that can't be learnt from, as many of them as an answer has room for."""
 
-    most_errors = MOST_AT_ONCE
+    most_errors = 100
 
     def __init__(self, error: PredictionsGoneError) -> None:
-        super().__init__(409, str(error), [(("prediction_ids", at), why) for at, why in error.wrong.items()])
+        errors: list[tuple[Location, str]] = [(("prediction_ids", at), why) for at, why in error.wrong.items()]
+        super().__init__(409, str(error), errors, kind=Kind.PREDICTION_GONE)
 
 
 class BadInput(Problem):
     """422 for one mistake at one place of the request."""
 
-    def __init__(self, location: Location, message: str) -> None:
-        where = ".".join(str(part) for part in location)
-        super().__init__(422, f"{where}: {message}" if where else message, [(location, message)])
+    def __init__(self, location: Location, message: str, kind: Kind | None = None) -> None:
+        where = dotted(location)
+        super().__init__(422, f"{where}: {message}" if where else message, [(location, message)], kind=kind)
+
+
+def dotted(location: Location) -> str:
+    return ".".join(shortened(str(part)) for part in location)
+
+
+ERRORS: dict[type[Exception], Callable[[Any], Problem]] = {
+    UnknownVersionError: lambda error: about(404, Kind.UNKNOWN_VERSION, error, "model_version"),
+    NotYetError: lambda error: about(503, Kind.VERSION_NOT_YET, error, MIN_VERSION_HEADER),
+    UnsafeStepError: lambda error: BadInput((), str(error), Kind.UNSAFE_STEP),
+    KeyReusedError: lambda error: about(409, Kind.KEY_REUSED, error, "Idempotency-Key"),
+    LearningPausedError: lambda error: about(409, Kind.LEARNING_PAUSED, error),
+    PredictionsGoneError: PredictionsGone,
+    UnknownPredictionError: lambda error: about(404, Kind.UNKNOWN_PREDICTION, error),
+    WeightsChangedError: lambda error: about(412, Kind.WEIGHTS_CHANGED, error, "If-Match"),
+    StoreError: lambda error: about(503, Kind.STORE_AWAY, error),
+}
+
+
+def about(status: int, kind: Kind, error: Exception, *location: str) -> Problem:
+    """location: the part of the request that the error is about, if it is about one."""
+    headers = {"Retry-After": RETRY_AFTER_SECONDS} if status == 503 else {}
+    return Problem(status, str(error), [(location, str(error))] if location else (), headers, kind)
+
+
+def path_of(rule: str) -> str:
+    """Flask's rule as OpenAPI writes it, {name} for what varies."""
+    return rule.replace("<", "{").replace(">", "}")
 
 
 def no_such_path(app: Flask) -> str:
     """What is asked for instead: the path that is likely to be meant, and all there are."""
-    rules = {re.sub(r"<(?:\w+:)?(\w+)>", r"{\1}", rule.rule) for rule in app.url_map.iter_rules()}
-    asked = request.path.lower().replace("_", "-").rstrip("/")
-    meant = "".join(f" is {request.root_path}{rule} meant?" for rule in get_close_matches(asked, rules, 1, 0.75))
-    paths = ", ".join(f"{request.root_path}{rule}" for rule in sorted(rules))
+    rules = {path_of(rule.rule) for rule in app.url_map.iter_rules()}
+    root, asked = shortened(request.root_path), shortened(request.path, 200).lower().replace("_", "-").rstrip("/")
+    meant = "".join(f" is {root}{rule} meant?" for rule in get_close_matches(asked, rules, 1, 0.75))
+    paths = ", ".join(f"{root}{rule}" for rule in sorted(rules))
     return f"there is nothing at {shortened(request.root_path + request.path)}:{meant} The paths are {paths}"
 
 
 def no_such_method(error: MethodNotAllowed) -> str:
     taken = sorted(set(error.valid_methods or ()) - {"HEAD", "OPTIONS"})
-    return f"{request.root_path}{request.path} takes {' and '.join(taken)}, not {shortened(request.method)}"
+    path = shortened(request.root_path + request.path)
+    return f"{path} takes {' and '.join(taken)}, not {shortened(request.method)}"
 
 
 def register(app: Flask) -> None:
@@ -101,44 +189,8 @@ def register(app: Flask) -> None:
     def problem(error: Problem) -> Response:
         return error.response()
 
-    @app.errorhandler(UnknownVersionError)
-    def unknown_version(error: UnknownVersionError) -> Response:
-        return Problem(404, str(error), [(("model_version",), str(error))]).response()
-
-    @app.errorhandler(NotYetError)
-    def not_yet(error: NotYetError) -> Response:
-        return Problem(
-            503, str(error), [((MIN_VERSION_HEADER,), str(error))], {"Retry-After": RETRY_AFTER_SECONDS}
-        ).response()
-
-    @app.errorhandler(UnsafeStepError)
-    def unsafe_step(error: UnsafeStepError) -> Response:
-        return BadInput((), str(error)).response()
-
-    @app.errorhandler(KeyReusedError)
-    def key_reused(error: KeyReusedError) -> Response:
-        return Problem(409, str(error), [(("Idempotency-Key",), str(error))]).response()
-
-    @app.errorhandler(LearningPausedError)
-    def learning_paused(error: LearningPausedError) -> Response:
-        return Problem(409, str(error)).response()
-
-    @app.errorhandler(PredictionsGoneError)
-    def predictions_gone(error: PredictionsGoneError) -> Response:
-        return PredictionsGone(error).response()
-
-    @app.errorhandler(UnknownPredictionError)
-    def unknown_prediction(error: UnknownPredictionError) -> Response:
-        return Problem(404, str(error)).response()
-
-    @app.errorhandler(WeightsChangedError)
-    def weights_changed(error: WeightsChangedError) -> Response:
-        return Problem(412, str(error), [(("If-Match",), str(error))]).response()
-
-    @app.errorhandler(StoreError)
-    def store_error(error: StoreError) -> Response:
-        logger.error("%s", error)
-        return Problem(503, str(error), headers={"Retry-After": RETRY_AFTER_SECONDS}).response()
+    for kind_of_error, as_problem in ERRORS.items():
+        app.register_error_handler(kind_of_error, answer_with(as_problem))
 
     @app.errorhandler(HTTPException)
     def http_exception(error: HTTPException) -> Response:
@@ -152,9 +204,18 @@ def register(app: Flask) -> None:
         headers = {
             name: value for name, value in error.get_headers() if name.lower() not in ("content-type", "content-length")
         }
-        return Problem(status, error.description or HTTPStatus(status).phrase, headers=headers).response()
+        return Problem(status, error.description or TITLES.get(status, "Error"), headers=headers).response()
 
     @app.errorhandler(Exception)
     def unexpected(error: Exception) -> Response:
         logger.exception("unexpected error")
-        return Problem(500, "an error that was not foreseen: the service's log says more").response()
+        return Problem(500, "internal error; see the service's log").response()
+
+
+def answer_with(as_problem: Callable[[Any], Problem]) -> Callable[[Exception], Response]:
+    def answer(error: Exception) -> Response:
+        if isinstance(error, StoreError):
+            logger.error("%s", error)
+        return as_problem(error).response()
+
+    return answer

@@ -3,10 +3,11 @@
 from typing import Any, TypeVar
 
 from pydantic import ValidationError
+from pydantic_core import from_json
 
 from service.http.incoming import IncomingRequest
-from service.http.problems import BadInput, Location, Problem
-from service.mistakes import sentence
+from service.http.problems import BadInput, Location, Problem, dotted
+from service.mistakes import MOST_ERRORS, sentence
 from service.schemas import FLAT_OR_ROWS, ImagesFields, Request
 
 AnyRequest = TypeVar("AnyRequest", bound=Request)
@@ -33,47 +34,58 @@ def read_json(request: IncomingRequest, schema: type[AnyRequest]) -> AnyRequest:
     return parse(request.body, schema)
 
 
+def digits(text: str) -> int | None:
+    """A whole number as a person writes it, of at most 19 digits; None for anything else, which int() may take."""
+    return int(text) if len(text) <= 19 and text.isascii() and text.isdecimal() else None
+
+
 def mimetype_meant(mimetype: str) -> str:
     """A hint for whoever did not choose this content type, but has a client that did."""
     of_curl = mimetype == "application/x-www-form-urlencoded"
     return "; it is what curl -d says where no -H 'Content-Type: application/json' does" if of_curl else ""
 
 
-def validated(fields: dict[str, Any], schema: type[AnyRequest], within: Location = ()) -> AnyRequest:
+MOST_OF_JSON = {
+    b"[": (400_000, "lists: send an image as a flat list of pixels, or as bytes"),
+    b"{": (10_000, "objects"),
+    b":": (1000, "fields"),
+    b'"': (10_000, "quotation marks"),
+    b",": (2_500_000, "numbers: send images as application/x-npy, in an eighth of the bytes"),
+}
+"""How often a character may be in a JSON body, and what it tells of: what is made of a body takes up to a hundred times
+the room of its text. They are counted in the text, before anything is made of it."""
+
+
+def check_json(body: bytes) -> None:
+    """Raises BadInput for a body that would take more memory than a request may."""
+    if not body:
+        raise BadInput((), "the request has no body: JSON is expected")
+    for character, (most, what) in MOST_OF_JSON.items():
+        if len(body) > most and body.count(character) > most:
+            raise BadInput((), f"more than {most:,} {what}")
+
+
+def parse(body: bytes, schema: type[AnyRequest]) -> AnyRequest:
+    """The request, or 422 with where and what was expected."""
+    check_json(body)
+    return validated(load(body), schema)
+
+
+def load(body: bytes) -> Any:
+    """What the JSON says, NaN and infinity included, for which a field has better words. Raises BadInput."""
+    try:
+        return from_json(body)
+    except ValueError as error:
+        _, at, where = str(error).rpartition(" at line ")
+        raise BadInput((), "this is not JSON" + (f": look at line {where}" if at else "")) from None
+
+
+def validated(fields: Any, schema: type[AnyRequest], within: Location = ()) -> AnyRequest:
     """The fields as the schema says, or 422; within: where in the request they stand."""
     try:
         return schema.model_validate(fields)
     except ValidationError as error:
         raise problem_of(error, schema, within) from None
-
-
-MOST_LISTS = 400_000
-"""Lists and objects in a JSON body, each of which takes a hundred times its two characters once it is read. Images of
-28 × 28 in rows, as many as the default limit of a body lets through, have half of that."""
-
-
-class TooManyListsError(BadInput):
-    """422 for a body that is not to be read."""
-
-    def __init__(self) -> None:
-        super().__init__((), f"more than {MOST_LISTS:,} lists: send an image as a flat list of pixels, or as bytes")
-
-
-def check_lists(body: bytes) -> None:
-    """Counted in its text, before anything is made of it. Raises TooManyListsError."""
-    if body.count(b"[") + body.count(b"{") > MOST_LISTS:
-        raise TooManyListsError
-
-
-def parse(body: bytes, schema: type[AnyRequest]) -> AnyRequest:
-    """The request, or 422 with where and what was expected."""
-    if not body:
-        raise BadInput((), "the request has no body: JSON is expected")
-    check_lists(body)
-    try:
-        return schema.model_validate_json(body)
-    except ValidationError as error:
-        raise problem_of(error, schema) from None
 
 
 def known_fields(schema: type[Request]) -> set[str]:
@@ -84,11 +96,11 @@ def known_fields(schema: type[Request]) -> set[str]:
 def problem_of(error: ValidationError, schema: type[Request], within: Location = ()) -> Problem:
     """The 422 for what pydantic found wrong; within: where in the request it looked."""
     known = known_fields(schema)
-    mistakes = []
-    for mistake in error.errors(include_url=False, include_input=False):
-        location = within + tuple(part for part in mistake["loc"] if part not in FLAT_OR_ROWS)
-        mistakes.append((location, sentence(mistake, known)))
-    (location, message), *others = mistakes
-    where = ".".join(str(part) for part in location)
-    more = f" (and {len(others)} more)" if others else ""
+    mistakes = [
+        (within + tuple(part for part in mistake["loc"] if part not in FLAT_OR_ROWS), sentence(mistake, known))
+        for mistake in error.errors(include_url=False, include_input=False)[:MOST_ERRORS]
+    ]
+    (location, message), others = mistakes[0], error.error_count() - 1
+    where = dotted(location)
+    more = f" (and {others} more)" if others else ""
     return Problem(422, f"{where}: {message}{more}" if where else f"{message}{more}", mistakes)

@@ -46,19 +46,6 @@ def wanted(weights: Weights) -> str:
     return f"{weights.input_size} pixels ({rows} × {columns})"
 
 
-def pixels_in_range(values: NDArray[Any], pixel_max: float) -> NDArray[Any] | None:
-    """Numbers 0…pixel_max, (n, features), as stored; what is a hair outside, as a resize leaves it, is clipped.
-
-    None where one is further out, or NaN.
-    """
-    low, high, margin = values.min(), values.max(), HAIR * pixel_max
-    if low >= 0 and high <= pixel_max:
-        return as_stored(values, pixel_max)
-    if low >= -margin and high <= pixel_max + margin:
-        return as_stored(np.clip(values, 0, pixel_max), pixel_max)
-    return None
-
-
 def as_stored(values: NDArray[Any], pixel_max: float) -> NDArray[Any]:
     """Numbers in range, (n, features), as bytes where they are, else as float32 0…1."""
     if pixel_max == 255:
@@ -73,15 +60,17 @@ def as_stored(values: NDArray[Any], pixel_max: float) -> NDArray[Any]:
 def checked_pixels(
     values: NDArray[Any], pixel_max: float, locate: Callable[[int, int], Location], say: str = '"pixel_max": 255'
 ) -> NDArray[Any]:
-    """Numbers 0…pixel_max, (n, features), as stored.
+    """Numbers 0…pixel_max, (n, features), as stored; what is a hair outside, as a resize leaves it, is clipped.
 
     locate: where in the request pixel i of image n stands. say: how a request says what a white pixel is. Raises
     BadInput for the first that is out of range.
     """
-    if (pixels := pixels_in_range(values, pixel_max)) is not None:
-        return pixels
-    margin = HAIR * pixel_max
-    n, i = (int(at) for at in np.argwhere(~((values >= -margin) & (values <= pixel_max + margin)))[0])
+    low, high, margin = values.min(), values.max(), HAIR * pixel_max
+    if low >= 0 and high <= pixel_max:
+        return as_stored(values, pixel_max)
+    if low >= -margin and high <= pixel_max + margin:
+        return as_stored(np.clip(values, 0, pixel_max), pixel_max)
+    n, i = divmod(int(((values >= -margin) & (values <= pixel_max + margin)).argmin()), values.shape[1])
     value = values[n, i]
     hint = f"; for pixels 0…255 say {say}" if pixel_max == 1 and are_bytes(values) else ""
     found = str(value).removesuffix(".0") if np.isfinite(value) else "not a finite number"

@@ -158,6 +158,10 @@ class NoDigitError(Exception):
     """There is no digit to be read, or more than one; the message says what was seen."""
 
 
+class SeveralDigitsError(NoDigitError):
+    """There is more than one."""
+
+
 @dataclass(frozen=True)
 class Digit:
     """What was found in a picture.
@@ -334,7 +338,7 @@ def digit_in(grey: Bytes) -> tuple[View, Group]:
     if group is None:
         raise NoDigitError(NOTHING)
     if group.several:
-        raise NoDigitError(SEVERAL)
+        raise SeveralDigitsError(SEVERAL)
     if scale > 1.3 and (hidden or group.size < SMALL):
         closer_view, closer = closer_look(grey, view, group)
         if closer is not None:
@@ -342,7 +346,7 @@ def digit_in(grey: Bytes) -> tuple[View, Group]:
         elif hidden or group.size < TINY:
             raise NoDigitError(NOTHING)
         if group.several:
-            raise NoDigitError(SEVERAL)
+            raise SeveralDigitsError(SEVERAL)
     return view, group
 
 

@@ -2,29 +2,30 @@
 
 import base64
 import binascii
-import re
 from typing import Any
-from urllib.parse import unquote
 
 import numpy as np
 
 from model.weights import Weights
 from service.http.problems import BadInput, Location, Problem
-from service.http.queries import check_lists, parse, validated
+from service.http.queries import check_json, load, validated
 from service.images import mistakes, picture_body
 from service.images.batch import (
     Images,
     Labelled,
     checked_labels,
     checked_pixels,
-    pixels_in_range,
     wanted,
 )
 from service.images.body import Body
-from service.images.json_numbers import read_numbers
+from service.images.json_numbers import Numbers, numbers_of, read_numbers
 from service.schemas import ImagesRequest
 
-DATA_URL = re.compile(r"data:(?P<type>[^;,]*)(?P<coding>[^,]*),(?P<data>.*)", re.DOTALL | re.IGNORECASE)
+MOST_FOR_PYDANTIC = 1_000_000
+"""Numbers. It copies each of them."""
+
+ESCAPES = {"%2B": "+", "%2F": "/", "%3D": "=", "%0A": "", "%0D": "", "%20": ""}
+"""Of what base64 consists of."""
 
 
 def read_images(body: Body) -> Images:
@@ -44,25 +45,32 @@ def read(body: Body) -> tuple[Images, Any, dict[str, Any]]:
     Raises Problem.
     """
     data = body.request.body
-    check_lists(data)
+    check_json(data)
+    numbers = read_numbers(data, body.weights)
+    document = {**numbers.fields, "image": None} if numbers is not None else load(data)
     try:
-        return understood(body, data)
+        if numbers is not None or (numbers := numbers_of(document, body.weights)) is not None:
+            return taken(numbers, body)
+        if len(data) > MOST_FOR_PYDANTIC and data.count(b",") > MOST_FOR_PYDANTIC:
+            raise BadInput((), f"expected images of {wanted(body.weights)}: to see which are not, send fewer at once")
+        request: Any = validated(document, body.takes.whole)
+        parameters = body.parameters(request)
+        return images_of(request, parameters.get("pixel_max", 1), body.weights), request, parameters
     except Problem as problem:
-        if problem.status == 422 and (meant := mistakes.meant(body, data)) is not None:
+        if problem.status == 422 and (meant := mistakes.meant(body, document)) is not None:
             raise meant from None
         raise
 
 
-def understood(body: Body, data: bytes) -> tuple[Images, Any, dict[str, Any]]:
-    if (numbers := read_numbers(data, body.weights)) is not None:
-        values, others = numbers
-        beside: Any = validated(others, body.takes.fields)
-        parameters = body.parameters(beside)
-        if (pixels := pixels_in_range(values, parameters.get("pixel_max", 1))) is not None:
-            return Images(pixels), beside, parameters
-    request: Any = parse(data, body.takes.whole)
-    parameters = body.parameters(request)
-    return images_of(request, parameters.get("pixel_max", 1), body.weights), request, parameters
+def taken(numbers: Numbers, body: Body) -> tuple[Images, Any, dict[str, Any]]:
+    beside: Any = validated(numbers.fields, body.takes.fields)
+    parameters = body.parameters(beside)
+
+    def locate(n: int, i: int) -> Location:
+        pixel = divmod(i, (body.weights.image_shape or (1, 1))[1]) if n in numbers.in_rows else (i,)
+        return ("image", *pixel) if numbers.single else ("images", n, *pixel)
+
+    return Images(checked_pixels(numbers.values, parameters.get("pixel_max", 1), locate)), beside, parameters
 
 
 def images_of(request: ImagesRequest, pixel_max: float, weights: Weights) -> Images:
@@ -78,8 +86,6 @@ def images_of(request: ImagesRequest, pixel_max: float, weights: Weights) -> Ima
         return (*base(n), *place(images[n], i))
 
     texts = {n: image for n, image in enumerate(images) if isinstance(image, str)}
-    if len(texts) > picture_body.MOST_PARTS:
-        raise BadInput(("images",), f"{len(texts)} pictures: at most {picture_body.MOST_PARTS} are read at once")
     pictures = {base(n): picture_of(text, base(n)) for n, text in texts.items()}
     digits = picture_body.digits_in(pictures, weights) if pictures else []
     if len(texts) == len(images):
@@ -95,17 +101,25 @@ def images_of(request: ImagesRequest, pixel_max: float, weights: Weights) -> Ima
 
 def picture_of(text: str, location: Location) -> bytes:
     """The file in base64 or in a data: URL."""
-    if (url := DATA_URL.match(text)) is not None:
-        if url["type"].lower() not in picture_body.TYPES or not url["coding"].lower().endswith(";base64"):
-            kind = (url["type"] + url["coding"])[:40]
-            raise BadInput(location, f"a data: URL of {kind!r}: expected image/png;base64 or image/jpeg;base64")
-        text = unquote(url["data"])
+    data = text
+    if text[:5].lower() == "data:":
+        head, comma, data = text[5:].partition(",")
+        if not comma or not is_of_a_picture(head):
+            raise BadInput(location, f"a data: URL of {head[:40]!r}: expected image/png;base64 or image/jpeg;base64")
+        for escape, character in ESCAPES.items() if "%" in data else ():
+            data = data.replace(escape, character).replace(escape.lower(), character)
     try:
-        return base64.b64decode("".join(text.split()), validate=True)
+        return base64.b64decode(data.encode("ascii").translate(None, b" \t\r\n\f\v"), validate=True)
     except (binascii.Error, ValueError):
         raise BadInput(
             location, f"the text {text[:20]!r} is no picture: expected a PNG or JPEG in base64, or a data: URL of one"
         ) from None
+
+
+def is_of_a_picture(head: str) -> bool:
+    """head: what stands before the comma of a data: URL."""
+    kind = head[:100].lower()
+    return kind.partition(";")[0] in picture_body.TYPES and kind.endswith(";base64")
 
 
 def place(image: Any, i: int) -> Location:

@@ -1,26 +1,43 @@
-"""The pixels of a JSON body without a Python object for each.
+"""The pixels of a JSON body as an array: good input only. What is not plainly a list of images of the right size is left
+to pydantic, which says what is wrong.
 
-simdjson finds the numbers and hands them over as one buffer; 784 pixels cost 10 µs instead of 55. It is taken for good
-input only: whatever is not plainly a list of images of the right size is left to pydantic, which says what is wrong.
+simdjson finds the numbers and hands them over as one buffer, without a Python object for each. Where it is not
+installed, as it has no wheel for Python 3.14, they come from the objects that the body was read into.
 """
 
-from typing import Any
+from importlib.util import find_spec
+from itertools import chain
+from typing import Any, NamedTuple
 
 import numpy as np
-import simdjson
 from numpy.typing import NDArray
 
 from model.weights import Weights
 
+if HAS_SIMDJSON := find_spec("simdjson") is not None:
+    import simdjson
+
 LARGEST_KEPT_PARSER = 2**20
 """Bytes. A parser keeps some fifteen times the largest body that it has seen; a larger body gets one of its own."""
 
-_kept: list[simdjson.Parser] = []
-"""At most one, for whoever comes next: requests are mostly answered one after the other."""
+_kept: list[Any] = []
+"""At most one, for the next request: they are mostly answered one after the other."""
 
 
-def read_numbers(body: bytes, weights: Weights) -> tuple[NDArray[np.float64], dict[str, Any]] | None:
-    """Pixels, (n, features), finite, as the body has them, and the other fields as Python objects; or None."""
+class Numbers(NamedTuple):
+    """values: (n, features), finite, as the body has them; in_rows: the images that came as rows of pixels; fields: what
+    stands beside them; single: whether they came as one "image"."""
+
+    values: NDArray[np.float64]
+    in_rows: frozenset[int]
+    fields: dict[str, Any]
+    single: bool
+
+
+def read_numbers(body: bytes, weights: Weights) -> Numbers | None:
+    """Without a Python object for each number."""
+    if not HAS_SIMDJSON:
+        return None
     try:
         parser = _kept.pop()
     except IndexError:
@@ -34,7 +51,7 @@ def read_numbers(body: bytes, weights: Weights) -> tuple[NDArray[np.float64], di
             _kept.append(parser)
 
 
-def _read(document: Any, body: bytes, weights: Weights) -> tuple[NDArray[np.float64], dict[str, Any]] | None:
+def _read(document: Any, body: bytes, weights: Weights) -> Numbers | None:
     if not isinstance(document, simdjson.Object):
         return None
     keys = list(document.keys())
@@ -44,18 +61,14 @@ def _read(document: Any, body: bytes, weights: Weights) -> tuple[NDArray[np.floa
     values = document[key]
     if not isinstance(values, simdjson.Array) or len(values) == 0:
         return None
-    lists = 1
-    images: list[Any] = [values]
-    if key == "images":
-        images = list(values)
-        lists += len(images)
+    images: list[Any] = [values] if key == "image" else list(values)
+    in_rows: set[int] = set()
     if set(map(len, images)) != {weights.input_size}:
-        for image in images:
-            if len(image) != weights.input_size:
-                if not in_rows(image, weights):
-                    return None
-                lists += len(image)
+        in_rows = {n for n, image in enumerate(images) if len(image) != weights.input_size}
+        if not all(are_rows(images[n], weights, simdjson.Array) for n in in_rows):
+            return None
     fields = {name: plain(document[name]) for name in keys if name != key}
+    lists = (key == "images") + len(images) + sum(len(images[n]) for n in in_rows)
     labels = fields.get("labels")
     if isinstance(labels, list):
         lists += 1 + sum(isinstance(label, list) for label in labels)
@@ -63,18 +76,47 @@ def _read(document: Any, body: bytes, weights: Weights) -> tuple[NDArray[np.floa
     if np.count_nonzero(np.frombuffer(body, np.uint8) == ord("[")) != lists:
         return None
     pixels: NDArray[np.float64] = np.frombuffer(values.as_buffer(of_type="d"), np.float64)
-    return pixels.reshape(len(images), weights.input_size), fields
+    return Numbers(pixels.reshape(len(images), weights.input_size), frozenset(in_rows), fields, key == "image")
 
 
-def in_rows(image: Any, weights: Weights) -> bool:
+def are_rows(image: Any, weights: Weights, array: type) -> bool:
     """Whether an image is a list of rows, of the network's number and length."""
     if weights.image_shape is None or len(image) != weights.image_shape[0]:
         return False
     columns = weights.image_shape[1]
-    return all(isinstance(row, simdjson.Array) and len(row) == columns for row in image)
+    return all(isinstance(row, array) and len(row) == columns for row in image)
 
 
 def plain(value: Any) -> Any:
     if isinstance(value, simdjson.Array):
         return value.as_list()
     return value.as_dict() if isinstance(value, simdjson.Object) else value
+
+
+def numbers_of(document: Any, weights: Weights) -> Numbers | None:
+    """The same, from the objects that a body was read into."""
+    if not isinstance(document, dict) or ("image" in document) == ("images" in document):
+        return None
+    key = "images" if "images" in document else "image"
+    images = document[key] if key == "images" else [document[key]]
+    if not isinstance(images, list) or not images or not all(isinstance(image, list) for image in images):
+        return None
+    values = np.empty((len(images), weights.input_size))
+    in_rows = set()
+    for n, image in enumerate(images):
+        flat = image
+        if len(image) != weights.input_size:
+            if not are_rows(image, weights, list):
+                return None
+            in_rows.add(n)
+            flat = [*chain.from_iterable(image)]
+        if not set(map(type, flat)) <= {int, float}:
+            return None
+        try:
+            values[n] = flat
+        except OverflowError:
+            return None
+    if not np.isfinite(values).all():
+        return None
+    fields = {name: value for name, value in document.items() if name != key}
+    return Numbers(values, frozenset(in_rows), fields, key == "image")

@@ -2,8 +2,6 @@
 
 from typing import Any
 
-import orjson
-
 from service.http.problems import BadInput, Location
 from service.images.batch import wanted
 from service.images.body import IMAGES_MEANT, LABELS_MEANT, MEANT, Body, hint
@@ -11,11 +9,7 @@ from service.images.body import IMAGES_MEANT, LABELS_MEANT, MEANT, Body, hint
 NUMBERS = (int, float)
 
 
-def meant(body: Body, data: bytes) -> BadInput | None:
-    try:
-        document = orjson.loads(data)
-    except orjson.JSONDecodeError:
-        return None
+def meant(body: Body, document: Any) -> BadInput | None:
     if isinstance(document, list):
         return BadInput((), f"a list: expected an object with {IMAGES_MEANT.removeprefix('expected ')}")
     if not isinstance(document, dict):

@@ -13,16 +13,25 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import ExifTags, Image, ImageOps
+from PIL import Image
 
-from service.http.problems import BadInput, Location
-from service.images.finding import Digit, NoDigitError, find, scaled
+from service.http.problems import BadInput, Kind, Location
+from service.images.finding import Digit, NoDigitError, SeveralDigitsError, find, scaled
+from service.images.picture_header import Header, read_header
 
 MOST_PICTURE_PIXELS = 40_000_000
-"""In all the pictures of one request, as they are decoded: what bounds memory and time. It is checked before."""
+"""In all the pictures of one request, as they are decoded: what bounds memory and time. It is checked before. Pixels of
+more than a byte of grey count for more, as `WEIGHTS` has it."""
 
 MOST_JPEG_PIXELS = 50_000_000
-"""Of which at most the above are decoded: a phone's 48 megapixels are read, at a quarter of their sides."""
+"""In all JPEGs of a request, of which at most the above are decoded: a phone's 48 megapixels are read, at a quarter of
+their sides."""
+
+MOST_COEFFICIENTS = 50_000_000
+"""Of a JPEG of several scans, all of which libjpeg holds, in two bytes each."""
+
+WEIGHTS = {"grey of 16 bits": 1.5, "colour": 1.6, "transparency": 3.0}
+"""What a pixel costs, of one of 8 bits of grey; 16 bits of a colour are twice as much."""
 
 DECODED_SIDE = 800
 """A picture's shorter side is made about so large while it is decoded: 100 px on an A4 page are still seen."""
@@ -38,7 +47,16 @@ BAND_PIXELS = 1_000_000
 
 ONE_LARGE_PICTURE = threading.Lock()
 
-Image.MAX_IMAGE_PIXELS = None  # the limit above is checked instead: Pillow's own is a warning first
+TURNS = {
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}
+"""What makes a picture upright, by EXIF's orientation."""
 
 Pixels = NDArray[np.uint8]
 
@@ -52,30 +70,79 @@ class Decoded:
     down: float
 
 
-def read_picture(data: bytes, shape: tuple[int, int], location: Location, budget: int = MOST_PICTURE_PIXELS) -> Digit:
+@dataclass(frozen=True)
+class Cost:
+    """decoded: pixels, by what each of them costs; jpeg: of a JPEG, all that it has."""
+
+    decoded: int
+    jpeg: int = 0
+
+    def __add__(self, other: "Cost") -> "Cost":
+        return Cost(self.decoded + other.decoded, self.jpeg + other.jpeg)
+
+    def check(self, location: Location) -> None:
+        """Raises BadInput for more than is read in one request."""
+        for cost, most in ((self.jpeg, MOST_JPEG_PIXELS), (self.decoded, MOST_PICTURE_PIXELS)):
+            if cost > most:
+                raise BadInput(
+                    location,
+                    f"more than {most:,} pixels, the most that is read in one request; colour and transparency count for "
+                    "more",
+                )
+
+
+def read_picture(data: bytes, shape: tuple[int, int], location: Location) -> Digit:
     """The digit in a PNG or JPEG, its box in pixels of the picture as sent, upright. Raises BadInput."""
-    picture = decoded(data, location, budget)
+    picture = decoded(data, location)
     try:
         digit = find(picture.brightness, shape)
+    except SeveralDigitsError as problem:
+        raise BadInput(location, str(problem), Kind.SEVERAL_DIGITS) from None
     except NoDigitError as problem:
-        raise BadInput(location, str(problem)) from None
+        raise BadInput(location, str(problem), Kind.NO_DIGIT) from None
     return replace(digit, box=scaled(digit.box, picture.across, picture.down))
 
 
-def picture_size(data: bytes, location: Location) -> int:
-    """How many pixels of a picture would be decoded, from its header alone. Raises BadInput."""
-    return sizes(data, location)[1]
+def cost_of(data: bytes, location: Location) -> Cost:
+    """Of decoding a picture, from its header alone. Raises BadInput."""
+    return header_and_cost(data, location)[1]
 
 
-def sizes(data: bytes, location: Location) -> tuple[int, int]:
-    """How many pixels a picture says that it has, and how many of them would be decoded. Raises BadInput."""
+def header_and_cost(data: bytes, location: Location) -> tuple[Header, Cost]:
+    header = read_header(data, location)
+    size = header.width * header.height
+    Cost(0, size).check(location)  # before Pillow, which would warn of it, or refuse it
     try:
-        with Image.open(io.BytesIO(data), formats=("PNG", "JPEG")) as picture:
-            whole = picture.width * picture.height
+        with opened(header) as picture:
+            if picture.format == "PNG":
+                return header, Cost(int(size * weight(picture)))
+            if header.scans > 1 and coefficients(picture) > MOST_COEFFICIENTS:
+                raise BadInput(location, "too large for a JPEG of several scans: save it as a baseline one")
             drafted(picture)
-            return whole, picture.width * picture.height
+            return header, Cost(int(picture.width * picture.height * weight(picture)), size)
+    except BadInput:
+        raise
     except Exception as error:  # Pillow raises whatever its parsers met
         raise BadInput(location, "not a PNG or JPEG picture that can be read") from error
+
+
+def opened(header: Header) -> Image.Image:
+    return Image.open(io.BytesIO(header.data), formats=("PNG", "JPEG"))
+
+
+def weight(picture: Image.Image) -> float:
+    grey = picture.mode in ("1", "L", "P", "I", "I;16", "I;16B")
+    kind = "transparency" if picture.has_transparency_data else "grey of 16 bits" if "I" in picture.mode else "colour"
+    if grey and kind == "colour":
+        return 1
+    return WEIGHTS[kind] * (2 if "16" in str(picture.tile[0].args) and not grey else 1)
+
+
+def coefficients(picture: Any) -> float:
+    """Of a JPEG, whose components may be coarser than its pixels."""
+    across, down = (max(component[i] for component in picture.layer) for i in (1, 2))
+    share = sum(component[1] * component[2] for component in picture.layer) / (across * down)
+    return float(picture.width * picture.height * share)
 
 
 def drafted(picture: Image.Image) -> None:
@@ -83,39 +150,24 @@ def drafted(picture: Image.Image) -> None:
     picture.draft(None, (DECODED_SIDE, DECODED_SIDE))
 
 
-def decoded(data: bytes, location: Location, budget: int = MOST_PICTURE_PIXELS) -> Decoded:
+def decoded(data: bytes, location: Location) -> Decoded:
     """The picture's brightness, upright, its shorter side less than twice the decoded one. Raises BadInput."""
-    whole, size = sizes(data, location)
-    if size > budget:
-        raise BadInput(location, f"the picture has more than {budget:,} pixels, the most that is read in one request")
-    if whole > MOST_JPEG_PIXELS:
-        raise BadInput(
-            location, f"the picture has more than {MOST_JPEG_PIXELS:,} pixels, the most that a JPEG may have"
-        )
+    header, cost = header_and_cost(data, location)
+    cost.check(location)
+    sent = header.width, header.height
     try:
         with (
-            ONE_LARGE_PICTURE if whole > LARGE_PICTURE_PIXELS else nullcontext(),
-            Image.open(io.BytesIO(data), formats=("PNG", "JPEG")) as picture,
+            ONE_LARGE_PICTURE if sent[0] * sent[1] > LARGE_PICTURE_PIXELS else nullcontext(),
+            opened(header) as picture,
         ):
-            if getattr(picture, "is_animated", False):
-                raise BadInput(location, "an animated picture: expected a single image")
-            sent = picture.size
             drafted(picture)
             grey = brightness(picture)
-            upright = turned(grey, picture)
-    except BadInput:
-        raise
     except Exception as error:  # Pillow raises whatever its decoders met
         raise BadInput(location, "the picture is damaged: it can't be decoded") from error
-    columns, rows = sent if upright.shape == grey.shape else sent[::-1]
+    turn = TURNS.get(header.orientation)
+    upright = grey if turn is None else np.asarray(Image.fromarray(grey).transpose(turn))
+    columns, rows = sent if header.orientation < 5 else sent[::-1]
     return Decoded(upright, columns / upright.shape[1], rows / upright.shape[0])
-
-
-def turned(grey: Pixels, picture: Image.Image) -> Pixels:
-    """As the picture's EXIF says that it was held."""
-    image = Image.fromarray(grey)
-    image.getexif()[ExifTags.Base.Orientation] = picture.getexif().get(ExifTags.Base.Orientation, 1)
-    return np.asarray(ImageOps.exif_transpose(image))
 
 
 def brightness(picture: Image.Image) -> Pixels:

@@ -1,6 +1,5 @@
 """image/png and image/jpeg: one picture; multipart/form-data: one or more files named image, and fields beside them."""
 
-import re
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
@@ -11,14 +10,19 @@ from werkzeug.exceptions import RequestEntityTooLarge
 from model.weights import Weights
 from service.http.incoming import IncomingRequest
 from service.http.problems import BadInput, Location
-from service.http.queries import validated
+from service.http.queries import digits, validated
 from service.images.batch import Images, Labelled, checked_labels
 from service.images.body import Body, hint
 from service.images.finding import Digit
-from service.images.picture import MOST_PICTURE_PIXELS, picture_size, read_picture
-from service.settings import variable
+from service.images.picture import Cost, cost_of, read_picture
 
 TYPES = ("image/png", "image/jpeg", "image/jpg")
+MOST_PICTURES = 50
+"""In one request: what bounds the time, a picture taking some 20 ms whatever its size."""
+
+LONGEST_LABEL = 9
+"""Digits."""
+
 MOST_PARTS = 1000
 NO_TEXT = "\ufffd"
 """What bytes that are no text become."""
@@ -51,12 +55,16 @@ def read_multipart_labelled(body: Body) -> Labelled:
 
 def numbers_of(fields: Iterable[str]) -> Iterator[int]:
     """Class numbers as people write them: 7, or 7,1, or as JSON has them, [7, 1.0]. Raises BadInput."""
-    flat = (re.sub(r"^\s*\[(.*)\]\s*$", r"\1", field) for field in fields)
-    words = (word for field in flat for word in re.split(r"[,\s]+", field) if word)
-    for i, word in enumerate(words):
-        if not re.fullmatch(r"[0-9]{1,9}(\.0*)?", word):
+    for i, word in enumerate(word for field in fields for word in without_brackets(field).replace(",", " ").split()):
+        whole, _, zeros = word.partition(".")
+        if (number := digits(whole)) is None or len(whole) > LONGEST_LABEL or zeros.strip("0"):
             raise BadInput(("labels", i), f"{word[:20]!r}: expected a class number")
-        yield int(word.partition(".")[0])
+        yield number
+
+
+def without_brackets(field: str) -> str:
+    field = field.strip()
+    return field[1:-1] if field.startswith("[") and field.endswith("]") else field
 
 
 def parts_of(request: IncomingRequest) -> dict[Location, bytes]:
@@ -71,8 +79,8 @@ def parts_of(request: IncomingRequest) -> dict[Location, bytes]:
     except RequestEntityTooLarge:
         message = f"more than {MOST_PARTS} parts, or a text, a part without a file name, of more than 500 kB"
         raise BadInput((), message) from None
-    except ValueError as error:
-        raise BadInput((), f"not multipart/form-data as it should be: {error}") from None
+    except ValueError:
+        raise BadInput((), "not multipart/form-data: its parts are not where the boundary says") from None
     if texts:
         raise BadInput(("image",), about_text(texts[0]))
     for name in request.files:
@@ -107,13 +115,13 @@ def fields_of(body: Body) -> dict[str, Any]:
 
 def digits_in(pictures: Mapping[Location, bytes], weights: Weights) -> list[Digit]:
     """What is found in pictures, by where they stand in the request."""
-    most, budget = current_app.config["MAX_IMAGES"], MOST_PICTURE_PIXELS
+    most = min(MOST_PICTURES, current_app.config["MAX_IMAGES"])
     if len(pictures) > most:  # before any is decoded
-        raise BadInput((), f"{len(pictures):,} pictures: at most {most:,} are taken ({variable('max_images')})")
+        raise BadInput((), f"{len(pictures):,} pictures: at most {most:,} are taken in one request")
+    cost = Cost(0)
     for location, picture in pictures.items():
-        budget -= picture_size(picture, location)
-        if budget < 0 and len(pictures) > 1:  # of a single one, `read_picture` says it
-            raise BadInput(location, f"the pictures have more than {MOST_PICTURE_PIXELS:,} pixels in all")
+        cost += cost_of(picture, location)
+        cost.check(location)
     shape = shape_of(weights)
     return [read_picture(picture, shape, location) for location, picture in pictures.items()]
 

@@ -1,7 +1,6 @@
 """/v2: the Open Inference Protocol, which clients of KServe, Triton and MLServer speak. Its errors have a form of their
 own: https://github.com/kserve/open-inference-protocol/blob/main/specification/protocol/inference_rest.md"""
 
-import re
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
@@ -12,8 +11,8 @@ from flask import Blueprint, Flask, Response, jsonify
 from model.datasets import pixels_to_input
 from model.functions import softmax
 from service.http.incoming import request
-from service.http.problems import MEDIA_TYPE, Problem
-from service.http.queries import read_query
+from service.http.problems import MEDIA_TYPE, Kind, Problem
+from service.http.queries import digits, read_query
 from service.live.service import Service
 from service.routes.prediction import asked_for
 from service.routes.tensors import inference_answer, read_inference
@@ -88,9 +87,10 @@ def blueprint(service: Service) -> Blueprint:
 
 
 def number(text: str) -> int:
-    if not re.fullmatch(r"[0-9]{1,19}", text) or not 1 <= int(text) <= LARGEST_VERSION:
-        raise Problem(404, f"there is no version {text[:40]!r}: versions are numbers from 1")
-    return int(text)
+    version = digits(text)
+    if version is None or not 1 <= version <= LARGEST_VERSION:
+        raise Problem(404, f"there is no version {text[:40]!r}: versions are numbers from 1", kind=Kind.UNKNOWN_VERSION)
+    return version
 
 
 def package_version() -> str:

@@ -1,7 +1,5 @@
 """POST /predict, /accuracy."""
 
-import re
-
 from flask import Blueprint, Response
 
 from model.datasets import pixels_to_input
@@ -11,7 +9,7 @@ from model.two_layer_net import accuracy_of
 from service.http.answers import json_answer, named
 from service.http.incoming import request
 from service.http.problems import MIN_VERSION_HEADER, BadInput
-from service.http.queries import read_query
+from service.http.queries import digits, read_query
 from service.images import LABELLED, Images, read_images, read_labelled
 from service.images.explained import explained
 from service.live.replica import Model, Replica
@@ -106,6 +104,7 @@ def min_version() -> int:
     text = request.headers.get(MIN_VERSION_HEADER)
     if text is None:
         return 1
-    if not re.fullmatch(r"[0-9]{1,19}", text.strip(), re.ASCII) or not 1 <= int(text) <= LARGEST_VERSION:
+    version = digits(text.strip())
+    if version is None or not 1 <= version <= LARGEST_VERSION:
         raise BadInput((MIN_VERSION_HEADER,), "expected the number of a version, from 1")
-    return int(text)
+    return version

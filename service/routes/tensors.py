@@ -1,7 +1,6 @@
 """The Open Inference Protocol's tensors: as JSON numbers, or as bytes behind the JSON, in and out."""
 
 import math
-import re
 from dataclasses import dataclass
 from typing import Annotated, Any
 
@@ -15,7 +14,7 @@ from model.weights import Weights
 from service.http.answers import JsonAnswer
 from service.http.incoming import IncomingRequest
 from service.http.problems import BadInput, Location, Problem
-from service.http.queries import parse
+from service.http.queries import digits, parse
 from service.images import count_batch
 from service.images.batch import checked_pixels
 from service.images.npy_body import batch_shape
@@ -35,7 +34,7 @@ class InputTensor(Request):
     """data: numbers, flat or nested; none where they stand as bytes behind the JSON, `binary_data_size` of them."""
 
     name: str
-    shape: Annotated[list[Size], Field(min_length=1, max_length=MOST_AXES)]
+    shape: Annotated[list[Size], Field(min_length=1, max_length=MOST_AXES, fail_fast=True)]
     datatype: Annotated[str, Field(json_schema_extra={"enum": [*DATATYPES]})]
     parameters: Parameters | None = None
     data: list[Any] | None = None
@@ -54,8 +53,8 @@ class InferRequest(Request):
     model_version: str | None = None
     id: str | None = None
     parameters: Parameters | None = None
-    inputs: Annotated[list[InputTensor], Field(min_length=1, json_schema_extra={"maxItems": 1})]
-    outputs: list[WantedOutput] | None = None
+    inputs: Annotated[list[InputTensor], Field(min_length=1, fail_fast=True, json_schema_extra={"maxItems": 1})]
+    outputs: Annotated[list[WantedOutput], Field(fail_fast=True)] | None = None
 
 
 @dataclass(frozen=True)
@@ -88,9 +87,9 @@ def parts_of(request: IncomingRequest) -> tuple[bytes, bytes]:
         if request.mimetype not in ("application/json", "application/octet-stream", ""):
             raise Problem(415, f"the content type {request.mimetype} is not understood here: expected application/json")
         return request.body, b""
-    if not re.fullmatch(r"[0-9]{1,18}", text) or not 0 < int(text) <= len(request.body):
+    if (length := digits(text)) is None or not 0 < length <= len(request.body):
         raise BadInput((HEADER_LENGTH,), f"expected how many of the {len(request.body)} bytes of the body are JSON")
-    return request.body[: int(text)], request.body[int(text) :]
+    return request.body[:length], request.body[length:]
 
 
 def array_of(tensor: InputTensor, behind: bytes, at: Location) -> NDArray[Any]:
