@@ -56,6 +56,7 @@ class LearningPausedError(Exception):
     """Nothing is learnt at the moment, for a reason that the message names."""
 
     def __init__(self, reason: str) -> None:
+        self.reason = reason
         super().__init__(f"learning is paused: {reason}. PUT /learning goes on")
 
 

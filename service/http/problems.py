@@ -148,7 +148,7 @@ ERRORS: dict[type[Exception], Callable[[Any], Problem]] = {
     NotYetError: lambda error: about(503, Kind.VERSION_NOT_YET, error, MIN_VERSION_HEADER),
     UnsafeStepError: lambda error: BadInput((), str(error), Kind.UNSAFE_STEP),
     KeyReusedError: lambda error: about(409, Kind.KEY_REUSED, error, "Idempotency-Key"),
-    LearningPausedError: lambda error: about(409, Kind.LEARNING_PAUSED, error),
+    LearningPausedError: lambda error: Problem(409, str(error), [((), error.reason)], kind=Kind.LEARNING_PAUSED),
     PredictionsGoneError: PredictionsGone,
     UnknownPredictionError: lambda error: about(404, Kind.UNKNOWN_PREDICTION, error),
     WeightsChangedError: lambda error: about(412, Kind.WEIGHTS_CHANGED, error, "If-Match"),

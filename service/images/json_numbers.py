@@ -1,5 +1,5 @@
-"""The pixels of a JSON body as an array: good input only. What is not plainly a list of images of the right size is left
-to pydantic, which says what is wrong.
+"""The pixels of a JSON body as an array: good input only. What is not plainly a list of images of the right size is
+left to pydantic, which says what is wrong.
 
 simdjson finds the numbers and hands them over as one buffer, without a Python object for each. Where it is not
 installed, as it has no wheel for Python 3.14, they come from the objects that the body was read into.
@@ -25,8 +25,8 @@ _kept: list[Any] = []
 
 
 class Numbers(NamedTuple):
-    """values: (n, features), finite, as the body has them; in_rows: the images that came as rows of pixels; fields: what
-    stands beside them; single: whether they came as one "image"."""
+    """values: (n, features), finite, as the body has them; in_rows: the images that came as rows of pixels; fields: the
+    others; single: whether they came as one "image"."""
 
     values: NDArray[np.float64]
     in_rows: frozenset[int]
@@ -79,7 +79,7 @@ def _read(document: Any, body: bytes, weights: Weights) -> Numbers | None:
     return Numbers(pixels.reshape(len(images), weights.input_size), frozenset(in_rows), fields, key == "image")
 
 
-def are_rows(image: Any, weights: Weights, array: type) -> bool:
+def are_rows(image: Any, weights: Weights, array: Any) -> bool:
     """Whether an image is a list of rows, of the network's number and length."""
     if weights.image_shape is None or len(image) != weights.image_shape[0]:
         return False
@@ -99,24 +99,26 @@ def numbers_of(document: Any, weights: Weights) -> Numbers | None:
         return None
     key = "images" if "images" in document else "image"
     images = document[key] if key == "images" else [document[key]]
-    if not isinstance(images, list) or not images or not all(isinstance(image, list) for image in images):
+    if not isinstance(images, list) or not images:
         return None
-    values = np.empty((len(images), weights.input_size))
-    in_rows = set()
+    values, in_rows = np.empty((len(images), weights.input_size)), set()
     for n, image in enumerate(images):
         flat = image
-        if len(image) != weights.input_size:
-            if not are_rows(image, weights, list):
-                return None
+        if isinstance(image, list) and len(image) != weights.input_size and are_rows(image, weights, list):
             in_rows.add(n)
             flat = [*chain.from_iterable(image)]
-        if not set(map(type, flat)) <= {int, float}:
+        if not are_numbers(flat, weights.input_size):
             return None
-        try:
-            values[n] = flat
-        except OverflowError:
-            return None
+        values[n] = flat
     if not np.isfinite(values).all():
         return None
     fields = {name: value for name, value in document.items() if name != key}
     return Numbers(values, frozenset(in_rows), fields, key == "image")
+
+
+def are_numbers(image: Any, count: int) -> bool:
+    """Whether it is a list of so many, none of them a whole number that is too large for a float."""
+    if not isinstance(image, list) or len(image) != count:
+        return False
+    kinds = set(map(type, image))
+    return kinds == {float} or (kinds <= {int, float} and max(image) < 2**63 and min(image) > -(2**63))

@@ -17,7 +17,7 @@ from PIL import Image
 
 from service.http.problems import BadInput, Kind, Location
 from service.images.finding import Digit, NoDigitError, SeveralDigitsError, find, scaled
-from service.images.picture_header import Header, read_header
+from service.images.picture_header import PNG, Header, read_header
 
 MOST_PICTURE_PIXELS = 40_000_000
 """In all the pictures of one request, as they are decoded: what bounds memory and time. It is checked before. Pixels of
@@ -86,8 +86,8 @@ class Cost:
             if cost > most:
                 raise BadInput(
                     location,
-                    f"more than {most:,} pixels, the most that is read in one request; colour and transparency count for "
-                    "more",
+                    f"the picture has more than {most:,} pixels, the most that is read in one request; those of colours "
+                    "and of transparency count for more",
                 )
 
 
@@ -111,7 +111,9 @@ def cost_of(data: bytes, location: Location) -> Cost:
 def header_and_cost(data: bytes, location: Location) -> tuple[Header, Cost]:
     header = read_header(data, location)
     size = header.width * header.height
-    Cost(0, size).check(location)  # before Pillow, which would warn of it, or refuse it
+    (Cost(size) if data.startswith(PNG) else Cost(0, size)).check(
+        location
+    )  # before Pillow, which would warn of it, or refuse it
     try:
         with opened(header) as picture:
             if picture.format == "PNG":
@@ -130,7 +132,7 @@ def opened(header: Header) -> Image.Image:
     return Image.open(io.BytesIO(header.data), formats=("PNG", "JPEG"))
 
 
-def weight(picture: Image.Image) -> float:
+def weight(picture: Any) -> float:
     grey = picture.mode in ("1", "L", "P", "I", "I;16", "I;16B")
     kind = "transparency" if picture.has_transparency_data else "grey of 16 bits" if "I" in picture.mode else "colour"
     if grey and kind == "colour":

@@ -1,6 +1,6 @@
 // Remembered predictions that wait for a label, the least sure first: a key press each.
 
-import { Refused, attempt, call, change, classes, element, fit, hindrance, json, keyText, news, percent } from "./service.js";
+import { PAUSED, Refused, attempt, call, change, classes, element, fit, hindrance, json, keyText, news, percent } from "./service.js";
 
 const $ = (name) => document.querySelector(name);
 const group = $("#queue");
@@ -78,7 +78,7 @@ async function settle(action) {
         await action(current.prediction_id);
       } catch (error) {
         if (!(error instanceof Refused) || (error.status !== 404 && error.status !== 409)) throw error;
-        if (error.message.startsWith("Learning is paused")) throw error;
+        if (error.type === PAUSED) throw error;
         said.textContent = "Somebody was faster, or it has expired: nothing was learnt from it.";
       }
       current = null;

@@ -9,13 +9,15 @@ let predictOnly = null; // a key that opens no more than that
 let checking = null;
 const ONLY_PREDICT = "This key opens predict only: draw, and see the answers.";
 const OPENED_BY_ANY = /^(predict|accuracy|readyz|openapi\.json)(\?|$)/; // key, or by none
-const PAUSED = "learning is paused: ";
+export const PAUSED = "urn:twolayernet:problem:learning-paused";
 const trouble = document.querySelector("#trouble");
 
 export class Refused extends Error {
-  constructor(status, detail) {
+  // type: the problem document's, which tells apart what has one status
+  constructor(status, detail, type = "about:blank") {
     super(detail);
     this.status = status;
+    this.type = type;
   }
 }
 
@@ -56,9 +58,7 @@ export async function call(path, { headers = {}, ...options } = {}) {
   if (answer.ok) return answer;
   const problem = await answer.json().catch(() => ({}));
   const detail = problem.detail ?? `${answer.status} ${answer.statusText}`;
-  if (answer.status === 409 && detail.startsWith(PAUSED)) {
-    throw new Refused(409, pausedText(detail.slice(PAUSED.length).replace(/\. PUT \/learning goes on$/, "")));
-  }
+  if (problem.type === PAUSED) throw new Refused(answer.status, pausedText(problem.errors[0].msg), PAUSED);
   if (answer.status === 401) {
     if (key && !OPENED_BY_ANY.test(path) && (await opensPredict(key))) {
       predictOnly = key;
@@ -71,7 +71,7 @@ export async function call(path, { headers = {}, ...options } = {}) {
     const wanted = "The service wants a key: see Key above.";
     throw new Refused(401, keyRefused ? `The key is not the one that is wanted. ${wanted}` : wanted);
   }
-  throw new Refused(answer.status, detail);
+  throw new Refused(answer.status, detail, problem.type);
 }
 
 // What is wrong with the request itself is told from what went wrong on its way.

@@ -272,7 +272,11 @@ def test_a_pause_that_the_page_did_not_know_of_is_said_without_words_of_http(
     mine = tab()
     mine.draw(2)
     mine.answer()
-    body = {"detail": "learning is paused: too much. PUT /learning goes on", "status": 409}
+    body = {
+        "type": "urn:twolayernet:problem:learning-paused",
+        "errors": [{"loc": [], "msg": "too much"}],
+        "status": 409,
+    }
     mine.page.route("**/train-step", lambda route: route.fulfill(status=409, json=body))
     mine.page.click("#classes >> text=2")
     expect(mine.page.locator("#trouble")).to_have_text(

@@ -15,7 +15,8 @@ from model import TwoLayerNet
 from model import weights as weights_file
 from model.weights import Weights
 from service.app import create_app
-from service.http.openapi import methods_of, path_of
+from service.http.openapi import methods_of
+from service.http.problems import path_of
 from service.routes.documentation import NOT_DESCRIBED
 from service.settings import Settings
 from tests.conftest import CLASSES, COLUMNS, FEATURES, ROWS, Client
@@ -79,7 +80,7 @@ def test_it_is_valid_openapi(document: dict[str, Any]) -> None:
 def test_every_endpoint_is_described_and_no_other(client: Client, document: dict[str, Any]) -> None:
     rules = [rule for rule in client.app.url_map.iter_rules() if not rule.endpoint.startswith(NOT_DESCRIBED)]
     assert {(path, method) for method, path, _ in operations(document)} == {
-        (path_of(rule), method.lower()) for rule in rules for method in methods_of(rule)
+        (path_of(rule.rule), method.lower()) for rule in rules for method in methods_of(rule)
     }
 
 

@@ -1,0 +1,433 @@
+"""What a request costs: CPU, memory, and the bytes of its answer. `python -m tests.bill [long] [WORD …]` prints a table.
+
+Each request is sent to an app in a process of its own, forked from one that is warm, so that its peak of memory
+(VmHWM) and its CPU are its own. ru_maxrss would not do: it is inherited.
+"""
+
+import base64
+import gzip
+import io
+import json
+import os
+import re
+import resource
+import struct
+import sys
+import tempfile
+import time
+import zlib
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from PIL import Image
+
+from service.app import create_app
+from service.images.finding import opencv
+from service.settings import Settings
+from tests.conftest import FEATURES, untrained
+from tests.service.drawing import drawn, encoded
+
+MOST_SECONDS, MOST_BYTES, MOST_ANSWER_BYTES = 1.0, 150_000_000, 16_000
+KILLED_SECONDS = 20
+LIMIT = 2**24
+"""Bytes of a body, unpacked: what a service takes by default."""
+
+JSON, NPY, NPZ, PNG, JPEG = "application/json", "application/x-npy", "application/x-npz", "image/png", "image/jpeg"
+FORM = "multipart/form-data; boundary=x"
+BLACK = b"[" + b",".join([b"0"] * FEATURES) + b"]"
+
+
+@dataclass(frozen=True)
+class Request:
+    """unpacked: bytes, where the body is a packed one."""
+
+    path: str
+    body: bytes = b""
+    content_type: str = JSON
+    headers: tuple[tuple[str, str], ...] = ()
+    method: str = "POST"
+    unpacked: int = 0
+
+    @property
+    def size(self) -> int:
+        return 1000 + len(self.path) + (self.unpacked or len(self.body)) + sum(len(value) for _, value in self.headers)
+
+
+@dataclass(frozen=True)
+class Bill:
+    """status: 0 where the process was killed for its time, or for its memory."""
+
+    status: int
+    seconds: float
+    memory: int
+    answer: int
+    said: str = ""
+
+
+Make = Callable[[int], Request]
+"""A request of about so many bytes, unpacked."""
+
+
+class Till:
+    """An app that requests are sent to."""
+
+    def __init__(self, folder: Path) -> None:
+        untrained(folder)
+        app = create_app(
+            Settings(weights=folder / "weights.npz", store=f"sqlite:///{folder}/store.db", access_log="off")
+        )
+        self.client = app.test_client()
+        opencv()
+        self.client.post("/predict", data=encoded(drawn(7)), content_type=PNG)  # the first one imports what it needs
+        self.client.post("/predict", json={"image": [0] * FEATURES})
+
+    def bill(self, request: Request) -> Bill:
+        read, write = os.pipe()
+        child = os.fork()
+        if child == 0:
+            os.close(read)
+            try:
+                os.write(write, json.dumps(vars(self._answered(request))).encode())
+            finally:
+                os._exit(0)
+        os.close(write)
+        with open(read, "rb") as pipe:
+            said = pipe.read()
+        _, _, used = os.wait4(child, 0)
+        if said:
+            return Bill(**json.loads(said))
+        return Bill(0, used.ru_utime + used.ru_stime, 0, 0, f"killed after {KILLED_SECONDS} s of CPU, or for its memory")
+
+    def _answered(self, request: Request) -> Bill:
+        used = int(time.process_time())
+        resource.setrlimit(resource.RLIMIT_CPU, (used + KILLED_SECONDS, used + KILLED_SECONDS))
+        Path("/proc/self/clear_refs").write_text("5")  # the peak begins anew
+        before, began = peak(), time.process_time()
+        answer = self.client.open(
+            request.path,
+            method=request.method,
+            data=request.body,
+            content_type=request.content_type,
+            headers=list(request.headers),
+        )
+        seconds = time.process_time() - began
+        said = answer.data[:4000].decode(errors="replace")
+        return Bill(answer.status_code, seconds, peak() - before, len(answer.data), said)
+
+
+def peak() -> int:
+    """Bytes of memory that this process had at once."""
+    return 1024 * int(Path("/proc/self/status").read_text().split("VmHWM:")[1].split()[0])
+
+
+# JSON
+
+
+def repeated(piece: bytes, size: int, between: bytes = b",") -> bytes:
+    return between.join([piece] * max(1, size // (len(piece) + len(between))))
+
+
+FILLERS: dict[str, Callable[[int], bytes]] = {
+    "whole numbers": lambda n: b"[" + repeated(b"1", n) + b"]",
+    "decimals": lambda n: b"[" + repeated(b"1.5", n) + b"]",
+    "texts": lambda n: b"[" + repeated(b'"ab"', n) + b"]",
+    "empty lists": lambda n: b"[" + repeated(b"[]", n) + b"]",
+    "empty objects": lambda n: b"[" + repeated(b"{}", n) + b"]",
+    "nulls": lambda n: b"[" + repeated(b"null", n) + b"]",
+    "a list in a list": lambda n: b"[" * (n // 2) + b"]" * (n // 2),
+    "an object in an object": lambda n: b'{"a":' * (n // 6) + b"1" + b"}" * (n // 6),
+    "digits": lambda n: b"1" * n,
+    "digits behind a point": lambda n: b"0." + b"1" * n,
+    "a long text": lambda n: b'"' + b"a" * n + b'"',
+    "escapes": lambda n: b'"' + b"\\u0001" * (n // 6) + b'"',
+    "spaces": lambda n: b" " * n + b"1",
+    "a data: URL without a comma": lambda n: b'"data:' + b"a" * n + b'"',
+    "a data: URL of escapes": lambda n: b'"data:image/png;base64,' + b"%41" * (n // 3) + b'"',
+    "base64 with spaces": lambda n: b'"' + b"A " * (n // 2) + b'"',
+    "images, the last one wrong": lambda n: b"[" + repeated(BLACK, n) + b"," + BLACK[:-2] + b"2]]",
+    "images, the last one short": lambda n: b"[" + repeated(BLACK, n) + b",[0]]",
+    "unknown fields": lambda n: b"{" + b",".join(b'"%07d":1' % i for i in range(n // 12)) + b"}",
+}
+"""Values of a field: n bytes of each."""
+
+TENSOR = b'"inputs":[{"name":"x","shape":[1,784],"datatype":"FP32","data":[]}]'
+FIELDS: dict[str, tuple[str, str, dict[str, bytes]]] = {
+    "predict": ("POST", "/predict", {"images": b"", "image": b"", "pixel_max": b'"image":' + BLACK, "other": b'"image":' + BLACK}),
+    "accuracy": ("POST", "/accuracy", {"images": b'"labels":[1]', "labels": b'"image":' + BLACK}),
+    "train-step": ("POST", "/train-step", {"learning_rate": b'"labels":[1],"image":' + BLACK, "prediction_ids": b'"labels":[1]', "labels": b'"prediction_ids":["a"]'}),
+    "rollback": ("POST", "/rollback", {"model_version": b"", "other": b'"model_version":1'}),
+    "learning": ("PUT", "/learning", {"state": b"", "reason": b'"state":"paused"'}),
+    "infer": ("POST", "/v2/models/twolayernet/infer", {"inputs": b"", "outputs": TENSOR, "parameters": TENSOR, "id": b'"inputs":[]', "data": b""}),
+}  # fmt: skip
+"""Endpoints that read JSON: the fields that are filled, and what stands beside each."""
+
+
+def json_request(endpoint: str, field: str, filler: str, size: int) -> Request:
+    method, path, fields = FIELDS[endpoint]
+    value, beside = FILLERS[filler](size), fields[field]
+    if field == "data":
+        body = TENSOR.replace(b"[]", value)
+    elif filler == "unknown fields":
+        body = (beside + b"," if beside else b"") + value[1:-1]
+    else:
+        body = b'"%s":%s' % (field.encode(), value) + (b"," + beside if beside else b"")
+    packed = gzip.compress(b"{" + body + b"}", 1)
+    return Request(path, packed, JSON, (("Content-Encoding", "gzip"),), method, len(body) + 2)
+
+
+def long_name(size: int) -> Request:
+    return Request("/predict", b'{"image":%s,"%s":1}' % (BLACK, b"a" * size))
+
+
+# Arrays
+
+
+def npy(array: np.ndarray) -> bytes:
+    stream = io.BytesIO()
+    np.save(stream, array)
+    return stream.getvalue()
+
+
+def npz(size: int, dtype: str, value: float, packed: bool = True) -> Request:
+    """size: of the arrays, unpacked, four times of which a body may unpack to."""
+    count = max(1, 4 * size // (FEATURES * np.dtype(dtype).itemsize))
+    stream = io.BytesIO()
+    save = np.savez_compressed if packed else np.savez
+    save(stream, x=np.full((count, FEATURES), value, dtype), t=np.zeros(count, np.uint8))
+    return Request("/accuracy", stream.getvalue(), NPZ, unpacked=4 * size)
+
+
+def array_of(size: int, dtype: str, value: float, query: str = "") -> Request:
+    count = max(1, size // (FEATURES * np.dtype(dtype).itemsize))
+    return Request("/predict" + query, npy(np.full((count, FEATURES), value, dtype)), NPY)
+
+
+def long_header(size: int) -> Request:
+    text = b"{'descr': '<f4', 'fortran_order': False, 'shape': (" + b"1," * (size // 2) + b")}"
+    return Request("/predict", b"\x93NUMPY\x02\x00" + struct.pack("<I", len(text)) + text, NPY)
+
+
+# Pictures
+
+
+def chunk(kind: bytes, data: bytes) -> bytes:
+    return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
+
+
+def png_of(width: int, height: int, *more: bytes, depth: int = 8, colour: int = 0, interlace: int = 0) -> bytes:
+    """Black; the rows filtered as it takes longest."""
+    row = b"\4" + bytes((width * depth * {0: 1, 2: 3, 3: 1, 4: 2, 6: 4}[colour] + 7) // 8)
+    packer = zlib.compressobj(9)
+    rows = b"".join(packer.compress(row) for _ in range(height)) + packer.flush()
+    header = struct.pack(">IIBBBBB", width, height, depth, colour, 0, 0, interlace)
+    palette = [chunk(b"PLTE", bytes(768)), chunk(b"tRNS", bytes(256))] if colour == 3 else []
+    parts = [chunk(b"IHDR", header), *palette, *more, chunk(b"IDAT", rows), chunk(b"IEND", b"")]
+    return b"\x89PNG\r\n\x1a\n" + b"".join(parts)
+
+
+def picture(data: bytes, kind: str = PNG) -> Request:
+    return Request("/predict", data, kind)
+
+
+def packed_picture(pixels: int, tall: bool) -> Request:
+    """One pixel wide or high, two bytes a pixel, and packed once more."""
+    data = png_of(1, pixels // 2) if tall else png_of(pixels // 2, 1)
+    return Request("/predict", gzip.compress(data), PNG, (("Content-Encoding", "gzip"),), unpacked=pixels)
+
+
+def scans(size: int) -> Request:
+    """A JPEG of as many scans as fit, each of which goes through all blocks and changes none."""
+    side = 4000
+    code = lambda kind, symbol: b"\xff\xc4\x00\x14" + bytes([kind, 1]) + bytes(15) + bytes([symbol])  # noqa: E731
+    frame = b"\xff\xc2\x00\x0b\x08" + struct.pack(">HH", side, side) + b"\x01\x01\x11\x00"
+    blocks = ((side + 7) // 8) ** 2
+    head = b"\xff\xd8\xff\xdb\x00\x43\x00" + b"\x01" * 64 + frame + code(0x00, 0) + code(0x10, 0xE0)
+    first = b"\xff\xda\x00\x08\x01\x01\x00\x00\x00\x00" + bytes(blocks // 8 + 1)
+    run = b"\xff\xda\x00\x08\x01\x01\x00\x01\x3f\x00" + (b"\x00" * (2 * (blocks // 2**14 + 1)))
+    return picture(head + first + run * max(1, (size - len(first)) // len(run) // 20) + b"\xff\xd9", JPEG)
+
+
+def in_jpeg(piece: bytes, size: int) -> Request:
+    """Before a JPEG's pixels: the piece, as often as there is room."""
+    data = encoded(drawn(7), "JPEG")
+    return picture(data[:2] + piece * (size // len(piece)) + data[2:], JPEG)
+
+
+def in_png(piece: bytes, size: int) -> Request:
+    return picture(png_of(160, 160, piece * max(1, size // len(piece))))
+
+
+def exif(size: int) -> bytes:
+    """A directory whose entries all have the whole of it as their value."""
+    entries = min(5000, max(1, size // 100))
+    directory = b"".join(struct.pack("<HHII", 1000 + i, 7, size, 8) for i in range(entries))
+    return (b"II*\0\x08\0\0\0" + struct.pack("<H", entries) + directory).ljust(size, b"\0")
+
+
+def noise_jpeg(size: int) -> Request:
+    side = int(size**0.5 * 0.9)
+    noise = np.random.default_rng(1).integers(0, 256, (side, side), np.uint8)
+    return picture(encoded(Image.fromarray(noise), "JPEG", quality=95), JPEG)
+
+
+def part(name: str, data: bytes, more: str = "") -> bytes:
+    return f'--x\r\nContent-Disposition: form-data; name="{name}"{more}\r\n\r\n'.encode() + data + b"\r\n"
+
+
+def form(*parts: bytes, path: str = "/train-step") -> Request:
+    return Request(path, b"".join(parts) + b"--x--\r\n", FORM)
+
+
+SMALL = png_of(160, 160)
+FILE = part("image", SMALL, '; filename="a.png"')
+
+
+def noisy(seed: int, side: int = 160) -> bytes:
+    noise = np.random.default_rng(seed).integers(0, 256, (side, side), np.uint8)
+    return encoded(Image.fromarray(noise))
+
+
+def pictures(size: int, data: bytes) -> Request:
+    one = part("image", data, '; filename="a.png"')
+    return form(one * max(1, size // len(one)), path="/predict")
+
+
+def pictures_in_json(size: int) -> Request:
+    text = b'"' + base64.b64encode(SMALL) + b'"'
+    return Request("/predict", b'{"images":[%s]}' % repeated(text, size))
+
+
+def header(name: str, piece: str, size: int, path: str = "/predict", method: str = "POST") -> Request:
+    value = (piece * 8000)[: min(8000, size)]
+    kind = value if name == "Content-Type" else JSON
+    others = () if name == "Content-Type" else ((name, value),)
+    return Request(path, b"{}" if method == "POST" else b"", kind, others, method)
+
+
+def query(piece: str, size: int) -> Request:
+    return Request("/predict?" + (piece * 4000)[: min(4000, size)], b"{}")
+
+
+def cases(long: bool) -> Iterator[tuple[str, Make]]:
+    """By name, what grows. Not long: what has cost most."""
+    yield "a data: URL without a comma", lambda n: json_request("predict", "image", "a data: URL without a comma", n // 100)
+    yield "wrong outputs", lambda n: json_request("infer", "outputs", "whole numbers", n)
+    yield "wrong inputs", lambda n: json_request("infer", "inputs", "whole numbers", n)
+    yield "unknown fields", lambda n: json_request("predict", "other", "unknown fields", n)
+    yield "wrong prediction_ids", lambda n: json_request("train-step", "prediction_ids", "whole numbers", n)
+    yield "a long name", long_name
+    yield "a data: URL of escapes", lambda n: json_request("predict", "image", "a data: URL of escapes", n)
+    yield "a tall PNG, packed", lambda n: packed_picture(n, True)
+    yield "a wide PNG, packed", lambda n: packed_picture(n, False)
+    yield "scans of a JPEG", scans
+    yield "pictures in a form", lambda n: pictures(n // 20, SMALL)
+    yield "pictures in JSON", lambda n: pictures_in_json(n // 20)
+    yield "digits in a form", lambda n: form(FILE, part("labels", b"7"), part("learning_rate", b"1" * min(n, 400_000) + b"x"))
+    yield "padding before a JPEG's pixels", lambda n: in_jpeg(b"\xff", n)
+    yield "chunks of a PNG", lambda n: in_png(chunk(b"teSt", b""), n)
+    yield "EXIF whose entries share their data", lambda n: picture(png_of(160, 160, chunk(b"eXIf", exif(n // 4))))
+    yield "images in JSON, the last one wrong", lambda n: json_request("predict", "images", "images, the last one wrong", n)
+    yield "decimals out of range in an .npy", lambda n: array_of(n, "f8", 2.5)
+    if not long:
+        return
+    for endpoint, (_, _, fields) in FIELDS.items():
+        for field in fields:
+            for filler in FILLERS:
+                yield f"{endpoint}: {field}: {filler}", lambda n, e=endpoint, f=field, k=filler: json_request(e, f, k, n)  # type: ignore[misc]
+    for dtype in ("f2", "f4", "f8", "i1", "i8", "u1"):
+        for value in (0.0, 1.0, 2.5, 100.0):
+            yield f".npz of {dtype}, {value}", lambda n, d=dtype, v=value: npz(n, d, v)  # type: ignore[misc]
+            yield f".npy of {dtype}, {value}", lambda n, d=dtype, v=value: array_of(n, d, v)  # type: ignore[misc]
+        yield f".npy of {dtype}, pixel_max", lambda n, d=dtype: array_of(n, d, 1, "?pixel_max=1")  # type: ignore[misc]
+    yield "an .npy's header", long_header
+    for colour, name in ((0, "grey"), (2, "RGB"), (3, "palette"), (4, "grey and alpha"), (6, "RGBA")):
+        for depth in (8, 16) if colour != 3 else (8,):
+            for interlace in (0, 1):
+                for most in (8, 13, 18, 25, 39):  # megapixels
+                    yield (
+                        f"a PNG, {name}, {depth} bits, interlace {interlace}, {most} MP",
+                        lambda n, c=colour, d=depth, i=interlace, m=most: picture(  # type: ignore[misc]
+                            png_of(*(int((m * 1e6 * n / LIMIT) ** 0.5),) * 2, depth=d, colour=c, interlace=i)
+                        ),
+                    )
+    yield "a PNG's IDAT in pieces", lambda n: in_png(chunk(b"IDAT", b""), n)
+    yield "texts in a PNG", lambda n: in_png(chunk(b"zTXt", b"a\0\0" + zlib.compress(bytes(2**20))), n // 4)
+    yield "a JPEG's comments", lambda n: in_jpeg(b"\xff\xfe\x00\x02", n)
+    yield "a JPEG's tables", lambda n: in_jpeg(b"\xff\xdb\x00\x43\x00" + b"\x01" * 64, n)
+    yield "a JPEG's profiles", lambda n: in_jpeg(b"\xff\xe2\x00\x10ICC_PROFILE\0\1\1", n)
+    yield "a noisy JPEG", noise_jpeg
+    for mode in ("L", "RGB", "CMYK"):
+        for progressive in (False, True):
+            yield (
+                f"a JPEG, {mode}, {'progressive' if progressive else 'baseline'}",
+                lambda n, m=mode, p=progressive: picture(  # type: ignore[misc]
+                    encoded(Image.new(m, (int((48e6 * n / LIMIT) ** 0.5),) * 2), "JPEG", progressive=p, subsampling=0), JPEG
+                ),
+            )
+    yield "noisy pictures", lambda n: pictures(n, noisy(1))
+    yield "large noisy pictures", lambda n: pictures(n, noisy(1, 600))
+    yield "pictures of a digit", lambda n: pictures(n // 100, encoded(drawn(7)))
+    yield "parts", lambda n: form(part("a", b"1") * (n // 60))
+    yield "a part's name", lambda n: form(part("a" * n, b"1"))
+    yield "labels in a form", lambda n: form(FILE, part("labels", b"1," * (min(n, 400_000) // 2)))
+    yield "brackets in a form", lambda n: form(FILE, part("labels", b"[" + b"] " * (min(n, 400_000) // 2)))
+    yield "line ends in a form", lambda n: Request("/predict", b"\r" * n, FORM)
+    yield "boundaries in a form", lambda n: Request("/predict", b"\r\n--x" * (n // 5), FORM)
+    for piece in ("a", '"', "\\", ", ", "; a=", "\t", "1", '"\\', "W/", 'W/"a', "a=\"", "*"):
+        for name in ("Content-Type", "Idempotency-Key", "If-Match", "X-Min-Model-Version", "Content-Encoding", "Host",
+                     "Origin", "Accept", "Cookie", "Authorization", "traceparent", "Inference-Header-Content-Length"):  # fmt: skip
+            yield f"{name}: {piece!r} …", lambda n, h=name, p=piece: header(h, p, n)  # type: ignore[misc]
+        yield f"If-None-Match: {piece!r} …", lambda n, p=piece: header("If-None-Match", p, n, "/weights", "GET")  # type: ignore[misc]
+    for piece in ("a", "&a", "a=1&", "learning_rate=1", "1", "%00", "%", "pixel_max=1&"):
+        yield f"a query of {piece!r} …", lambda n, p=piece: query(p, n)  # type: ignore[misc]
+
+
+def wrong_with(large: Bill, small: Bill, sizes: tuple[int, int]) -> list[str]:
+    """What a bill has too much of. sizes: of the two requests, in bytes unpacked."""
+    wrong = [f"got {large.status}"] if large.status in (0, 500) else []
+    if large.status >= 400:  # else it was computed
+        wrong += [f"{large.seconds:.2f} s of CPU"] if large.seconds > MOST_SECONDS else []
+        wrong += [f"{large.memory / 1e6:.0f} MB"] if large.memory > MOST_BYTES else []
+        wrong += [f"an answer of {large.answer:,} bytes"] if large.answer > MOST_ANSWER_BYTES else []
+    growth = sizes[0] / sizes[1]
+    if large.seconds > 0.2 and large.seconds > 3 * growth * (small.seconds + 0.01):
+        wrong.append(f"CPU from {small.seconds:.3f} to {large.seconds:.3f} s, for {growth:.0f} times the bytes")
+    if large.memory > 3 * growth * (small.memory + 5_000_000):
+        wrong.append(f"memory from {small.memory / 1e6:.0f} to {large.memory / 1e6:.0f} MB, for {growth:.0f} times the bytes")
+    return wrong
+
+
+def bills(till: Till, long: bool, words: list[str]) -> Iterator[tuple[str, Request, Bill, list[str]]]:
+    """Each case: the costliest of its requests, and what is wrong with them."""
+    for name, make in cases(long):
+        if words and not any(word in name for word in words):
+            continue
+        found = [(request, till.bill(request)) for request in (make(LIMIT // 100), make(LIMIT // 10), make(int(LIMIT * 0.98)))]
+        wrong = []
+        for (less, small), (more, large) in zip(found, found[1:], strict=False):
+            wrong += wrong_with(large, small, (more.size, less.size))
+        request, bill = max(found, key=lambda each: (each[1].status == 0, each[1].seconds))
+        most = max(bill.memory for _, bill in found), max(bill.answer for _, bill in found)
+        yield name, request, Bill(bill.status, bill.seconds, *most, bill.said), wrong
+
+
+def main() -> int:
+    long, words = "long" in sys.argv[1:2], sys.argv[2:] if "long" in sys.argv[1:2] else sys.argv[1:]
+    rows = []
+    with tempfile.TemporaryDirectory() as folder:
+        for name, request, bill, wrong in bills(Till(Path(folder)), long, words):
+            line = f"{bill.seconds:6.2f} s {bill.memory / 1e6:6.0f} MB {bill.answer:11,} bytes  {bill.status:3} {len(request.body):10,} sent  {name}"
+            said = re.sub(r'^.*"detail":"(.{0,70}).*$', r"\1", bill.said, flags=re.DOTALL)[:70]
+            print(line, *(f"  WRONG: {what}" for what in wrong[:2]), "" if wrong else f"  [{said}]", flush=True)
+            rows.append((bill.seconds, bill.status, line, wrong))
+    print("the ten costliest that were refused:")
+    for _, _, line, _ in sorted((row for row in rows if row[1] >= 400 or row[1] == 0), reverse=True)[:10]:
+        print(line)
+    return 1 if any(wrong for *_, wrong in rows) else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
