@@ -99,7 +99,9 @@ class Till:
         _, _, used = os.wait4(child, 0)
         if said:
             return Bill(**json.loads(said))
-        return Bill(0, used.ru_utime + used.ru_stime, 0, 0, f"killed after {KILLED_SECONDS} s of CPU, or for its memory")
+        return Bill(
+            0, used.ru_utime + used.ru_stime, 0, 0, f"killed after {KILLED_SECONDS} s of CPU, or for its memory"
+        )
 
     def _answered(self, request: Request) -> Bill:
         used = int(time.process_time())
@@ -313,7 +315,10 @@ def query(piece: str, size: int) -> Request:
 
 def cases(long: bool) -> Iterator[tuple[str, Make]]:
     """By name, what grows. Not long: what has cost most."""
-    yield "a data: URL without a comma", lambda n: json_request("predict", "image", "a data: URL without a comma", n // 100)
+    yield (
+        "a data: URL without a comma",
+        lambda n: json_request("predict", "image", "a data: URL without a comma", n // 100),
+    )
     yield "wrong outputs", lambda n: json_request("infer", "outputs", "whole numbers", n)
     yield "wrong inputs", lambda n: json_request("infer", "inputs", "whole numbers", n)
     yield "unknown fields", lambda n: json_request("predict", "other", "unknown fields", n)
@@ -325,18 +330,27 @@ def cases(long: bool) -> Iterator[tuple[str, Make]]:
     yield "scans of a JPEG", scans
     yield "pictures in a form", lambda n: pictures(n // 20, SMALL)
     yield "pictures in JSON", lambda n: pictures_in_json(n // 20)
-    yield "digits in a form", lambda n: form(FILE, part("labels", b"7"), part("learning_rate", b"1" * min(n, 400_000) + b"x"))
+    yield (
+        "digits in a form",
+        lambda n: form(FILE, part("labels", b"7"), part("learning_rate", b"1" * min(n, 400_000) + b"x")),
+    )
     yield "padding before a JPEG's pixels", lambda n: in_jpeg(b"\xff", n)
     yield "chunks of a PNG", lambda n: in_png(chunk(b"teSt", b""), n)
     yield "EXIF whose entries share their data", lambda n: picture(png_of(160, 160, chunk(b"eXIf", exif(n // 4))))
-    yield "images in JSON, the last one wrong", lambda n: json_request("predict", "images", "images, the last one wrong", n)
+    yield (
+        "images in JSON, the last one wrong",
+        lambda n: json_request("predict", "images", "images, the last one wrong", n),
+    )
     yield "decimals out of range in an .npy", lambda n: array_of(n, "f8", 2.5)
     if not long:
         return
     for endpoint, (_, _, fields) in FIELDS.items():
         for field in fields:
             for filler in FILLERS:
-                yield f"{endpoint}: {field}: {filler}", lambda n, e=endpoint, f=field, k=filler: json_request(e, f, k, n)  # type: ignore[misc]
+                yield (
+                    f"{endpoint}: {field}: {filler}",
+                    lambda n, e=endpoint, f=field, k=filler: json_request(e, f, k, n),
+                )  # type: ignore[misc]
     for dtype in ("f2", "f4", "f8", "i1", "i8", "u1"):
         for value in (0.0, 1.0, 2.5, 100.0):
             yield f".npz of {dtype}, {value}", lambda n, d=dtype, v=value: npz(n, d, v)  # type: ignore[misc]
@@ -364,7 +378,8 @@ def cases(long: bool) -> Iterator[tuple[str, Make]]:
             yield (
                 f"a JPEG, {mode}, {'progressive' if progressive else 'baseline'}",
                 lambda n, m=mode, p=progressive: picture(  # type: ignore[misc]
-                    encoded(Image.new(m, (int((48e6 * n / LIMIT) ** 0.5),) * 2), "JPEG", progressive=p, subsampling=0), JPEG
+                    encoded(Image.new(m, (int((48e6 * n / LIMIT) ** 0.5),) * 2), "JPEG", progressive=p, subsampling=0),
+                    JPEG,
                 ),
             )
     yield "noisy pictures", lambda n: pictures(n, noisy(1))
@@ -376,7 +391,7 @@ def cases(long: bool) -> Iterator[tuple[str, Make]]:
     yield "brackets in a form", lambda n: form(FILE, part("labels", b"[" + b"] " * (min(n, 400_000) // 2)))
     yield "line ends in a form", lambda n: Request("/predict", b"\r" * n, FORM)
     yield "boundaries in a form", lambda n: Request("/predict", b"\r\n--x" * (n // 5), FORM)
-    for piece in ("a", '"', "\\", ", ", "; a=", "\t", "1", '"\\', "W/", 'W/"a', "a=\"", "*"):
+    for piece in ("a", '"', "\\", ", ", "; a=", "\t", "1", '"\\', "W/", 'W/"a', 'a="', "*"):
         for name in ("Content-Type", "Idempotency-Key", "If-Match", "X-Min-Model-Version", "Content-Encoding", "Host",
                      "Origin", "Accept", "Cookie", "Authorization", "traceparent", "Inference-Header-Content-Length"):  # fmt: skip
             yield f"{name}: {piece!r} …", lambda n, h=name, p=piece: header(h, p, n)  # type: ignore[misc]
@@ -396,7 +411,9 @@ def wrong_with(large: Bill, small: Bill, sizes: tuple[int, int]) -> list[str]:
     if large.seconds > 0.2 and large.seconds > 3 * growth * (small.seconds + 0.01):
         wrong.append(f"CPU from {small.seconds:.3f} to {large.seconds:.3f} s, for {growth:.0f} times the bytes")
     if large.memory > 3 * growth * (small.memory + 5_000_000):
-        wrong.append(f"memory from {small.memory / 1e6:.0f} to {large.memory / 1e6:.0f} MB, for {growth:.0f} times the bytes")
+        wrong.append(
+            f"memory from {small.memory / 1e6:.0f} to {large.memory / 1e6:.0f} MB, for {growth:.0f} times the bytes"
+        )
     return wrong
 
 
@@ -405,7 +422,10 @@ def bills(till: Till, long: bool, words: list[str]) -> Iterator[tuple[str, Reque
     for name, make in cases(long):
         if words and not any(word in name for word in words):
             continue
-        found = [(request, till.bill(request)) for request in (make(LIMIT // 100), make(LIMIT // 10), make(int(LIMIT * 0.98)))]
+        found = [
+            (request, till.bill(request))
+            for request in (make(LIMIT // 100), make(LIMIT // 10), make(int(LIMIT * 0.98)))
+        ]
         wrong = []
         for (less, small), (more, large) in zip(found, found[1:], strict=False):
             wrong += wrong_with(large, small, (more.size, less.size))

@@ -107,18 +107,11 @@ def numbers_of(document: Any, weights: Weights) -> Numbers | None:
         if isinstance(image, list) and len(image) != weights.input_size and are_rows(image, weights, list):
             in_rows.add(n)
             flat = [*chain.from_iterable(image)]
-        if not are_numbers(flat, weights.input_size):
+        if not isinstance(flat, list) or len(flat) != weights.input_size or not set(map(type, flat)) <= {int, float}:
             return None
-        values[n] = flat
-    if not np.isfinite(values).all():
-        return None
+        try:
+            values[n] = flat
+        except OverflowError:  # a whole number that is too large for a float
+            return None
     fields = {name: value for name, value in document.items() if name != key}
-    return Numbers(values, frozenset(in_rows), fields, key == "image")
-
-
-def are_numbers(image: Any, count: int) -> bool:
-    """Whether it is a list of so many, none of them a whole number that is too large for a float."""
-    if not isinstance(image, list) or len(image) != count:
-        return False
-    kinds = set(map(type, image))
-    return kinds == {float} or (kinds <= {int, float} and max(image) < 2**63 and min(image) > -(2**63))
+    return Numbers(values, frozenset(in_rows), fields, key == "image") if np.isfinite(values).all() else None

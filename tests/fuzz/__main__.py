@@ -39,7 +39,12 @@ def decoders(requests: int, seed: int) -> list[str]:
     with tempfile.TemporaryDirectory() as corpus:
         for begun in range(0, requests, RUNS_OF_A_PROCESS):
             runs = min(RUNS_OF_A_PROCESS, requests - begun)
-            options = [f"-runs={runs}", f"-seed={seed + begun}", "-max_len=65536", f"-timeout={MOST_CPU_SECONDS:.0f}"]
+            options = [
+                f"-runs={runs}",
+                f"-seed={seed + begun}",
+                "-max_len=65536",
+                f"-timeout={2 * MOST_CPU_SECONDS:.0f}",
+            ]
             command = [sys.executable, "-m", "tests.fuzz.decoders", *options, f"-artifact_prefix={corpus}/", corpus]
             done = subprocess.run(command, capture_output=True, text=True, errors="replace", check=False)
             if done.returncode != 0:

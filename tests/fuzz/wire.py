@@ -20,7 +20,7 @@ from tests.fuzz.malformed import Malformed
 from tests.processes.server import Server
 
 CLIENTS = 4
-MOST_CPU_SECONDS = 2.0
+MOST_CPU_SECONDS, MOST_ANSWER_BYTES = 1.0, 16_000
 MOST_GROWTH = 1.25
 """Of the memory, once the service is warm."""
 
@@ -33,22 +33,26 @@ PATIENCE_SECONDS, UNANSWERED_SECONDS = 30.0, 0.5
 
 @dataclass
 class Found:
-    """statuses: how often each came, 0 for none; slowest: (seconds, request)."""
+    """statuses: how often each came, 0 for none; slowest: (seconds, request); longest: of the answers that are errors,
+    (bytes, request)."""
 
     statuses: dict[int, int] = field(default_factory=dict)
     wrong: list[str] = field(default_factory=list)
     slowest: list[tuple[float, bytes]] = field(default_factory=list)
+    longest: tuple[int, bytes] = (0, b"")
 
-    def note(self, request: bytes, statuses: list[int], seconds: float) -> None:
-        for status in statuses or [0]:
+    def note(self, request: bytes, answers: list[tuple[int, int]], seconds: float) -> None:
+        for status, length in answers or [(0, 0)]:
+            if status >= 400:
+                self.longest = max(self.longest, (length, request[:300]))
             self.statuses[status] = self.statuses.get(status, 0) + 1
             if status >= 500 and status != BY_THE_BOOK:
                 self.wrong.append(f"{status} to {request[:3000]!r}")
         self.slowest = sorted([*self.slowest, (seconds, request)], key=lambda slow: -slow[0])[:SLOWEST]
 
 
-def exchange(port: int, request: bytes, half_closes: bool) -> list[int]:
-    """The statuses of what is answered. half_closes: the server goes on when a client says that it sends no more, so
+def exchange(port: int, request: bytes, half_closes: bool) -> list[tuple[int, int]]:
+    """The status and the bytes of each answer. half_closes: the server goes on when a client says that it sends no more, so
     that all is read until the server closes; else until the first answer, or a moment without one. Raises OSError."""
     with closing(socket.create_connection(("127.0.0.1", port), timeout=PATIENCE_SECONDS)) as client:
         with suppress(OSError):  # it was answered before it was sent
@@ -62,25 +66,25 @@ def exchange(port: int, request: bytes, half_closes: bool) -> list[int]:
             try:
                 while piece := client.recv(2**18):
                     received += piece
-                    if not half_closes and statuses_in(received):
+                    if not half_closes and answers_in(received):
                         break
             except TimeoutError:
                 if half_closes:
                     raise
-    return statuses_in(received)
+    return answers_in(received)
 
 
-def statuses_in(received: bytes) -> list[int]:
-    """Of one answer after the other."""
+def answers_in(received: bytes) -> list[tuple[int, int]]:
+    """One answer after the other: its status, the bytes of its body."""
     found = []
     while received.startswith(b"HTTP/1."):
         head, _, rest = received.partition(b"\r\n\r\n")
         status = int(head[9:12])
-        if status >= 200:
-            found.append(status)
         length = [
             line.partition(b":")[2] for line in head.lower().split(b"\r\n") if line.startswith(b"content-length:")
         ]
+        if status >= 200:
+            found.append((status, int(length[0]) if length else len(rest)))
         received = rest[int(length[0]) :] if length else rest
     return found
 
@@ -109,13 +113,13 @@ def _attacked(server: Server, requests: int, seed: int, http_server: str) -> lis
             request = supply.next()
             began = time.monotonic()
             try:
-                statuses = exchange(server.port, request, half_closes)
+                answers = exchange(server.port, request, half_closes)
             except OSError as error:
                 with lock:
                     found.wrong.append(f"{error!r} at {request[:3000]!r}")
                 continue
             with lock:
-                found.note(request, statuses, time.monotonic() - began)
+                found.note(request, answers, time.monotonic() - began)
 
     def all_clients(until: int, first: int) -> None:
         threads = [threading.Thread(target=client, args=(first + number, until)) for number in range(CLIENTS)]
@@ -136,8 +140,12 @@ def _attacked(server: Server, requests: int, seed: int, http_server: str) -> lis
     slowest = max((cpu_of(server, request, half_closes), request[:300]) for _, request in found.slowest)
     if slowest[0] > MOST_CPU_SECONDS:
         found.wrong.append(f"{slowest[0]:.1f} s of CPU for {slowest[1]!r}")
+    if found.longest[0] > MOST_ANSWER_BYTES:
+        found.wrong.append(f"an answer of {found.longest[0]:,} bytes to {found.longest[1]!r}")
     if requests > 2 * REQUESTS_UNTIL_WARM and after > before * MOST_GROWTH:
         found.wrong.append(f"the workers' memory grew from {before:.0f} to {after:.0f} MiB")
+    print(f"the costliest takes {slowest[0]:.2f} s of CPU: {slowest[1]!r}")
+    print(f"the longest error has {found.longest[0]:,} bytes: {found.longest[1]!r}")
     x, _ = random_batch(1)
     newest = server.predict(x)["model_version"]
     print(
