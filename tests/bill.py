@@ -18,8 +18,9 @@ import time
 import zlib
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import partial
+from itertools import pairwise
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from PIL import Image
@@ -243,13 +244,17 @@ def packed_picture(pixels: int, tall: bool) -> Request:
 def scans(size: int) -> Request:
     """A JPEG of as many scans as fit, each of which goes through all blocks and changes none."""
     side = 4000
-    code = lambda kind, symbol: b"\xff\xc4\x00\x14" + bytes([kind, 1]) + bytes(15) + bytes([symbol])  # noqa: E731
     frame = b"\xff\xc2\x00\x0b\x08" + struct.pack(">HH", side, side) + b"\x01\x01\x11\x00"
     blocks = ((side + 7) // 8) ** 2
-    head = b"\xff\xd8\xff\xdb\x00\x43\x00" + b"\x01" * 64 + frame + code(0x00, 0) + code(0x10, 0xE0)
+    head = b"\xff\xd8\xff\xdb\x00\x43\x00" + b"\x01" * 64 + frame + code_of_one(0x00, 0) + code_of_one(0x10, 0xE0)
     first = b"\xff\xda\x00\x08\x01\x01\x00\x00\x00\x00" + bytes(blocks // 8 + 1)
     run = b"\xff\xda\x00\x08\x01\x01\x00\x01\x3f\x00" + (b"\x00" * (2 * (blocks // 2**14 + 1)))
     return picture(head + first + run * max(1, (size - len(first)) // len(run) // 20) + b"\xff\xd9", JPEG)
+
+
+def code_of_one(kind: int, symbol: int) -> bytes:
+    """A JPEG's table of a code with a single symbol."""
+    return b"\xff\xc4\x00\x14" + bytes([kind, 1]) + bytes(15) + bytes([symbol])
 
 
 def in_jpeg(piece: bytes, size: int) -> Request:
@@ -313,7 +318,7 @@ def query(piece: str, size: int) -> Request:
     return Request("/predict?" + (piece * 4000)[: min(4000, size)], b"{}")
 
 
-def cases(long: bool) -> Iterator[tuple[str, Make]]:
+def cases(long: bool) -> Iterator[tuple[str, Make]]:  # noqa: PLR0912  a list
     """By name, what grows. Not long: what has cost most."""
     yield (
         "a data: URL without a comma",
@@ -347,10 +352,7 @@ def cases(long: bool) -> Iterator[tuple[str, Make]]:
     for endpoint, (_, _, fields) in FIELDS.items():
         for field in fields:
             for filler in FILLERS:
-                yield (
-                    f"{endpoint}: {field}: {filler}",
-                    lambda n, e=endpoint, f=field, k=filler: json_request(e, f, k, n),
-                )  # type: ignore[misc]
+                yield f"{endpoint}: {field}: {filler}", partial(json_request, endpoint, field, filler)
     for dtype in ("f2", "f4", "f8", "i1", "i8", "u1"):
         for value in (0.0, 1.0, 2.5, 100.0):
             yield f".npz of {dtype}, {value}", lambda n, d=dtype, v=value: npz(n, d, v)  # type: ignore[misc]
@@ -427,7 +429,7 @@ def bills(till: Till, long: bool, words: list[str]) -> Iterator[tuple[str, Reque
             for request in (make(LIMIT // 100), make(LIMIT // 10), make(int(LIMIT * 0.98)))
         ]
         wrong = []
-        for (less, small), (more, large) in zip(found, found[1:], strict=False):
+        for (less, small), (more, large) in pairwise(found):
             wrong += wrong_with(large, small, (more.size, less.size))
         request, bill = max(found, key=lambda each: (each[1].status == 0, each[1].seconds))
         most = max(bill.memory for _, bill in found), max(bill.answer for _, bill in found)

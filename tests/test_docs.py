@@ -24,6 +24,7 @@ from model.weights import Weights
 from service import exit_codes
 from service.app import create_app
 from service.cli import main
+from service.http.problems import Kind
 from service.settings import Settings, variable
 from tests.conftest import CLASSES, COLUMNS, FEATURES, ROWS
 from tests.documents import PAGES, ROOT, RUN_BY_NOBODY, RUNNERS, UNRUN, Block, blocks, read
@@ -265,6 +266,11 @@ def test_every_status_that_the_service_gives_is_in_the_table() -> None:
     listed = set(re.findall(r"^\| (\d{3}) \|", read("docs/http.md"), re.MULTILINE))
     source = "".join(path.read_text() for path in (ROOT / "service").rglob("*.py"))
     assert set(re.findall(r"\bProblem\(\s*(\d{3})", source)) - {"500"} <= listed
+
+
+def test_the_table_of_types_of_problems_is_the_types() -> None:
+    listed = re.findall(r"^\| `(urn:[\w:-]+)` \|", read("docs/http.md"), re.MULTILINE)
+    assert sorted(listed) == sorted(kind.uri for kind in Kind)
 
 
 def test_the_table_of_exit_codes_is_the_exit_codes() -> None:

@@ -27,7 +27,7 @@ def used() -> Iterator[tuple[str, str, str, int]]:
         }
         for call in calls:
             function = ast.unparse(call.func)
-            if not function.startswith("re.") or function in ("re.escape", "re.compile") and not call.args:
+            if not function.startswith("re.") or (function in ("re.escape", "re.compile") and not call.args):
                 continue
             name = function.removeprefix("re.")
             if name not in METHODS | {"compile"}:

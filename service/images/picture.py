@@ -86,8 +86,8 @@ class Cost:
             if cost > most:
                 raise BadInput(
                     location,
-                    f"the picture has more than {most:,} pixels, the most that is read in one request; those of colours "
-                    "and of transparency count for more",
+                    f"the picture has more than {most:,} pixels, the most that is read in one request: colours and "
+                    "transparency count for more",
                 )
 
 
