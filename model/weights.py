@@ -227,7 +227,7 @@ def _parsed(text: str) -> dict[str, Any]:
     except UnicodeEncodeError as error:
         raise WeightsError("settings holds half of a surrogate pair: it should be text") from error
     except json.JSONDecodeError as error:
-        raise WeightsError(f"settings is not JSON: {error}") from error
+        raise WeightsError("settings is not JSON") from error
     if not isinstance(settings, dict):
         raise WeightsError(f"settings is {_shown(settings)}: it should be a JSON object")
     return settings

@@ -36,6 +36,10 @@ KILLED_SECONDS = 20
 LIMIT = 2**24
 """Bytes of a body, unpacked: what a service takes by default."""
 
+SIZES = (LIMIT // 10, LIMIT * 98 // 100)
+LONG_SIZES = (LIMIT // 100, LIMIT // 10, LIMIT * 28 // 100, LIMIT * 98 // 100)
+"""Of the requests of a case. The third has just fewer numbers than are read from JSON."""
+
 JSON, NPY, NPZ, PNG, JPEG = "application/json", "application/x-npy", "application/x-npz", "image/png", "image/jpeg"
 FORM = "multipart/form-data; boundary=x"
 BLACK = b"[" + b",".join([b"0"] * FEATURES) + b"]"
@@ -424,10 +428,7 @@ def bills(till: Till, long: bool, words: list[str]) -> Iterator[tuple[str, Reque
     for name, make in cases(long):
         if words and not any(word in name for word in words):
             continue
-        found = [
-            (request, till.bill(request))
-            for request in (make(LIMIT // 100), make(LIMIT // 10), make(int(LIMIT * 0.98)))
-        ]
+        found = [(request, till.bill(request)) for request in map(make, LONG_SIZES if long else SIZES)]
         wrong = []
         for (less, small), (more, large) in pairwise(found):
             wrong += wrong_with(large, small, (more.size, less.size))
