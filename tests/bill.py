@@ -306,6 +306,11 @@ def pictures(size: int, data: bytes) -> Request:
     return form(one * max(1, size // len(one)), path="/predict")
 
 
+def digits_and_a_blank(size: int) -> Request:
+    digit = part("image", encoded(drawn(7)), '; filename="a.png"')
+    return form(digit * min(29, size // len(digit)), FILE, path="/predict")
+
+
 def pictures_in_json(size: int) -> Request:
     text = b'"' + base64.b64encode(SMALL) + b'"'
     return Request("/predict", b'{"images":[%s]}' % repeated(text, size))
@@ -338,6 +343,7 @@ def cases(long: bool) -> Iterator[tuple[str, Make]]:  # noqa: PLR0912  a list
     yield "a wide PNG, packed", lambda n: packed_picture(n, False)
     yield "scans of a JPEG", scans
     yield "pictures in a form", lambda n: pictures(n // 20, SMALL)
+    yield "digits, the last picture blank", digits_and_a_blank
     yield "pictures in JSON", lambda n: pictures_in_json(n // 20)
     yield (
         "digits in a form",

@@ -17,8 +17,8 @@ from service.images.finding import Digit
 from service.images.picture import Cost, cost_of, read_picture
 
 TYPES = ("image/png", "image/jpeg", "image/jpg")
-MOST_PICTURES = 50
-"""In one request: what bounds the time, a picture taking some 20 ms whatever its size."""
+MOST_PICTURES = 30
+"""In one request: what bounds the time, a digit taking some 25 ms to find, whatever the size of its picture."""
 
 LONGEST_LABEL = 9
 """Digits."""
