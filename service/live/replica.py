@@ -5,7 +5,6 @@ no reader needs a lock.
 """
 
 import threading
-import time
 from dataclasses import dataclass
 from functools import lru_cache
 
@@ -23,12 +22,6 @@ FAR_BEHIND = 32
 
 REBUILD_WAIT_SECONDS = 1.0
 """How long a request for an old version waits while another one is rebuilt: one at a time, for their memory's sake."""
-
-
-LATER_WAIT_SECONDS = 0.25
-"""How long a request waits for a version that is not there yet."""
-
-LATER_LOOK_SECONDS = 0.005
 
 
 @dataclass(frozen=True)
@@ -94,14 +87,14 @@ class Replica:
             return self._newest
 
     def at_least(self, version: int) -> Model:
-        """The newest version, when it is this one or a newer one. Raises NotYetError where none comes soon."""
+        """The newest version, when it is this one or a newer one. Where this copy has not heard of it, the log is
+        asked, which has every version that was ever answered: there is nothing to wait for. Raises NotYetError,
+        StoreError."""
         model = self.newest()
-        until = time.monotonic() + LATER_WAIT_SECONDS
-        while model.version < version:
-            if time.monotonic() > until:
-                raise NotYetError(version, model.version)
-            time.sleep(LATER_LOOK_SECONDS)
-            model = self.newest()
+        if model.version < version:
+            model = self.catch_up()
+        if model.version < version:
+            raise NotYetError(version, model.version)
         return model
 
     def at_head(self, writer: Reader) -> Model:
