@@ -223,3 +223,25 @@ def test_a_start_that_opens_the_service_to_all_says_what_anyone_may_do(
     say_where(settings.model_copy(update={"host": host, "api_key": key}), 8000)
     said = capsys.readouterr().err
     assert ("WARNING" in said and "may train the model" in said and "TWOLAYERNET_API_KEY" in said) == warned
+
+
+def test_every_answer_says_what_it_is_and_whose(settings: Settings) -> None:
+    client = with_settings(settings, api_key=SecretStr("secret"), prefix="/m")
+    key = {"Authorization": "Bearer secret"}
+    for method, path, options, status in (
+        ("get", "/m/readyz", {}, 200),
+        ("get", "/m/", {}, 200),
+        ("get", "/m/docs", {}, 200),
+        ("get", "/m/openapi.json", {}, 200),
+        ("get", "/m/weights", {"headers": key}, 200),
+        ("get", "/m/metrics", {"headers": key}, 200),
+        ("post", "/m/predict", {"json": {}}, 422),
+        ("get", "/m/versions", {}, 401),
+        ("get", "/m/nowhere", {}, 404),
+        ("get", "/nowhere", {}, 404),
+        ("get", "/m", {}, 308),
+    ):
+        answer = client.open(method, path, **options)
+        assert answer.status_code == status, path
+        assert answer.headers.getlist("X-Content-Type-Options") == ["nosniff"], path
+        assert answer.headers.getlist("Cross-Origin-Resource-Policy") == ["same-origin"], path
