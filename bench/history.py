@@ -42,7 +42,7 @@ def main() -> None:
                 ready = time.perf_counter() - started
                 request = request_bytes("/predict", json_bytes(1, False, features), "application/json")
                 cost = measure(process.pid, port, request, 3, 4).cpu_us
-                learning = time_of(port, b"GET /learning HTTP/1.1\r\nHost: bench\r\n\r\n")
+                learning = time_of(port, b"GET /learning HTTP/1.1\r\nHost: localhost\r\n\r\n")
                 size = (folder / "twolayernet.db").stat().st_size / 2**20
                 memory = memory_mib(tree(process.pid)[-1])
             print(

@@ -41,7 +41,7 @@ def running(command: list[str], folder: Path, port: int, **environment: str) -> 
     try:
         for _ in range(200):
             try:
-                if b" 200 " in exchange(connect(port), b"GET /readyz HTTP/1.1\r\nHost: bench\r\n\r\n")[:20]:
+                if b" 200 " in exchange(connect(port), b"GET /readyz HTTP/1.1\r\nHost: localhost\r\n\r\n")[:20]:
                     break
             except OSError:
                 time.sleep(0.05)
@@ -75,7 +75,8 @@ def connect(port: int) -> socket.socket:
 
 
 def request_bytes(path: str, body: bytes, content_type: str) -> bytes:
-    head = f"POST {path} HTTP/1.1\r\nHost: bench\r\nContent-Type: {content_type}\r\nContent-Length: {len(body)}\r\n\r\n"
+    head = f"POST {path} HTTP/1.1\r\nHost: localhost\r\nContent-Type: {content_type}\r\n"
+    head += f"Content-Length: {len(body)}\r\n\r\n"
     return head.encode() + body
 
 

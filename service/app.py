@@ -2,7 +2,7 @@
 
 from flask import Flask
 
-from service.http import access, bounds, connection, observing, origins, problems, proxy, tracing
+from service.http import access, connection, observing, origins, problems, proxy, tracing
 from service.http.incoming import IncomingRequest
 from service.live.alarm import Alarm
 from service.live.learner import Learner
@@ -50,14 +50,14 @@ def create_app(settings: Settings | None = None, say: bool = False) -> Flask:
     app.request_class = IncomingRequest
     app.config["MAX_CONTENT_LENGTH"] = settings.max_body_bytes
     app.config["MAX_UNPACKED_BYTES"] = settings.max_unpacked_bytes
+    app.config["MAX_IMAGES"] = settings.max_images
     problems.register(app)
     tracing.register(app)
-    bounds.register(app, settings)
     origins.register(app, settings)
     access.register(app, settings)
     proxy.register(app, settings)
     observing.register(app, settings)
-    connection.register(app, settings)
+    connection.register(app)
     for routes in (
         prediction,
         predictions,

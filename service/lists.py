@@ -1,6 +1,8 @@
 """Settings that hold several values: keys, origins, hosts."""
 
 import re
+from functools import lru_cache
+from ipaddress import ip_address
 from urllib.parse import urlsplit
 
 DEFAULT_PORTS = {"http": 80, "https": 443}
@@ -35,3 +37,11 @@ def host_name(text: str) -> str:
     if not re.fullmatch(r"\.?[a-z0-9_-]{1,63}(\.[a-z0-9_-]{1,63})*", text.lower()):
         raise ValueError(f"{text[:60]!r} is no name of a host: expected such as example.org, .example.org or 10.0.0.7")
     return text.lower()
+
+
+@lru_cache(maxsize=16)
+def is_loopback(address: str) -> bool:
+    try:
+        return ip_address(address).is_loopback
+    except ValueError:
+        return address == "localhost"

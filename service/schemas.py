@@ -8,7 +8,6 @@ from typing_extensions import TypeAliasType  # in typing from Python 3.12 on
 from model.memory import MOST_REHEARSED
 from model.two_layer_net import Activation
 
-LARGEST_LEARNING_RATE = 10.0
 MOST_VERSIONS_LISTED = 1000
 MOST_EXAMPLES_GIVEN = 10_000
 MOST_AT_ONCE = 1000
@@ -67,7 +66,8 @@ def _whole_floats_as_integers(labels: Any) -> Any:
     return labels
 
 
-LearningRate = Annotated[float, Field(gt=0, le=LARGEST_LEARNING_RATE, allow_inf_nan=False, strict=True)]
+LearningRate = Annotated[float, Field(gt=0, allow_inf_nan=False, strict=True)]
+"""A setting bounds it; here it is a number at all."""
 
 Label = TypeAliasType("Label", Annotated[int, Field(strict=True, ge=0)])
 
@@ -131,7 +131,7 @@ TrueOrFalse = Annotated[bool, BeforeValidator(_true_or_false)]
 VersionText = Annotated[WholeNumber, Field(ge=1, le=LARGEST_VERSION)]
 Rehearse = Annotated[Whole, Field(ge=0, le=MOST_REHEARSED)]
 RehearseText = Annotated[WholeNumber, Field(ge=0, le=MOST_REHEARSED)]
-LearningRateText = Annotated[DecimalNumber, Field(gt=0, le=LARGEST_LEARNING_RATE, allow_inf_nan=False)]
+LearningRateText = Annotated[DecimalNumber, Field(gt=0, allow_inf_nan=False)]
 
 
 LABELS_TEXT = r"^[0-9]{1,9}(,[0-9]{1,9})*$"

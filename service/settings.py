@@ -16,6 +16,7 @@ from service.lists import host_name, listed, normal_origin
 from service.mistakes import sentence, shortened
 
 PREFIX = "TWOLAYERNET_"
+LARGEST_LEARNING_RATE = 10.0
 SECRETS = ("api_key", "api_key_predict")
 
 
@@ -40,7 +41,12 @@ class Settings(BaseSettings):
     store_connections: int = Field(
         4, ge=3, le=1000, description="The most connections of a worker, where the store is on PostgreSQL."
     )
-    learning_rate: float = Field(0.04, gt=0, le=10, description="Of a train-step that names none.")
+    learning_rate: float = Field(
+        0.04, gt=0, le=LARGEST_LEARNING_RATE, description="Default learning rate of a train-step."
+    )
+    max_learning_rate: float = Field(
+        1, gt=0, le=LARGEST_LEARNING_RATE, description="The largest learning rate that a request may name."
+    )
     rehearse: int = Field(
         8,
         ge=0,
@@ -77,32 +83,34 @@ class Settings(BaseSettings):
         64 * 2**20, ge=1024, description="The largest arrays that a body may unpack to, a served network's included."
     )
     max_images: int = Field(25_000, ge=1, description="The most images in one request.")
-    max_requests: int = Field(
-        100, ge=1, le=1000, description="The most requests that a worker takes at once; to more it answers 503."
-    )
-    request_seconds: float = Field(
-        30,
-        gt=0,
-        le=3600,
-        description="The longest that a request may wait for a thread, and that its body may take to arrive.",
-    )
     prefix: str = Field(
         "",
         pattern=r"^(/[A-Za-z0-9._~-]+)*$",
         description="Path that a proxy passes on, such as /models/digits.",
     )
-    trusted_proxies: int = Field(0, ge=0, le=10, description="Proxies whose X-Forwarded-… headers are believed.")
-    api_key: SecretStr | None = Field(
-        None, description="Asked of what changes the model or hands out its data; several: with commas or lines."
+    trusted_proxies: int = Field(
+        0, ge=0, le=10, description="Number of proxies in front whose X-Forwarded-For and -Proto headers are believed."
     )
-    api_key_predict: SecretStr | None = Field(None, description="Asked of predict and accuracy; several likewise.")
-    api_key_file: Path | None = Field(None, description="A file that holds the key, or several, instead.")
-    api_key_predict_file: Path | None = Field(None, description="A file that holds that key, or several, instead.")
+    trusted_forwarded_host: bool = Field(
+        False, description="Whether their X-Forwarded-Host and -Prefix are believed, too: they must set or clear both."
+    )
+    api_key: SecretStr | None = Field(
+        None,
+        description="Key required for what changes the model, hands out its data or costs much; separate several with "
+        "commas or newlines.",
+    )
+    api_key_predict: SecretStr | None = Field(
+        None, description="Key required for predict and accuracy; separate several with commas or newlines."
+    )
+    api_key_file: Path | None = Field(None, description="File to read api_key from.")
+    api_key_predict_file: Path | None = Field(None, description="File to read api_key_predict from.")
     allowed_origins: str = Field(
         "", description="Other origins whose pages may call the service, such as https://example.org, with commas."
     )
     trusted_hosts: str = Field(
-        "", description="Names under which it may be asked, with commas; .example.org: and those under it; none: any."
+        "",
+        description="Host names that requests may name, with commas; .example.org includes all below it. Empty: any, "
+        "or on loopback without a trusted proxy localhost, 127.0.0.1 and [::1].",
     )
 
     access_log: Literal["auto", "json", "text", "off"] = Field(
@@ -111,15 +119,16 @@ class Settings(BaseSettings):
 
     @model_validator(mode="before")
     @classmethod
-    def _keys_out_of_their_files(cls, given: Any) -> Any:
-        given = dict(given)
+    def _as_written(cls, given: Any) -> Any:
+        """Without what editors add, and with the keys that files hold."""
+        given = {name: without_marks(value) for name, value in given.items()}
         for name in SECRETS:
-            if (path := given.get(f"{name}_file")) is None:
-                continue
-            if given.get(name) is not None:
+            path = given.get(f"{name}_file")
+            if path is not None and given.get(name) is not None:
                 raise ValueError(f"{variable(name)} and {variable(name)}_FILE are both set: one of them is enough")
-            given[name] = key_in(Path(path), f"{variable(name)}_FILE")
-        return given
+            if path is not None:
+                given[name] = key_in(Path(path), f"{variable(name)}_FILE")
+        return {name: value for name, value in given.items() if value != "" or name in SECRETS}
 
     @field_validator(*SECRETS, mode="before")
     @classmethod
@@ -149,24 +158,21 @@ class Settings(BaseSettings):
             raise ValueError(f"{PREFIX}API_KEY_PREDICT is set, but {PREFIX}API_KEY is not: anyone could train")
         return self
 
-    @model_validator(mode="after")
-    def _who_computes_is_taken(self) -> "Settings":
-        if self.max_requests < self.threads:
-            raise ValueError(
-                f"{PREFIX}MAX_REQUESTS is {self.max_requests}, less than the {self.threads} that {PREFIX}THREADS says"
-            )
-        return self
-
     def keys(self, name: Literal["api_key", "api_key_predict"]) -> list[str]:
         """Those that are accepted: one is enough, several while clients change from one to the next."""
         secret: SecretStr | None = getattr(self, name)
         return [] if secret is None else listed(secret.get_secret_value())
 
 
+def without_marks(value: Any) -> Any:
+    """Text without the byte order mark and the carriage returns of files that were written on Windows."""
+    return value.removeprefix("\ufeff").rstrip("\r") if isinstance(value, str) else value
+
+
 def key_in(path: Path, called: str) -> str:
     """What a file with keys holds. Raises ValueError."""
     try:
-        text = path.read_text("utf-8")
+        text: str = without_marks(path.read_text("utf-8"))
     except (OSError, UnicodeDecodeError) as error:
         why = getattr(error, "strerror", None) or "it is not text"
         raise ValueError(f"{called}: the file {path} can't be read: {why}") from None
@@ -193,7 +199,7 @@ def load_settings(called: Callable[[str], str] = variable) -> Settings:
 
     called: what a setting's name is to whoever made it.
     """
-    for name in SECRETS:
+    for name in [*SECRETS, *(f"{name}_file" for name in SECRETS)]:
         if variable(name) in os.environ and not os.environ[variable(name)].strip():
             raise StartupError(f"{called(name)} is empty: set a key, or leave it out for an open service")
     try:

@@ -21,6 +21,7 @@ Command = TypeVar("Command", bound=Callable[..., Any])
 TYPES: dict[Any, click.ParamType[Any]] = {
     SecretStr: click.File(),  # others on the machine can read a command line
     int: click.INT,
+    bool: click.BOOL,
     float: click.FLOAT,
     str: click.STRING,
     Path: click.Path(path_type=Path),

@@ -1,12 +1,11 @@
-"""Who may do what: bearer keys, where the settings have some."""
+"""Authentication: which requests require a bearer key, where the settings have one."""
 
 import hmac
 from collections.abc import Sequence
 
-from flask import Flask, request
+from flask import Flask, current_app, request
 
 from service import metrics
-from service.http.guessing import Guessing
 from service.http.problems import Problem
 from service.settings import Settings
 
@@ -24,47 +23,45 @@ OPEN = {
 }
 PREDICT = {"prediction.predict", "prediction.accuracy"}
 PREDICT |= {"inference.server_metadata", "inference.model_metadata", "inference.infer"}
+KEYS = "twolayernet.keys"
 
 
 def register(app: Flask, settings: Settings) -> None:
-    """Ask for the key before any other look at the request. An endpoint is closed unless it is named as open."""
+    """Check the key before anything else of the request. An endpoint is closed unless it is named as open."""
     full = [key.encode() for key in settings.keys("api_key")]
     predict = [key.encode() for key in settings.keys("api_key_predict")]
-    if not full and not predict:
+    if not full:
         return
-    guessing = Guessing(may_wait=settings.threads // 2)
+    app.extensions[KEYS] = predict + full
 
     @app.before_request
     def check_key() -> None:
         endpoint = request.endpoint
         if endpoint is None or endpoint in OPEN or request.method == "OPTIONS":  # a browser's preflight has no key
             return
-        accepted = (predict and predict + full) if endpoint in PREDICT else full
-        if not accepted:
-            return
-        authorization = request.headers.get("Authorization")
-        if is_one_of(bearer_key(authorization or ""), accepted):
-            return
-        address = request.remote_addr or ""
-        if authorization is not None and (seconds := guessing.seconds_to_wait(address)):
-            metrics.FAILED_KEYS.labels("too soon").inc()
-            raise Problem(
-                429,
-                "one wrong key after the other comes from this address: wait a moment before you try the next",
-                headers={"Retry-After": str(int(seconds) + 1)},
-            )
-        metrics.FAILED_KEYS.labels("none" if authorization is None else "wrong").inc()
-        if authorization is not None:
-            guessing.failed(address)
-        raise Problem(
-            401,
-            "this wants the header Authorization: Bearer and the key that the service was started with",
-            headers={"WWW-Authenticate": "Bearer"},
-        )
+        if endpoint not in PREDICT:
+            check(full, "authentication required")
+        elif predict:
+            check(predict + full, "authentication required")
+
+
+def require_key(what: str) -> None:
+    """For a request to an open endpoint that writes or costs more than others: it requires a key once there is one.
+    Raises Problem, 401."""
+    if (accepted := current_app.extensions.get(KEYS)) is not None:
+        check(accepted, f"{what} requires a key")
+
+
+def check(accepted: Sequence[bytes], why: str) -> None:
+    authorization = request.headers.get("Authorization")
+    if is_one_of(bearer_key(authorization or ""), accepted):
+        return
+    metrics.FAILED_KEYS.labels("none" if authorization is None else "wrong").inc()
+    raise Problem(401, f"{why}: send 'Authorization: Bearer <key>'", headers={"WWW-Authenticate": "Bearer"})
 
 
 def is_one_of(given: bytes, accepted: Sequence[bytes]) -> bool:
-    return sum(hmac.compare_digest(given, key) for key in accepted) > 0  # all of them, whatever the first one says
+    return sum(hmac.compare_digest(given, key) for key in accepted) > 0  # compares with all, whichever matches
 
 
 def bearer_key(authorization: str) -> bytes:

@@ -33,13 +33,11 @@ REQUEST_ID = "X-Request-ID"
 EVERY_ANSWER: Types = {REQUEST_ID: Annotated[str, Field(description="The request's own, where it can stand in a log.")]}
 WITH_ERRORS: Mapping[int, Types] = {
     401: {"WWW-Authenticate": Annotated[str, Field(description="Bearer.")]},
-    429: {"Retry-After": Annotated[int, Field(description="Seconds.", ge=1)]},
     503: {"Retry-After": Annotated[int, Field(description="Seconds.", ge=1)]},
 }
 MEANINGS = {
-    401: "A key is wanted, or another one",
+    401: "A key is required, or another one",
     403: "A page of another origin asks, which the settings do not name",
-    429: "Wrong keys came from this address: none is looked at for a moment",
 }
 """Of the statuses that stand at many an operation."""
 
@@ -106,7 +104,7 @@ class Operation:
         """The errors that may come to whoever has the right to ask."""
         found = {403, self.form.bad_input, *self.errors}
         if self.body:
-            found |= {400, 408, 413, 415} if JSON in self.body else {400, 408, 413}
+            found |= {400, 413, 415} if JSON in self.body else {400, 413}
         return found
 
 
@@ -180,7 +178,7 @@ def with_key(found: Json, endpoint: str, operation: Operation, settings: Setting
     if endpoint in access.OPEN:
         return found
     wanted = settings.keys("api_key_predict" if endpoint in access.PREDICT else "api_key")
-    found["responses"] |= {str(status): error(status, operation.form) for status in (401, 429)}
+    found["responses"]["401"] = error(401, operation.form)
     return {**found, "security": [{BEARER: []}] if wanted else [{}, {BEARER: []}]}
 
 
@@ -244,7 +242,7 @@ def responses(forms: Mapping[str, Errors]) -> Iterator[tuple[str, Json]]:
     for name, form in forms.items():
         content = {form.media_type: {"schema": reference(form.model)}}
         yield name, {"description": "What is wrong, and where.", "headers": with_every_answer(), "content": content}
-        for status in (400, 401, 403, 404, 408, 409, 412, 413, 415, 422, 429, 503):
+        for status in (400, 401, 403, 404, 409, 412, 413, 415, 422, 503):
             yield (
                 f"{name}{status}",
                 {

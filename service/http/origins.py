@@ -12,18 +12,17 @@ from urllib.parse import urlsplit
 
 from flask import Flask, Request, request
 from flask_cors import CORS
-from werkzeug.exceptions import SecurityError
 
 from service.http.problems import Problem
-from service.lists import listed, normal_origin
+from service.lists import is_loopback, listed, normal_origin
 from service.settings import Settings
 
 if TYPE_CHECKING:
-    from _typeshed.wsgi import StartResponse, WSGIApplication, WSGIEnvironment
+    from _typeshed.wsgi import WSGIEnvironment
 
 READING = ("GET", "HEAD")
 
-LOOPBACK = ["127.0.0.1", "localhost"]
+LOOPBACK = ["localhost", "127.0.0.1", "[::1]"]
 """Where health checks ask. No name that a stranger could point here."""
 
 REQUEST_HEADERS = ["Authorization", "Content-Type", "Content-Encoding", "Idempotency-Key", "If-Match", "If-None-Match"]
@@ -35,9 +34,7 @@ PREFLIGHT_SECONDS = 600
 
 def register(app: Flask, settings: Settings) -> None:
     hosts = listed(settings.trusted_hosts)
-    if hosts:
-        app.config["TRUSTED_HOSTS"] = [*hosts, *LOOPBACK]
-        app.wsgi_app = HostInLowerCase(app.wsgi_app)  # type: ignore[method-assign]
+    expected = [*hosts, *LOOPBACK]
     allowed = frozenset(listed(settings.allowed_origins))
     if allowed:
         CORS(
@@ -52,10 +49,15 @@ def register(app: Flask, settings: Settings) -> None:
 
     @app.before_request
     def refuse_other_origins() -> None:
-        if hosts and isinstance(request.routing_exception, SecurityError):
-            named = request.environ.get("HTTP_HOST", "")[:100]
-            raise Problem(400, f"the Host {named!r} is none of those that TWOLAYERNET_TRUSTED_HOSTS names")
-        if is_foreign(request, allowed):
+        named = request.environ.get("HTTP_HOST", "")
+        local = settings.trusted_proxies == 0 and listens_on_loopback(request.environ)
+        if (hosts or local) and not is_expected(named, expected):
+            raise Problem(
+                400,
+                f"the Host {named[:100]!r} is not expected here: only {', '.join(LOOPBACK)} and what "
+                "TWOLAYERNET_TRUSTED_HOSTS names",
+            )
+        if is_foreign(request, allowed, scheme_is_known=settings.trusted_proxies > 0):
             raise Problem(
                 403,
                 "this comes from a page of another origin, which may neither change nor read anything here: "
@@ -63,19 +65,19 @@ def register(app: Flask, settings: Settings) -> None:
             )
 
 
-class HostInLowerCase:
-    """Names of hosts have no case, and may end in the dot of the root."""
-
-    def __init__(self, app: "WSGIApplication") -> None:
-        self.app = app
-
-    def __call__(self, environ: "WSGIEnvironment", start_response: "StartResponse") -> Iterable[bytes]:
-        name, colon, port = environ.get("HTTP_HOST", "").lower().partition(":")
-        environ["HTTP_HOST"] = name.removesuffix(".") + colon + port
-        return self.app(environ, start_response)
+def listens_on_loopback(environ: "WSGIEnvironment") -> bool:
+    """By the address of the socket, which gunicorn and Granian give as the server's name: with a server that is started
+    by hand, the settings need not know it. Behind a Unix socket, or where a server gives a name of its own, False."""
+    return is_loopback(environ.get("SERVER_NAME", ""))
 
 
-def is_foreign(request: Request, allowed: frozenset[str]) -> bool:
+def is_expected(host: str, names: Iterable[str]) -> bool:
+    """Whether a Host header is one of the names, or under one that begins with a dot, with any port."""
+    name = re.sub(r":[0-9]*\Z", "", host.lower()).removesuffix(".")
+    return any(name == one or (one[0] == "." and f".{name}".endswith(one)) for one in names)
+
+
+def is_foreign(request: Request, allowed: frozenset[str], scheme_is_known: bool) -> bool:
     """Whether a page of another origin makes it, by the browser's own word."""
     environ = request.environ
     origin, site = environ.get("HTTP_ORIGIN"), environ.get("HTTP_SEC_FETCH_SITE")
@@ -87,7 +89,7 @@ def is_foreign(request: Request, allowed: frozenset[str]) -> bool:
         return False
     if site is not None:
         return site not in ("same-origin", "none") and not is_a_link_followed(request)
-    return not is_own(origin or "", request)
+    return not is_own(origin or "", request, scheme_is_known)
 
 
 def origin_of(referer: str | None) -> str | None:
@@ -109,10 +111,11 @@ def is_a_link_followed(request: Request) -> bool:
     )
 
 
-def is_own(origin: str, request: Request) -> bool:
-    """By the host and port alone: behind a proxy that is not believed, the scheme is not known."""
+def is_own(origin: str, request: Request, scheme_is_known: bool) -> bool:
+    """By the host and port, and the scheme where it is known: a proxy that is not believed may have taken TLS off."""
     try:
-        of_origin = urlsplit(normal_origin(origin))
-        return of_origin.netloc == urlsplit(normal_origin(f"{of_origin.scheme}://{request.host}")).netloc
+        own = normal_origin(origin)
+        scheme = request.scheme if scheme_is_known else urlsplit(own).scheme
+        return own == normal_origin(f"{scheme}://{request.host}")
     except ValueError:
         return False

@@ -1,6 +1,9 @@
 """Behind a proxy: whose word about the client is taken, and the path under which the service is reached."""
 
-from flask import Flask
+import re
+from urllib.parse import quote
+
+from flask import Flask, Response, request
 from werkzeug.middleware.dispatcher import DispatcherMiddleware
 from werkzeug.middleware.proxy_fix import ProxyFix
 
@@ -9,13 +12,23 @@ from service.settings import Settings
 
 
 def register(app: Flask, settings: Settings) -> None:
-    """Mount the application under its prefix, and take X-Forwarded-For, -Proto, -Host and -Prefix from as many proxies
-    as are trusted: from none, unless the settings say so."""
+    """Mount the application under its prefix, and take X-Forwarded-For and -Proto from as many proxies as are trusted;
+    -Host and -Prefix, too, where a setting of their own says so. By default none of them is."""
+
+    @app.after_request
+    def redirect_within(answer: Response) -> Response:
+        """To a path of this service, whatever the headers say: the router redirects //predict and a bare prefix."""
+        if "Location" in answer.headers:
+            query = f"?{request.query_string.decode('latin-1')}" if request.query_string else ""
+            answer.headers["Location"] = settings.prefix + quote(re.sub("/+", "/", request.path)) + query
+        return answer
+
     if settings.prefix:
         elsewhere = Problem(404, f"nothing is served here: the service is at {settings.prefix}/").response()
         app.wsgi_app = DispatcherMiddleware(elsewhere, {settings.prefix: app.wsgi_app})  # type: ignore[method-assign]
     if settings.trusted_proxies:
         count = settings.trusted_proxies
+        named = count if settings.trusted_forwarded_host else 0
         app.wsgi_app = ProxyFix(  # type: ignore[method-assign]
-            app.wsgi_app, x_for=count, x_proto=count, x_host=count, x_prefix=count
+            app.wsgi_app, x_for=count, x_proto=count, x_host=named, x_prefix=named
         )

@@ -49,7 +49,6 @@ class Static:
             answer.headers["Content-Encoding"] = "gzip"
         answer.headers["Vary"] = "Accept-Encoding"
         answer.headers["Cache-Control"] = "no-cache"  # kept, but asked about: a new release has the same names
-        answer.headers["X-Content-Type-Options"] = "nosniff"
         if self.media_type.startswith("text/html"):
             answer.headers["Content-Security-Policy"] = POLICY
             answer.headers["Referrer-Policy"] = "no-referrer"

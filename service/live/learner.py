@@ -70,26 +70,40 @@ class Learner:
             return same_request(reader.of_key(key.key), key)
 
     def train_step(
-        self, examples: Examples, learning_rate: float, rehearse: int = 0, key: IdempotencyKey | None = None
+        self,
+        examples: Examples,
+        learning_rate: float,
+        rehearse: int = 0,
+        key: IdempotencyKey | None = None,
+        if_match: set[str] | None = None,
     ) -> Version:
         """Take one gradient step from the newest version; when this returns it is durable and every worker's.
+
+        if_match: ETags, one of which the newest version must have; None: whichever it has.
 
         rehearse: how many remembered examples take part for each of these; with 0 it is the plain step, and the memory
         stays as it is.
 
         It is computed from the bytes that are stored, as every replay is. A repeat of a key gets the version that the
-        first request made. Raises UnsafeStepError, LearningPausedError, KeyReusedError and StoreError; then nothing has
-        changed, but for a StoreError at the commit itself, where the key tells.
+        first request made. Raises UnsafeStepError, LearningPausedError, KeyReusedError, WeightsChangedError and
+        StoreError; then nothing has changed, but for a StoreError at the commit itself, where the key tells.
         """
         stored, count = StoredExamples.of(examples), len(examples.labels)
 
         def step(writer: Writer, model: Model) -> Change:
             return self._step(writer, model, stored, count, learning_rate=learning_rate, rehearse=rehearse)
 
-        return self._append(step, key)
+        return self._append(step, key, if_match)
 
     def learn_remembered(
-        self, ids: Sequence[str], labels: IntArray, learning_rate: float, rehearse: int, key: IdempotencyKey | None
+        self,
+        ids: Sequence[str],
+        labels: IntArray,
+        learning_rate: float,
+        rehearse: int,
+        *,
+        key: IdempotencyKey | None,
+        if_match: set[str] | None = None,
     ) -> Version:
         """As `train_step`, from remembered predictions, each of which is learnt once; the version's loss and accuracy
         are those of what was answered then. labels: (n,). Raises PredictionsGoneError, too."""
@@ -102,7 +116,7 @@ class Learner:
             version = replace(change.version, loss=outcomes.loss, accuracy=outcomes.accuracy)
             return replace(change, version=version, outcomes=outcomes)
 
-        return self._append(step, key)
+        return self._append(step, key, if_match)
 
     def _step(
         self, writer: Writer, model: Model, stored: StoredExamples, count: int, *, learning_rate: float, rehearse: int
@@ -136,34 +150,32 @@ class Learner:
         )
         return Change(version, taken.weights, stored, Outcomes.of(taken.probabilities, labels))
 
-    def rollback(self, model_version: int, key: IdempotencyKey | None = None) -> Version:
+    def rollback(
+        self, model_version: int, key: IdempotencyKey | None = None, if_match: set[str] | None = None
+    ) -> Version:
         """Append a version with the weights of an earlier one.
 
-        Raises UnknownVersionError, KeyReusedError, StoreError.
+        Raises UnknownVersionError, WeightsChangedError, KeyReusedError, StoreError.
         """
 
         def back(writer: Writer, model: Model) -> Change:
             version = Version(model.version + 1, "rollback", time.time(), source_version=model_version)
             return Change(version, rebuild(writer, model_version).weights)
 
-        return self._append(back, key)
+        return self._append(back, key, if_match)
 
     def load(self, weights: Weights, key: IdempotencyKey | None = None, if_match: set[str] | None = None) -> Version:
         """Append a version with weights from outside.
 
-        if_match: of which the newest version's `etag` has to be one. Raises WeightsError, WeightsChangedError,
-        KeyReusedError, StoreError.
+        Raises WeightsError, WeightsChangedError, KeyReusedError, StoreError.
         """
         check_answers_stay_finite(weights)
 
         def put(_: Writer, model: Model) -> Change:
-            served = model.weights
-            if if_match is not None and etag(served) not in if_match:
-                raise WeightsChangedError(model.version)
-            check_sizes(weights, served)
-            return Change(Version(model.version + 1, "load", time.time()), described(weights, served))
+            check_sizes(weights, model.weights)
+            return Change(Version(model.version + 1, "load", time.time()), described(weights, model.weights))
 
-        return self._append(put, key)
+        return self._append(put, key, if_match)
 
     def pause(self, reason: str) -> None:
         """Learn nothing until `resume`, on any worker or host; nothing happens where that is so. Raises StoreError."""
@@ -186,14 +198,19 @@ class Learner:
         self,
         change: Callable[[Writer, Model], Change],
         key: IdempotencyKey | None = None,
+        if_match: set[str] | None = None,
     ) -> Version:
-        """Append what `change` makes of the newest version, unless the key says that it has been done."""
+        """Append what `change` makes of the newest version, unless the key says that it has been done, or the newest
+        version's `etag` is none of `if_match`."""
         began = time.perf_counter()
         with self._log.writing() as writer:
             metrics.LOG_WAIT.observe(time.perf_counter() - began)
             if key is not None and (done := same_request(writer.of_key(key.key), key)) is not None:
                 return done
-            made = change(writer, self._replica.at_head(writer))
+            model = self._replica.at_head(writer)
+            if if_match is not None and etag(model.weights) not in if_match:
+                raise WeightsChangedError(model.version)
+            made = change(writer, model)
             version = replace(made.version, paused=paused(writer))
             if key is not None:
                 version = replace(version, idempotency_key=key.key, request_digest=key.digest)

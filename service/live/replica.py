@@ -26,7 +26,7 @@ REBUILD_WAIT_SECONDS = 1.0
 
 
 LATER_WAIT_SECONDS = 0.25
-"""How long a request waits for a version that is not there yet."""
+"""How long a request waits for a version that this worker has not heard of yet."""
 
 LATER_LOOK_SECONDS = 0.005
 
@@ -53,6 +53,7 @@ class Replica:
         self._catching_up = threading.Lock()
         self._replacing = threading.Lock()
         self._rebuilding = threading.Lock()
+        self._waiting = threading.Lock()
         self._old = lru_cache(maxsize=OLD_MODELS_KEPT)(self._rebuild)
         log.follow(self._followed)
 
@@ -94,14 +95,25 @@ class Replica:
             return self._newest
 
     def at_least(self, version: int) -> Model:
-        """The newest version, when it is this one or a newer one. Raises NotYetError where none comes soon."""
+        """The newest version, when it is this one or a newer one. Where the log was asked already, there is nothing to
+        wait for; else one request at a time waits for the news, and others ask. Raises NotYetError, StoreError."""
         model = self.newest()
+        if model.version < version and self._log.goes_on_alone():
+            if self._waiting.acquire(blocking=False):
+                try:
+                    model = self._waited_for(version)
+                finally:
+                    self._waiting.release()
+            else:
+                model = self.catch_up()
+        if model.version < version:
+            raise NotYetError(version, model.version)
+        return model
+
+    def _waited_for(self, version: int) -> Model:
         until = time.monotonic() + LATER_WAIT_SECONDS
-        while model.version < version:
-            if time.monotonic() > until:
-                raise NotYetError(version, model.version)
+        while (model := self.newest()).version < version and time.monotonic() < until:
             time.sleep(LATER_LOOK_SECONDS)
-            model = self.newest()
         return model
 
     def at_head(self, writer: Reader) -> Model:

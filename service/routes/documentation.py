@@ -75,11 +75,12 @@ IdempotencyKey = Annotated[
 ]
 MinVersion = Annotated[
     Version,
-    Field(description="From this version or a newer one; 503 where there is none within 250 ms.", examples=[1]),
+    Field(
+        description="From this version or a newer one; 503 where there is none. One above the newest requires a key.",
+        examples=[1],
+    ),
 ]
-ETagToReplace = Annotated[
-    str, Field(description="The ETag of the version that is to be replaced: 412 where there is a newer one.")
-]
+ETagToReplace = Annotated[str, Field(description="The ETag of GET /weights: 412 where the newest version has another.")]
 ETagWanted = Annotated[str, Field(description="The ETag that is wanted: 412 where it is another one.")]
 ETagKept = Annotated[str, Field(description="The ETag of what the client has: 304 where it is the same.")]
 ETag = Annotated[str, Field(description="Of these bytes.")]
@@ -93,7 +94,7 @@ HeaderLength = Annotated[
     int, Field(ge=1, description="How many bytes of the body are JSON, where bytes of tensors stand behind it.")
 ]
 
-ONCE = {"Idempotency-Key": IdempotencyKey}
+CHANGE = {"Idempotency-Key": IdempotencyKey, "If-Match": ETagToReplace}
 MIN_VERSION = {"X-Min-Model-Version": MinVersion}
 STALENESS = {"X-Model-Staleness": Staleness}
 PREDICTION = {"prediction_id": PredictionId}
@@ -153,16 +154,16 @@ OPERATIONS = {
         TrainStepAnswer,
         TrainStepQuery,
         bodies(LABELLED_DECODERS, TRAIN_STEP, {"image": A_SEVEN, "labels": [7]}, RememberedRequest),
-        errors=(409, 503),
-        headers=ONCE,
+        errors=(409, 412, 503),
+        headers=CHANGE,
         links=OF_NEW_VERSION,
     ),
     "learning.rollback": Operation(
         "A new version with the weights of an older one",
         VersionAnswer,
         body={JSON: Content((RollbackRequest,), examples={"first": {"model_version": 1}})},
-        errors=(404, 409, 503),
-        headers=ONCE,
+        errors=(404, 409, 412, 503),
+        headers=CHANGE,
         links=OF_NEW_VERSION,
     ),
     "learning.examples": Operation(
@@ -223,7 +224,7 @@ OPERATIONS = {
         PutWeightsQuery,
         {NPZ: Content(), "application/octet-stream": Content()},
         errors=(409, 412, 503),
-        headers={**ONCE, "If-Match": ETagToReplace},
+        headers=CHANGE,
         links=OF_NEW_VERSION,
     ),
     "health.healthz": Operation("Whether the process lives", HealthAnswer),
@@ -283,6 +284,7 @@ def blueprint(service: Service) -> Blueprint:
         whole = {**document(current_app, operations, DESCRIBED, service.settings), "servers": [{"url": root or "/"}]}
         put_sizes(whole["components"]["schemas"], served)
         put_examples(whole["paths"], served)
+        put_largest_rate(whole, service.settings.max_learning_rate)
         return Static.of(orjson.dumps(whole), JSON)
 
     @routes.get("/openapi.json")
@@ -312,6 +314,14 @@ def put_sizes(schemas: Json, served: Weights) -> None:
         rows, columns = served.image_shape
         schemas["Rows"] |= exactly(rows)
         schemas["Row"] |= exactly(columns)
+
+
+def put_largest_rate(schema: Any, largest: float) -> None:
+    """Wherever a request names a learning rate, the one number that has to be above 0."""
+    if isinstance(schema, dict) and schema.get("exclusiveMinimum") == 0:
+        schema["maximum"] = largest
+    for part in schema.values() if isinstance(schema, dict) else schema if isinstance(schema, list) else ():
+        put_largest_rate(part, largest)
 
 
 def put_examples(paths: Json, served: Weights) -> None:

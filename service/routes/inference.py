@@ -10,6 +10,7 @@ from flask import Blueprint, Flask, Response, jsonify
 
 from model.datasets import pixels_to_input
 from model.functions import softmax
+from service.http.access import require_key
 from service.http.incoming import request
 from service.http.problems import MEDIA_TYPE, Kind, Problem
 from service.http.queries import digits, read_query
@@ -45,7 +46,10 @@ def blueprint(service: Service) -> Blueprint:
     @routes.get(f"/v2/models/{MODEL}/versions/<model_version>")
     def model_metadata(model_version: str | None = None) -> Response:
         read_query(request, Request)
-        weights = service.replica.newest().weights
+        newest = service.replica.newest()
+        weights = newest.weights
+        if model_version is not None and number(model_version) != newest.version:
+            require_key("a version that is not the newest one")
         with service.log.reading() as reader:
             if model_version is None:
                 versions = [found.model_version for found in reader.versions(MOST_VERSIONS_NAMED, None)]

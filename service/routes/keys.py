@@ -1,4 +1,4 @@
-"""Idempotency-Key: what tells a repeat of a request from another one."""
+"""Idempotency-Key and If-Match: headers of requests that make a new version."""
 
 import hashlib
 from collections.abc import Iterator
@@ -21,6 +21,13 @@ def idempotency_key() -> IdempotencyKey | None:
         raise BadInput(("Idempotency-Key",), f"expected 1 to {LONGEST_KEY} characters")
     parts = [request.method.encode(), request.path.encode(), request.query_string, request.mimetype.encode()]
     return IdempotencyKey(key, digest(*parts, *body_parts()))
+
+
+def if_match() -> set[str] | None:
+    """The ETags one of which the newest version has to have, None where any will do. A weak one matches nothing."""
+    if "If-Match" not in request.headers or request.if_match.star_tag:
+        return None
+    return set(request.if_match.as_set())
 
 
 def body_parts() -> Iterator[bytes]:

@@ -18,8 +18,9 @@ from service.images import TRAIN_STEP, read_labelled
 from service.live import rehearsal
 from service.live.service import Service
 from service.routes import predictions
-from service.routes.keys import idempotency_key
+from service.routes.keys import idempotency_key, if_match
 from service.schemas import MOST_EXAMPLES_GIVEN, ExamplesQuery, Request, RollbackRequest, TrainStepQuery
+from service.settings import variable
 from service.store.log import AFTER_ALL, Reader
 from service.store.records import Examples
 
@@ -36,22 +37,24 @@ def blueprint(service: Service) -> Blueprint:
         if predictions.are_named(request):
             ids, labels, parameters = predictions.read_lesson(request, service.replica.newest().weights, query)
             learning_rate, rehearse = defaults(parameters)
-            return train_step_answer(service.learner.learn_remembered(ids, labels, learning_rate, rehearse, key))
+            learn = service.learner.learn_remembered
+            return train_step_answer(learn(ids, labels, learning_rate, rehearse, key=key, if_match=if_match()))
         labelled = read_labelled(request, service.replica.newest().weights, TRAIN_STEP, query)
         learning_rate, rehearse = defaults(labelled.parameters)
         count = len(labelled.labels)
         if count > MOST_EXAMPLES_GIVEN:
             raise BadInput(("labels",), f"{count} images: at most {MOST_EXAMPLES_GIVEN} are learnt in one step")
         examples = Examples(labelled.pixels, labelled.labels)
-        return train_step_answer(service.learner.train_step(examples, learning_rate, rehearse, key))
+        return train_step_answer(service.learner.train_step(examples, learning_rate, rehearse, key, if_match()))
 
     def defaults(parameters: Mapping[str, Any]) -> tuple[float, int]:
-        """The learning rate and how much is rehearsed, where the request does not say."""
-        rehearse = parameters.get("rehearse")
-        return (
-            parameters.get("learning_rate") or service.settings.learning_rate,
-            service.settings.rehearse if rehearse is None else rehearse,
-        )
+        """The learning rate and how much is rehearsed: the request's, or those of the settings."""
+        settings = service.settings
+        rate, rehearse = parameters.get("learning_rate"), parameters.get("rehearse")
+        if rate is not None and rate > settings.max_learning_rate:
+            bound = f"{settings.max_learning_rate:g} or less, which {variable('max_learning_rate')} allows"
+            raise BadInput(("learning_rate",), f"expected {bound}")
+        return rate or settings.learning_rate, settings.rehearse if rehearse is None else rehearse
 
     @routes.post("/rollback")
     def rollback() -> Response:
@@ -59,7 +62,8 @@ def blueprint(service: Service) -> Blueprint:
         key = idempotency_key()
         if key is not None and (done := service.learner.answered(key)) is not None:
             return version_answer(done)
-        return version_answer(service.learner.rollback(read_json(request, RollbackRequest).model_version, key))
+        model_version = read_json(request, RollbackRequest).model_version
+        return version_answer(service.learner.rollback(model_version, key, if_match()))
 
     @routes.get("/examples")
     def examples() -> Response:

@@ -6,6 +6,7 @@ from model.datasets import pixels_to_input
 from model.functions import confusion_matrix, softmax
 from model.layers import SoftmaxWithLoss
 from model.two_layer_net import accuracy_of
+from service.http.access import require_key
 from service.http.answers import json_answer, named
 from service.http.incoming import request
 from service.http.problems import MIN_VERSION_HEADER, BadInput
@@ -38,6 +39,8 @@ def blueprint(service: Service) -> Blueprint:
     @routes.post("/predict")
     def predict() -> Response:
         query = read_query(request, PredictQuery)
+        if query.remember:
+            require_key("remember=true")
         model = asked_for(service.replica, query.model_version)
         images = read_images(request, model.weights, query)
         if query.explain and images.found is None:
@@ -81,12 +84,18 @@ def blueprint(service: Service) -> Blueprint:
 
 def asked_for(replica: Replica, version: int | None) -> Model:
     """That version, or the newest: as new as the request wants it. Raises Problem."""
-    at_least = min_version()
+    at_least, newest = min_version(), replica.newest()
     if version is None:
-        return replica.at_least(at_least)
+        if at_least > newest.version:
+            require_key(f"an {MIN_VERSION_HEADER} above the newest version, {newest.version},")
+            return replica.at_least(at_least)
+        return newest
     if version < at_least:
         raise BadInput((MIN_VERSION_HEADER,), f"{at_least} is above model_version, which is {version}")
-    return replica.at(version)
+    if version != newest.version:
+        require_key("a model_version that is not the newest one")
+        return replica.at(version)
+    return newest
 
 
 def check_few_enough(images: Images, classes: int, most_bytes: int) -> None:

@@ -11,7 +11,7 @@ from service.http.problems import BadInput, Problem
 from service.http.queries import read_query
 from service.live.learner import etag_of
 from service.live.service import Service
-from service.routes.keys import idempotency_key
+from service.routes.keys import idempotency_key, if_match
 from service.schemas import PutWeightsQuery, WeightsQuery
 
 MOST_MEMORY_BYTES = 2 * memory.MOST_BYTES
@@ -61,10 +61,3 @@ def blueprint(service: Service) -> Blueprint:
             raise BadInput((), str(error)) from None
 
     return routes
-
-
-def if_match() -> set[str] | None:
-    """The ETags one of which the newest version has to have, None where any will do. A weak one matches nothing."""
-    if "If-Match" not in request.headers or request.if_match.star_tag:
-        return None
-    return set(request.if_match.as_set())

@@ -1,8 +1,8 @@
 """Addresses as a URL has them, and what is said of the one that is served."""
 
 import sys
-from ipaddress import ip_address
 
+from service.lists import is_loopback
 from service.settings import Settings
 
 OPEN_TO_ALL = (
@@ -22,13 +22,6 @@ def say_where(settings: Settings, port: int) -> None:
     print(f"twolayernet: serving at {address}, {for_whom(settings)}", file=sys.stderr, flush=True)
     if settings.api_key is None and not is_loopback(settings.host):
         print(f"twolayernet: {OPEN_TO_ALL}", file=sys.stderr, flush=True)
-
-
-def is_loopback(host: str) -> bool:
-    try:
-        return ip_address(host).is_loopback
-    except ValueError:
-        return host == "localhost"
 
 
 def for_whom(settings: Settings) -> str:

@@ -6,9 +6,7 @@ from typing import Any
 
 import service  # noqa: F401  sets BLAS to one thread before anything imports numpy
 from service.counting import share
-from service.http.bounds import server_threads
 from service.server.address import say_where, url_host
-from service.server.leaving import take_leave_at_sigterm
 from service.settings import load_settings
 
 _settings = load_settings()
@@ -17,8 +15,7 @@ _memory = Path("/dev/shm")
 
 bind = f"{url_host(_settings.host)}:{_settings.port}"
 workers = _settings.workers
-threads = server_threads(_settings)
-worker_connections = 1000 + threads  # those that are kept open come on top
+threads = _settings.threads
 worker_class = "gthread"
 preload_app = True  # one start-up for all workers: one that has to be replaced is there at once
 keepalive = 30
@@ -35,7 +32,6 @@ def when_ready(server: Any) -> None:
     gc.collect()
     gc.freeze()
     say_where(_settings, server.LISTENERS[0].sock.getsockname()[1])
-    take_leave_at_sigterm([listener.sock for listener in server.LISTENERS])
 
 
 def post_worker_init(_worker: Any) -> None:

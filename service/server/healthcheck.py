@@ -8,10 +8,10 @@ SECONDS = 4
 
 
 def main() -> int:
-    port = int(os.environ.get("TWOLAYERNET_PORT") or 8000)
+    port = int(os.environ.get("TWOLAYERNET_PORT", "").strip() or 8000)
     connection = http.client.HTTPConnection("127.0.0.1", port, timeout=SECONDS)
     try:
-        connection.request("GET", f"{(os.environ.get('TWOLAYERNET_PREFIX') or '').rstrip('/')}/readyz")
+        connection.request("GET", f"{os.environ.get('TWOLAYERNET_PREFIX', '').strip().rstrip('/')}/readyz")
         answer = connection.getresponse()
         print(answer.read().decode(errors="replace"))
     except (OSError, http.client.HTTPException) as error:

@@ -6,7 +6,6 @@ import socket
 import sys
 
 from service.errors import StartupError
-from service.http.bounds import server_threads
 from service.server.address import say_where, url_host
 from service.settings import Settings
 from service.startup import SAID, open_log
@@ -75,7 +74,7 @@ def run_granian(settings: Settings, app: str = APPLICATION) -> None:
         port=settings.port,
         interface=Interfaces.WSGI,
         workers=settings.workers,
-        blocking_threads=server_threads(settings),
+        blocking_threads=settings.threads,
         http=HTTPModes.http1,
         websockets=False,
         http1_settings=HTTP1Settings(header_read_timeout=HEAD_SECONDS * 1000),

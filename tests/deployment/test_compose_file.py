@@ -30,7 +30,8 @@ def test_every_setting_can_be_made_in_the_env_file() -> None:
 def test_a_setting_that_is_not_made_is_absent_and_not_empty() -> None:
     """An empty key would be a key that was forgotten. nginx stands in front, and is believed."""
     values = {name: value for name, value in environment_of("serve").items() if value}
-    assert values == FIXED | {"TWOLAYERNET_TRUSTED_PROXIES": "${TWOLAYERNET_TRUSTED_PROXIES:-1}"}
+    of_nginx = {"TRUSTED_PROXIES": 1, "TRUSTED_FORWARDED_HOST": "true"}
+    assert values == FIXED | {f"TWOLAYERNET_{n}": f"${{TWOLAYERNET_{n}:-{value}}}" for n, value in of_nginx.items()}
     assert environment_of("train") == {"TWOLAYERNET_API_KEY": ""}
 
 

@@ -28,7 +28,7 @@ class Request:
     headers: tuple[tuple[bytes, bytes], ...] = ()
 
     def sent(self) -> bytes:
-        lines = [b"%s %s HTTP/1.1" % (self.method.encode(), self.path.encode("latin-1", "replace")), b"Host: fuzz"]
+        lines = [b"%s %s HTTP/1.1" % (self.method.encode(), self.path.encode("latin-1", "replace")), b"Host: localhost"]
         if self.content_type:
             lines.append(b"Content-Type: " + self.content_type.encode())
         lines += [b"%s: %s" % pair for pair in self.headers]

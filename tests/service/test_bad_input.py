@@ -112,7 +112,12 @@ BAD_BODIES = [
         {**GOOD, "learning_rate": math.inf}, ["learning_rate"], "NaN and infinity are none", id="infinite rate"
     ),
     pytest.param({**GOOD, "learning_rate": math.nan}, ["learning_rate"], "finite", id="NaN rate"),
-    pytest.param({**GOOD, "learning_rate": 1e6}, ["learning_rate"], "expected 10 or less", id="absurd rate"),
+    pytest.param(
+        {**GOOD, "learning_rate": 1e6},
+        ["learning_rate"],
+        "expected 1 or less, which TWOLAYERNET_MAX_LEARNING_RATE",
+        id="absurd rate",
+    ),
     pytest.param({**GOOD, "learning_rate": "fast"}, ["learning_rate"], "number", id="rate text"),
 ]
 
@@ -166,7 +171,7 @@ def form(fields: dict[str, Any]) -> dict[str, Any]:
     [
         ("/train-step", {"labels": "7", "learning-rate": "0.5"}, ["learning-rate"], "is learning_rate meant?"),
         ("/train-step", {"labels": "7", "learning_rate": "fast"}, ["learning_rate"], "expected a number"),
-        ("/train-step", {"labels": "7", "learning_rate": "11"}, ["learning_rate"], "expected 10 or less"),
+        ("/train-step", {"labels": "7", "learning_rate": "11"}, ["learning_rate"], "expected 1 or less"),
         ("/train-step", {"labels": "7", "learning_rate": ["0.1", "0.2"]}, ["learning_rate"], "more than once"),
         ("/train-step?learning_rate=1", {"labels": "7", "learning_rate": "0.1"}, ["learning_rate"], "given twice"),
         ("/train-step", {"labels": "7", "other": (io.BytesIO(b"7"), "a.txt")}, ["other"], "no file of this name"),

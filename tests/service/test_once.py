@@ -106,6 +106,27 @@ def test_weights_are_put_only_onto_the_version_that_was_looked_at(client: Client
     assert client.put("/weights", data=weights_of_seed(2), headers=either).json["model_version"] == 5
 
 
+def test_a_step_and_a_rollback_are_made_to_the_version_that_they_name_alone(client: Client) -> None:
+    tag = client.get("/weights").headers["ETag"]
+    ids = client.post("/predict?remember=true", json=as_json(X)).json["prediction_ids"]
+    changes: list[tuple[str, dict[str, Any]]] = [
+        ("/train-step", as_json(X, T)),
+        ("/rollback", {"model_version": 1}),
+        ("/train-step", {"prediction_ids": ids, "labels": T.tolist()}),
+    ]
+    for version, (path, body) in enumerate(changes, start=2):
+        for other in ('"another"', '"a", "b"', f"W/{tag}", "no tag"):
+            problem = is_problem(client.post(path, json=body, headers={"If-Match": other}), 412)
+            assert problem["errors"][0]["loc"] == ["If-Match"]
+        made = client.post(path, json=body, headers={"If-Match": tag, "Idempotency-Key": path + str(version)})
+        assert made.json["model_version"] == version
+        again = client.post(path, json=body, headers={"If-Match": tag, "Idempotency-Key": path + str(version)})
+        assert again.json == made.json  # though the version that it names is no more the newest
+        is_problem(client.post(path, json=body, headers={"If-Match": tag}), 412)
+        tag = client.get("/weights").headers["ETag"]
+    assert client.post("/train-step", json=as_json(X, T), headers={"If-Match": "*"}).json["model_version"] == 5
+
+
 def test_a_file_that_was_given_out_can_be_put_in(client: Client) -> None:
     given = client.get("/weights").data
     assert client.put("/weights", data=given).status_code == 200

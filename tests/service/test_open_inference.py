@@ -154,7 +154,9 @@ def test_every_error_under_v2_has_that_form(settings: Settings) -> None:
     assert "/v2/models/twolayernet" in error_of(client.get("/v2/models/other"), 404)
     error_of(client.get("/v2/nowhere"), 404)
     for version in ("7", "0", "one", "9" * 30):
-        error_of(client.post(f"/v2/models/twolayernet/versions/{version}/infer", json={"inputs": [GOOD]}), 404)
+        known = {"Authorization": "Bearer secret"}
+        path = f"/v2/models/twolayernet/versions/{version}"
+        error_of(client.post(f"{path}/infer", json={"inputs": [GOOD]}, headers=known), 404)
         error_of(client.get(f"/v2/models/twolayernet/versions/{version}/ready"), 404)
     error_of(client.get(INFER), 405)
     error_of(client.post(INFER, data=b"x" * 3000), 413)

@@ -25,6 +25,7 @@ FOREIGN: list[dict[str, str]] = [
     {"Origin": "null"},
     {"Origin": "http://evil.example", "X-Forwarded-Host": "evil.example"},
     {"Origin": "http://[", "Host": "localhost"},
+    {"Origin": "http://localhost:8000", "Host": "localhost"},
     {**LINK, "Sec-Fetch-Dest": "iframe"},
 ]
 OWN: list[dict[str, str]] = [
@@ -33,7 +34,7 @@ OWN: list[dict[str, str]] = [
     {"Sec-Fetch-Site": "none"},
     {"Origin": "http://localhost"},
     {"Origin": "http://localhost:80"},
-    {"Origin": "https://models.example:8443", "Host": "models.example:8443"},
+    {"Origin": "https://localhost:8443", "Host": "localhost:8443"},
     {"Origin": "http://[::1]:8000", "Host": "[::1]:8000"},
 ]
 
@@ -83,10 +84,21 @@ def test_a_link_from_elsewhere_can_be_followed_but_no_form_sent(client: Client) 
 
 
 def test_behind_a_trusted_proxy_the_host_is_the_one_that_the_browser_asked(settings: Settings) -> None:
-    client = with_settings(settings, trusted_proxies=1)
+    client = with_settings(settings, trusted_proxies=1, trusted_forwarded_host=True)
     headers = {"Origin": "https://models.example", "X-Forwarded-Host": "models.example", "X-Forwarded-Proto": "https"}
     assert client.get("/versions", headers=headers).status_code == 200
     is_problem(client.get("/versions", headers={**headers, "X-Forwarded-Host": "other.example"}), 403)
+    is_problem(client.get("/versions", headers={**headers, "X-Forwarded-Proto": "http"}), 403)
+
+
+def test_the_scheme_counts_where_a_trusted_proxy_names_it(settings: Settings) -> None:
+    client = with_settings(settings, trusted_proxies=1)
+    page = {"Origin": "http://models.example", "Host": "models.example"}
+    assert client.put("/learning", json={"state": "learning"}, headers=page).status_code == 200
+    tls = {**page, "X-Forwarded-Proto": "https"}
+    is_problem(client.put("/learning", json={"state": "learning"}, headers=tls), 403)
+    own = {**tls, "Origin": "https://models.example"}
+    assert client.put("/learning", json={"state": "learning"}, headers=own).status_code == 200
 
 
 def test_an_origin_that_is_named_gets_cors_answers_and_no_other_does(settings: Settings) -> None:
@@ -136,6 +148,40 @@ def test_another_host_is_refused_where_hosts_are_named(settings: Settings) -> No
     assert client.get("/readyz").json["model_version"] == 1
 
 
+REBOUND = ("evil.example", "evil.example:5000", "localhost.evil.example", "127.0.0.1.evil.example", "127.1", "", "a b")
+
+
+def test_on_loopback_only_the_names_of_loopback_are_answered(settings: Settings) -> None:
+    client = with_settings(settings)
+    for host in ("localhost", "LOCALHOST.:5000", "127.0.0.1", "127.0.0.1:5000", "[::1]", "[::1]:5000"):
+        assert client.get("/readyz", headers={"Host": host}).status_code == 200, host
+    for host in REBOUND:
+        page = {"Host": host, "Origin": f"http://{host}", "Sec-Fetch-Site": "same-origin"}
+        problem = is_problem(client.post("/train-step", json=as_json(X, T), headers=page), 400)
+        assert "TWOLAYERNET_TRUSTED_HOSTS" in problem["detail"]
+        is_problem(client.get("/healthz", headers=page), 400)
+    named = with_settings(settings, trusted_hosts="models.example")
+    assert named.get("/readyz", headers={"Host": "models.example:5000"}).status_code == 200
+    is_problem(named.get("/readyz", headers={"Host": "evil.example"}), 400)
+
+
+@pytest.mark.parametrize("address", ["0.0.0.0", "192.0.2.7", "::", "models.internal", "/run/socket", ""])
+def test_a_socket_that_others_reach_answers_to_any_host(settings: Settings, address: str) -> None:
+    """SERVER_NAME is the address of the socket, whatever the setting `host` says."""
+    client = with_settings(settings, host="127.0.0.1")
+    environ = {"SERVER_NAME": address}
+    answer = client.get("/readyz", headers={"Host": "models.example"}, environ_overrides=environ)
+    assert answer.status_code == 200
+    local = {"SERVER_NAME": "127.0.0.1"}
+    other = with_settings(settings, host="0.0.0.0")
+    is_problem(other.get("/readyz", headers={"Host": "models.example"}, environ_overrides=local), 400)
+
+
+def test_behind_a_trusted_proxy_on_loopback_any_host_is_answered(settings: Settings) -> None:
+    client = with_settings(settings, trusted_proxies=1)
+    assert client.get("/readyz", headers={"Host": "models.example"}).status_code == 200
+
+
 @pytest.mark.parametrize(
     ("name", "value"),
     [
@@ -177,3 +223,25 @@ def test_a_start_that_opens_the_service_to_all_says_what_anyone_may_do(
     say_where(settings.model_copy(update={"host": host, "api_key": key}), 8000)
     said = capsys.readouterr().err
     assert ("WARNING" in said and "may train the model" in said and "TWOLAYERNET_API_KEY" in said) == warned
+
+
+def test_every_answer_says_what_it_is_and_whose(settings: Settings) -> None:
+    client = with_settings(settings, api_key=SecretStr("secret"), prefix="/m")
+    key = {"Authorization": "Bearer secret"}
+    for method, path, options, status in (
+        ("get", "/m/readyz", {}, 200),
+        ("get", "/m/", {}, 200),
+        ("get", "/m/docs", {}, 200),
+        ("get", "/m/openapi.json", {}, 200),
+        ("get", "/m/weights", {"headers": key}, 200),
+        ("get", "/m/metrics", {"headers": key}, 200),
+        ("post", "/m/predict", {"json": {}}, 422),
+        ("get", "/m/versions", {}, 401),
+        ("get", "/m/nowhere", {}, 404),
+        ("get", "/nowhere", {}, 404),
+        ("get", "/m", {}, 308),
+    ):
+        answer = client.open(method, path, **options)
+        assert answer.status_code == status, path
+        assert answer.headers.getlist("X-Content-Type-Options") == ["nosniff"], path
+        assert answer.headers.getlist("Cross-Origin-Resource-Policy") == ["same-origin"], path
