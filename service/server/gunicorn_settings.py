@@ -1,11 +1,12 @@
 """gunicorn's settings, from ours: `gunicorn -c python:service.server.gunicorn_settings service.wsgi:app`."""
 
 import gc
+import os
 from pathlib import Path
 from typing import Any
 
 import service  # noqa: F401  sets BLAS to one thread before anything imports numpy
-from service.counting import share
+from service.counting import FOLDER, share
 from service.http.bounds import server_threads
 from service.server.address import say_where, url_host
 from service.server.leaving import take_leave_at_sigterm
@@ -38,7 +39,8 @@ def when_ready(server: Any) -> None:
     take_leave_at_sigterm([listener.sock for listener in server.LISTENERS])
 
 
-def post_worker_init(_worker: Any) -> None:
-    from service import metrics  # not before `share` has said where it counts
+def child_exit(_server: Any, worker: Any) -> None:
+    from prometheus_client.multiprocess import mark_process_dead  # not before `share`
 
-    metrics.worker_begins()
+    if FOLDER in os.environ:
+        mark_process_dead(worker.pid)
