@@ -27,6 +27,7 @@ from sqlalchemy.engine import URL, make_url
 from sqlalchemy.exc import ArgumentError
 from sqlalchemy.sql.ddl import CreateIndex, CreateTable
 
+from model.whole_file import PRIVATE
 from service.errors import StartupError, StoreBusyError, StoreCorruptError, StoreError, StoreReplacedError
 from service.store.schema import versions_table
 from service.store.turn import WriteTurn
@@ -397,7 +398,7 @@ def beside(path: Path, name: str) -> Path:
 def open_beside(path: Path, name: str) -> int:
     """An open file beside the store. Raises StoreError."""
     try:
-        return os.open(beside(path, name), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+        return os.open(beside(path, name), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, PRIVATE)
     except OSError as error:
         raise StoreError(f"the file {beside(path, name)} can't be opened: {error.strerror}") from error
 
@@ -454,7 +455,11 @@ def opened(path: Path, options: str) -> Connection:
 
 
 def make_database(path: Path) -> None:
-    """An empty one, in WAL mode. Raises StoreError."""
+    """An empty one, in WAL mode, its owner's alone: SQLite gives its log and index the same mode. Raises StoreError."""
+    try:
+        os.close(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, PRIVATE))
+    except OSError as error:
+        raise StoreError(f"the store {path} can't be made: {error.strerror}") from error
     with store_errors(), closing(sqlite3.connect(path, isolation_level=None)) as connection:
         connection.execute("PRAGMA journal_mode=WAL")
 
