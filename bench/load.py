@@ -8,7 +8,7 @@ import sys
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -17,13 +17,16 @@ TICKS = os.sysconf("SC_CLK_TCK")
 
 @dataclass(frozen=True)
 class Measured:
-    """cpu_us: CPU microseconds of the server for each request; p50_ms, p99_ms: as the client saw them."""
+    """cpu_us, switches: CPU microseconds and context switches of the server for each request; p50_ms, p99_ms: as the
+    client saw them; others: the share of the machine that neither the server nor the client used."""
 
     requests: int
     cpu_us: float
+    switches: float
     per_second: float
     p50_ms: float
     p99_ms: float
+    others: float
 
 
 @contextmanager
@@ -100,7 +103,9 @@ def _more(connection: socket.socket) -> bytes:
     return piece
 
 
-def measure(pid: int, port: int, request: bytes, seconds: float, connections: int) -> Measured:
+def measure(
+    pid: int, port: int, request: bytes, seconds: float, connections: int, *, warm_up: float | None = None
+) -> Measured:
     """The same request again and again on so many connections kept alive, each waiting for its answer."""
     latencies: list[float] = []
     failures: list[bytes] = []
@@ -122,11 +127,14 @@ def measure(pid: int, port: int, request: bytes, seconds: float, connections: in
         for thread in threads:
             thread.join()
 
-    all_clients(min(1, seconds / 2))
+    all_clients(min(1, seconds / 2) if warm_up is None else warm_up)
     latencies.clear()
-    before = cpu_seconds(pid)
+    before, switched_before, used_before = cpu_seconds(pid), switches(pid), used_seconds()
+    client_before = time.process_time()
     all_clients(seconds)
     spent = cpu_seconds(pid) - before
+    others = used_seconds() - used_before - spent - (time.process_time() - client_before)
+    switched = sum(count - switched_before.get(task, 0) for task, count in switches(pid).items())
     if failures:
         sys.exit(f"not answered with 200: {failures[0].decode(errors='replace')}")
     ordered = sorted(latencies)
@@ -134,9 +142,11 @@ def measure(pid: int, port: int, request: bytes, seconds: float, connections: in
     return Measured(
         count,
         spent / count * 1e6,
+        switched / count,
         count / seconds,
         ordered[count // 2] * 1e3,
         ordered[min(count - 1, count * 99 // 100)] * 1e3,
+        max(0.0, others) / seconds / (os.cpu_count() or 1),
     )
 
 
@@ -158,6 +168,23 @@ def cpu_seconds(pid: int) -> float:
         fields = Path(f"/proc/{process}/stat").read_text().rsplit(")", 1)[1].split()
         total += int(fields[11]) + int(fields[12])
     return total / TICKS
+
+
+def switches(pid: int) -> dict[str, int]:
+    """How often each thread of a process and its descendants gave the processor up, or had it taken away."""
+    found = {}
+    for process in tree(pid):
+        for task in Path(f"/proc/{process}/task").iterdir():
+            with suppress(OSError):  # it has ended
+                lines = (task / "status").read_text().splitlines()
+                found[task.name] = sum(int(line.split()[1]) for line in lines if "ctxt_switches" in line)
+    return found
+
+
+def used_seconds() -> float:
+    """What all processors have been busy for, time that the host of a virtual machine took included."""
+    user, nice, system, _idle, _wait, *more = map(int, Path("/proc/stat").read_text().split("\n", 1)[0].split()[1:9])
+    return (user + nice + system + sum(more)) / TICKS
 
 
 def memory_mib(pid: int) -> float:

@@ -1,19 +1,26 @@
-"""What a predict and a durable train-step cost, beside an endpoint that does nothing on the same server, in one run.
+"""What a request costs, beside an endpoint that does nothing on the same server and beside FastAPI, in one run.
 
-CPU microseconds of the server's whole process tree for each request, one worker, gunicorn with its settings here and
-Granian, as ratios to an empty endpoint that reads the same body; then memory (PSS), start-up, and the largest batch
-that is answered. `python -m bench.serving [SECONDS]`, the seconds for each line.
+CPU microseconds and context switches of the server's whole process tree for each request, one worker, gunicorn with its
+settings here and Granian, as ratios to an empty endpoint that reads the same body, and to the same network served by
+FastAPI on uvicorn, where that is installed here or in `.venv-peers`. All servers are started first and loaded in turns.
+Then memory (PSS), start-up, and the largest batch that is answered. `python -m bench.serving [SECONDS]`, the seconds
+for each server and request.
 """
 
 import importlib.metadata
 import io
 import json
+import os
+import shutil
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections import defaultdict
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from importlib.util import find_spec
 from pathlib import Path
+from statistics import median
 
 import numpy as np
 
@@ -37,6 +44,13 @@ from service.settings import Settings, load_settings
 
 NPY = "application/x-npy"
 PACKAGES = ("gunicorn", "granian", "flask", "numpy")
+SERVERS = ("gunicorn", "granian")
+OURS, EMPTY, FASTAPI = "service.wsgi:app", "bench.noop:app", "bench.fastapi_app:app"
+TURNS = 4
+WARM_UP_SECONDS = 0.5
+MOST_OF_OTHERS = 0.1
+PEERS = Path(__file__).parent.parent / ".venv-peers/bin/python"
+"""`python -m venv .venv-peers && .venv-peers/bin/pip install fastapi 'uvicorn[standard]' numpy`"""
 
 
 def json_bytes(count: int, labelled: bool, features: int = 784) -> bytes:
@@ -69,9 +83,11 @@ def main() -> None:
         folder = Path(name)
         network_file(folder)
         versions = ", ".join(f"{name} {importlib.metadata.version(name)}" for name in PACKAGES)
-        print(f"Python {sys.version.split()[0]}, {versions}")
-        for server in ("gunicorn", "granian"):
-            _compare(server, folder, seconds)
+        print(f"Python {sys.version.split()[0]}, {versions}, load average {os.getloadavg()[0]:.1f}")
+        found = _in_turns(folder, seconds)
+        for server in SERVERS:
+            _print_table(server, found)
+        _say_how_busy([one for ones in found.values() for one in ones])
         print()
         _limits(folder)
 
@@ -84,20 +100,66 @@ def network_file(folder: Path) -> None:
     weights_file.save(folder / "weights.npz", Weights(network.params, image_shape=(28, 28), memory=memory))
 
 
-def _compare(server: str, folder: Path, seconds: float) -> None:
-    """A table of what each request costs on a server, ours beside the empty endpoint."""
-    with serving(folder, server, "bench.noop:app") as (pid, port):
-        empty = _all_cases(pid, port, lambda _: "/noop", seconds)
-    with serving(folder, server) as (pid, port):
-        served = _all_cases(pid, port, str, seconds)
-    print(f"\n| request, {server} | CPU µs | empty endpoint | ratio | to a predict | p50 ms | p99 ms | requests/s |")
-    print("| --- | ---: | ---: | ---: | ---: | ---: | ---: | ---: |")
-    for (label, *_), nothing, mine in zip(CASES, empty, served, strict=True):
+Found = dict[tuple[str, str], list[Measured]]
+"""By server and request."""
+
+
+def _in_turns(folder: Path, seconds: float) -> Found:
+    """Every request on every server, again and again, so that what else the machine does is the same for all."""
+    found: Found = defaultdict(list)
+    with ExitStack() as running_servers:
+        ports = {
+            (server, app): running_servers.enter_context(serving(_folder(folder, server, app), server, app))
+            for server in SERVERS
+            for app in (OURS, EMPTY)
+        }
+        if (python := python_with_fastapi()) is not None:
+            ports["uvicorn", FASTAPI] = running_servers.enter_context(serving_fastapi(folder, python))
+        for label, path, body, content_type, connections in CASES:
+            for turn in range(TURNS):
+                for (server, app), (pid, port) in ports.items():
+                    if (app == FASTAPI and content_type == NPY) or (app == FASTAPI and path != "/predict"):
+                        continue
+                    request = request_bytes("/noop" if app == EMPTY else path, body, content_type)
+                    warm_up = WARM_UP_SECONDS if turn == 0 else 0.1
+                    one = measure(pid, port, request, seconds / TURNS, connections, warm_up=warm_up)
+                    found[f"{server} {app}", label].append(one)
+    return found
+
+
+def _folder(folder: Path, server: str, app: str) -> Path:
+    """Of its own, for a store of its own."""
+    (own := folder / f"{server}-{app.partition(':')[0]}").mkdir()
+    shutil.copy(folder / "weights.npz", own)
+    return own
+
+
+def _print_table(server: str, found: Found) -> None:
+    print(f"\n| request, {server} | CPU µs | × empty | × FastAPI | switches | of empty | p50 ms | p99 ms | each s |")
+    print("| --- | ---: | ---: | ---: | ---: | ---: | ---: | ---: | ---: |")
+    for label, *_ in CASES:
+        mine, empty = found[f"{server} {OURS}", label], found[f"{server} {EMPTY}", label]
+        peer = found.get((f"uvicorn {FASTAPI}", label))
+        cpu = middle(mine, "cpu_us")
         print(
-            f"| {label} | {mine.cpu_us:.0f} | {nothing.cpu_us:.0f} | {mine.cpu_us / nothing.cpu_us:.2f} "
-            f"| {mine.cpu_us / served[0].cpu_us:.2f} | {mine.p50_ms:.2f} | {mine.p99_ms:.2f} "
-            f"| {mine.per_second:.0f} |",
-            flush=True,
+            f"| {label} | {cpu:.0f} | {cpu / middle(empty, 'cpu_us'):.2f} "
+            f"| {'' if peer is None else format(cpu / middle(peer, 'cpu_us'), '.2f')} "
+            f"| {middle(mine, 'switches'):.1f} | {middle(empty, 'switches'):.1f} | {middle(mine, 'p50_ms'):.2f} "
+            f"| {middle(mine, 'p99_ms'):.2f} | {middle(mine, 'per_second'):.0f} |"
+        )
+
+
+def middle(measured: Sequence[Measured], field: str) -> float:
+    return float(median(getattr(one, field) for one in measured))
+
+
+def _say_how_busy(measured: Sequence[Measured]) -> None:
+    others = middle(measured, "others")
+    print(f"\nothers used {others:.0%} of the machine meanwhile; load average {os.getloadavg()[0]:.1f}")
+    if others > MOST_OF_OTHERS:
+        print(
+            "DO NOT BELIEVE THIS: where a processor is not free when a thread wants it, there are fewer context "
+            "switches and other ratios. Measure again when the machine is quiet."
         )
 
 
@@ -113,6 +175,21 @@ def serving(
         yield process.pid, port
 
 
+@contextmanager
+def serving_fastapi(folder: Path, python: str) -> Iterator[tuple[int, int]]:
+    """The same network: its process and port."""
+    port = free_port()
+    command = [python, "-m", "uvicorn", FASTAPI, "--port", str(port), "--no-access-log", "--log-level", "warning"]
+    with running(command, folder, port, OMP_NUM_THREADS="1", OPENBLAS_NUM_THREADS="1") as process:
+        yield process.pid, port
+
+
+def python_with_fastapi() -> str | None:
+    if PEERS.with_name("uvicorn").exists():
+        return str(PEERS)
+    return sys.executable if find_spec("fastapi") and find_spec("uvicorn") else None
+
+
 def start(app: str) -> None:
     """Run in a process of its own."""
     settings = load_settings()
@@ -120,13 +197,6 @@ def start(app: str) -> None:
         run_granian(settings, app)
     else:
         run_gunicorn(app)
-
-
-def _all_cases(pid: int, port: int, path_of: Callable[[str], str], seconds: float) -> list[Measured]:
-    return [
-        measure(pid, port, request_bytes(path_of(path), body, content_type), seconds, connections)
-        for _, path, body, content_type, connections in CASES
-    ]
 
 
 def _limits(folder: Path) -> None:

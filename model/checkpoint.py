@@ -12,7 +12,8 @@ from numpy.typing import NDArray
 from model.npy import NpyError, read_npz
 from model.training import Epoch, Trainer, TrainingError
 from model.types import PARAMETER_NAMES, Parameters
-from model.weights import MOST_BYTES, WeightsError, checked_params, write_whole
+from model.weights import MOST_BYTES, WeightsError, checked_params
+from model.whole_file import replacing
 
 PARAMS, STATE, BEST = "params.", "state.", "best."
 
@@ -32,7 +33,8 @@ def save(path: Path, trainer: Trainer) -> None:
     }
     stream = io.BytesIO()
     np.savez(stream, about=np.array(json.dumps(about)), **arrays)  # type: ignore[arg-type]
-    write_whole(path, stream.getvalue())
+    with replacing(path) as file:
+        file.write(stream.getvalue())
 
 
 def restore(path: Path, trainer: Trainer) -> None:
@@ -81,4 +83,4 @@ def identity(trainer: Trainer) -> dict[str, object]:
     """What has to be the same for a job to be the same job."""
     options = {name: value for name, value in asdict(trainer.options).items() if name != "epochs"}
     data = trainer.dataset
-    return {"dataset": data.name, "images": len(data.train), "pixels": data.train.images.shape[1], **options}
+    return {"dataset": data.name, "images": len(data.train), "data": data.digest, **options}

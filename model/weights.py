@@ -16,6 +16,7 @@ from model.memory import NOTHING, Memory, MemoryFileError, memory_arrays, read_m
 from model.npy import NpyError, read_npz
 from model.two_layer_net import ACTIVATIONS, Activation, TwoLayerNet
 from model.types import PARAMETER_NAMES, Parameters
+from model.whole_file import replacing
 
 MOST_BYTES = 1 << 30
 """What a file's arrays may unpack to, unless the caller knows better."""
@@ -111,20 +112,9 @@ def from_bytes(data: bytes, most_bytes: int = MOST_BYTES, activation: Activation
 
 def save(path: str | Path, weights: Weights) -> None:
     """Write the file whole or not at all. Raises OSError."""
-    write_whole(Path(path), to_bytes(weights))
-
-
-def write_whole(target: Path, data: bytes) -> None:
-    """Into a new file beside it, onto the disk, then renamed over it. Raises OSError."""
-    beside = target.with_name(f".{target.name}.{os.getpid()}.tmp")
-    try:
-        with open(beside, "wb") as file:
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
-        beside.replace(target)
-    finally:
-        beside.unlink(missing_ok=True)
+    data = to_bytes(weights)
+    with replacing(Path(path)) as file:
+        file.write(data)
 
 
 def load(path: str | Path, activation: Activation | None = None) -> Weights:

@@ -1,10 +1,6 @@
-"""The folder in which the workers of one service count together.
-
-It is named after the process that started them, so that workers of a server that was started by hand find it, too.
-"""
+"""The folder in which the workers of one service count together (prometheus_client's multiprocess mode)."""
 
 import atexit
-import hashlib
 import os
 import shutil
 import tempfile
@@ -12,53 +8,38 @@ from pathlib import Path
 
 FOLDER = "PROMETHEUS_MULTIPROC_DIR"
 NAME = "twolayernet-metrics"
-LEAST_FREE_BYTES = 16 * 2**20
+MEMORY = "/dev/shm"  # a disk that is being flushed would keep a request waiting
 
 
-def share(owner: int | None = None) -> None:
-    """Before service.metrics is imported: count in a folder of `owner`, a process; unless said, of this one, which
-    removes it at its end. Where another one was named already, or none can be made, nothing happens."""
-    if FOLDER in os.environ:
-        return
-    here = Path("/dev/shm")
-    place = here if here.is_dir() and os.access(here, os.W_OK) and has_room(here) else Path(tempfile.gettempdir())
-    remove_those_of_the_dead(place)
-    process = os.getpid() if owner is None else owner
-    which = f"{os.environ.get('TWOLAYERNET_STORE')} {Path.cwd()}".encode()  # one shell may start several services
-    name = f"{NAME}-{os.getuid()}-{hashlib.sha256(which).hexdigest()[:8]}-{process}-{started(process)}"
-    folder = place / name
-    try:
-        folder.mkdir(mode=0o700, exist_ok=True)
-        if folder.is_symlink() or folder.stat().st_uid != os.getuid():
+def share() -> None:
+    """In the process that starts the workers, before service.metrics is imported: make a folder, removed when this
+    process ends. Nothing happens where the environment names a folder, or where none can be made."""
+    if FOLDER not in os.environ:
+        try:
+            folder = tempfile.mkdtemp(prefix=f"{NAME}-", dir=place())
+        except OSError:
             return
-    except OSError:
-        return
-    os.environ[FOLDER] = str(folder)
-    if owner is None:
-        atexit.register(remove, folder, process)
+        os.environ[FOLDER] = folder
+        atexit.register(remove, folder, os.getpid())
 
 
-def has_room(place: Path) -> bool:
-    """What is written there is mapped into memory: on a full disk that would end the process."""
-    return shutil.disk_usage(place).free > LEAST_FREE_BYTES
+def share_in_the_process_group() -> None:
+    """The same in a worker of a server that was started by hand. Such a server and its workers form a process group,
+    and the folder is named after that. It is not removed."""
+    if FOLDER not in os.environ:
+        folder = place() / f"{NAME}-{os.getuid()}-{os.getpgrp()}"
+        try:
+            folder.mkdir(mode=0o700, exist_ok=True)
+            if folder.lstat().st_uid == os.getuid():
+                os.environ[FOLDER] = str(folder)
+        except OSError:
+            return
 
 
-def remove(folder: Path, owner: int) -> None:
-    if os.getpid() == owner:  # its children inherit what it does at its end
+def place() -> Path:
+    return Path(MEMORY if os.access(MEMORY, os.W_OK) else tempfile.gettempdir())
+
+
+def remove(folder: str, owner: int) -> None:
+    if os.getpid() == owner:  # a forked worker inherits what its parent has registered
         shutil.rmtree(folder, ignore_errors=True)
-
-
-def remove_those_of_the_dead(place: Path) -> None:
-    for folder in place.glob(f"{NAME}-{os.getuid()}-*-*-*"):
-        process, begun = folder.name.rsplit("-", 2)[1:]
-        if process.isdecimal() and started(int(process)) != begun:
-            shutil.rmtree(folder, ignore_errors=True)
-
-
-def started(process: int) -> str:
-    """When, in the kernel's ticks, which tells a process from a later one of its number; "gone" for none."""
-    try:
-        stat = Path(f"/proc/{process}/stat").read_text()
-    except OSError:
-        return "here" if not Path("/proc/self").exists() else "gone"
-    return stat.rpartition(")")[2].split()[19]

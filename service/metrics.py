@@ -1,27 +1,20 @@
-"""What is counted, for Prometheus: in this process alone, or where several share a folder, in all of them.
+"""Counters for Prometheus: of this process alone or, where several share a folder, of all of them.
 
-With `PROMETHEUS_MULTIPROC_DIR` set before this is imported, each process counts in files of its own there, and whoever
-is asked adds them up (prometheus-client's multiprocess mode). The counts of processes that are gone are kept, in one
-file for all of them.
+With `PROMETHEUS_MULTIPROC_DIR` set before this is imported, each process counts in files of its own in that folder, and
+the worker that is asked adds them up: prometheus_client's multiprocess mode. Its files of dead processes stay, so that
+no sum falls.
 """
 
-import fcntl
 import os
-import struct
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
-from pathlib import Path
 
 from prometheus_client import CollectorRegistry, Counter, Histogram, disable_created_metrics
 from prometheus_client.exposition import choose_encoder
 from prometheus_client.metrics_core import CounterMetricFamily, Metric
-from prometheus_client.mmap_dict import MmapedDict
 from prometheus_client.multiprocess import MultiProcessCollector
 from prometheus_client.registry import Collector
 
-FOLDER = "PROMETHEUS_MULTIPROC_DIR"
-OF_THE_DEAD = 0
-"""The process number under which the counts of those stand that are gone."""
+from service.counting import FOLDER
 
 disable_created_metrics()
 _registry = CollectorRegistry()
@@ -61,20 +54,14 @@ FAILED_KEYS = Counter(
 
 def exposition(accept: str, now: Collector) -> tuple[bytes, str]:
     """What Prometheus reads, and its media type. accept: the request's header; now: what is looked up just then."""
-    registry = CollectorRegistry()
     try:
         encode, media_type = choose_encoder(accept)
     except (TypeError, ValueError):  # a version that is no version
         encode, media_type = choose_encoder("")
-    registry.register(Looked(list(now.collect())))  # before others are kept waiting for the files
-    folder = os.environ.get(FOLDER)
-    if folder is None:
-        registry.register(Counted(_registry))
-        return encode(registry), media_type
-    with alone(Path(folder)):
-        fold_the_dead(Path(folder))
-        registry.register(Counted(MultiProcessCollector(None, folder)))
-        return encode(registry), media_type
+    registry = CollectorRegistry()
+    registry.register(now)
+    registry.register(Counted(MultiProcessCollector(None) if FOLDER in os.environ else _registry))
+    return encode(registry), media_type
 
 
 class Counted(Collector):
@@ -92,56 +79,3 @@ class Counted(Collector):
                     labels = [sample.labels[name] for name in ("method", "endpoint", "status")]
                     requests.add_metric(labels, sample.value)
         yield requests
-
-
-class Looked(Collector):
-    """What was collected before."""
-
-    def __init__(self, found: list[Metric]) -> None:
-        self._found = found
-
-    def collect(self) -> list[Metric]:
-        return self._found
-
-
-@contextmanager
-def alone(folder: Path, wait: bool = True) -> Iterator[None]:
-    """One process at a time: a file that is being folded would count twice, or not at all. Raises BlockingIOError."""
-    with open(folder / "lock", "ab") as file:
-        fcntl.flock(file, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
-        yield
-
-
-def worker_begins() -> None:
-    """Where nobody asks, the files of workers that are replaced again and again would fill the folder. Not for the
-    process that starts them: what is mapped into memory on a disk that is full ends whoever writes to it."""
-    if (folder := os.environ.get(FOLDER)) is not None:
-        with suppress(OSError), alone(Path(folder), wait=False):
-            fold_the_dead(Path(folder))
-
-
-def fold_the_dead(folder: Path) -> None:
-    """Add the counts of processes that are gone to the one file for them, and remove theirs."""
-    for path in folder.glob("*_*.db"):
-        kind, _, number = path.stem.rpartition("_")
-        if not number.isdecimal() or int(number) == OF_THE_DEAD or is_alive(int(number)):
-            continue
-        try:
-            counted = list(MmapedDict.read_all_values_from_file(str(path)))
-        except (struct.error, ValueError, IndexError, RuntimeError):  # it died before it had written anything, or half
-            counted = []
-        total = MmapedDict(str(folder / f"{kind}_{OF_THE_DEAD}.db"))
-        for key, value, _, _ in counted:
-            total.write_value(key, total.read_value(key)[0] + value, 0.0)
-        path.unlink()
-        total.close()
-
-
-def is_alive(process: int) -> bool:
-    try:
-        os.kill(process, 0)
-    except ProcessLookupError:
-        return False
-    except PermissionError:
-        return True
-    return True

@@ -3,10 +3,9 @@
 import os
 import sys
 
-from service.counting import share
+from service.counting import share_in_the_process_group
 
-# Before the rest is imported. What the workers of a server have in common that was started by hand is their parent.
-share(os.getppid())
+share_in_the_process_group()  # before the rest is imported
 
 from service.app import create_app
 from service.errors import StartupError, StoreError

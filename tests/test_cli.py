@@ -158,6 +158,7 @@ def test_gradcheck_prints_every_parameter_and_fails_above_the_tolerance() -> Non
     [
         (["train", "--data", "nowhere"], "there is no nowhere: expected digits, mnist,"),
         (["train", "--out", "nowhere/w.npz"], "its folder does not exist"),
+        (["train", "--out", "/proc/w.npz"], "/proc/w.npz can't be written: "),
         (["train", "--hidden", "0"], "--hidden"),
         (["train", "--learning-rate", "0"], "--learning-rate"),
         (["evaluate", "--weights", "nowhere.npz"], "nowhere.npz can't be read"),

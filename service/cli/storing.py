@@ -2,6 +2,7 @@
 
 import os
 import signal
+import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -9,6 +10,7 @@ from typing import Any, BinaryIO, NoReturn, TypeVar
 
 import click
 
+from model.whole_file import replacing
 from service.cli.console import fail, reported_errors
 from service.settings import load_settings, variable
 
@@ -41,20 +43,28 @@ def ended_by_signals() -> Iterator[None]:
 
 @click.command()
 @store_option
-@click.argument("file", type=click.File("wb"))
-def backup(store: str | None, file: BinaryIO) -> None:
-    """Write a copy of the store to FILE, - for standard output, while the service goes on."""
+@click.argument("file", type=click.Path(dir_okay=False, allow_dash=True, path_type=Path))
+def backup(store: str | None, file: Path) -> None:
+    """Write a copy of the store to FILE, - for standard output, while the service goes on.
+
+    What FILE was before is kept until the copy is on the disk.
+    """
     from service.store.backup import back_up
     from service.store.sqlite import database_path
 
     with reported_errors(), ended_by_signals():
         url = store_url(store)
-        if os.path.realpath(file.name) == str(database_path(url)):
-            fail(f"{file.name} is the store itself: name another file")
-        back_up(url, file)
-        if Path(file.name).is_file():  # to standard output it went without a word
-            size = Path(file.name).stat().st_size
-            click.echo(f"backup: {size} bytes, of the store {database_path(url)}, in {file.name}", err=True)
+        if os.path.realpath(file) == str(database_path(url)):
+            fail(f"{file} is the store itself: name another file")
+        if file == Path("-"):
+            back_up(url, sys.stdout.buffer)
+        elif file.exists() and not file.is_file():
+            with open(file, "wb") as pipe:  # or a device
+                back_up(url, pipe)
+        else:
+            with replacing(file) as target:
+                back_up(url, target)
+            click.echo(f"backup: {file.stat().st_size} bytes, of the store {database_path(url)}, in {file}", err=True)
 
 
 @click.command()

@@ -22,6 +22,7 @@ from model.memory import MOST_REMEMBERED
 from model.optimizer import OPTIMIZERS
 from model.training import LEARNING_RATES, Epoch, Trainer, TrainingError, TrainingOptions
 from model.weights import Weights
+from model.whole_file import check_writable
 from service.cli.console import fail, loaded_weights, reported_errors
 from service.cli.data import DATA_HELP, load_data
 from service.cli.evaluating import activation_option, print_test, warn
@@ -146,6 +147,10 @@ def train(
         return
     if not out.parent.is_dir():
         fail(f"{out} can't be written: its folder does not exist")
+    try:
+        check_writable(out)
+    except OSError as error:
+        fail(f"{out} can't be written: {error.strerror}")
     with reported_errors():
         beginning = None if start is None else loaded_weights(start, given("activation"))
         dataset = training_data(data, examples, beginning, say)

@@ -9,6 +9,7 @@ from flask import Response
 from pydantic import BaseModel
 from werkzeug.datastructures import Headers
 
+from service.http.observing import MODEL_VERSION
 from service.schemas import TrainStepAnswer, VersionAnswer, VersionsAnswer
 from service.store.records import Version
 
@@ -28,6 +29,7 @@ class JsonAnswer(Response):
         return self.headers
 
     def get_app_iter(self, environ: Any) -> Iterable[bytes]:
+        environ[MODEL_VERSION] = self.model_version
         return [] if environ["REQUEST_METHOD"] == "HEAD" else [self.get_data()]
 
 

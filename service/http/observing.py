@@ -2,16 +2,18 @@
 
 import os
 import re
+import select
 import sys
+import threading
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from datetime import UTC, datetime
 from functools import lru_cache
 from random import getrandbits
 from typing import TYPE_CHECKING, Any
 
 import orjson
-from flask import Flask, Response, request
+from flask import Flask
 
 from service import metrics
 from service.settings import Settings
@@ -19,24 +21,24 @@ from service.settings import Settings
 if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse, WSGIApplication, WSGIEnvironment
 
-REQUEST_ID, ROUTE, MODEL_VERSION = "twolayernet.request_id", "twolayernet.route", "twolayernet.model_version"
+REQUEST_ID, MODEL_VERSION = "twolayernet.request_id", "twolayernet.model_version"
 NO_ROUTE = "(none)"
 SANE_ID = re.compile(r"[A-Za-z0-9._:/+=-]{1,128}")
 TRACEPARENT = re.compile(r"[0-9a-f]{2}-([0-9a-f]{32})-[0-9a-f]{16}-[0-9a-f]{2}(-.*)?")
 METHODS = {"GET", "HEAD", "POST", "PUT", "DELETE", "OPTIONS"}
 LONGEST_PATH = 200
 STANDARD_OUTPUT = 1
+LOG_THREAD = "request-log"
+
+LINES_WAIT_SECONDS = 0.05
+MOST_LINES_WAITING = 10_000
+"""Where standard output takes none, further requests wait for it."""
+
+PIECE_BYTES = select.PIPE_BUF
+"""What is written into a pipe in one piece, and does not mix with what another worker writes."""
 
 
 def register(app: Flask, settings: Settings) -> None:
-    @app.after_request
-    def note(answer: Response) -> Response:
-        environ, rule = request.environ, request.url_rule
-        if rule is not None:
-            environ[ROUTE] = rule.rule
-        environ[MODEL_VERSION] = getattr(answer, "model_version", None)
-        return answer
-
     app.wsgi_app = Observed(app.wsgi_app, line_for(settings))  # type: ignore[method-assign]
 
 
@@ -52,6 +54,7 @@ class Observed:
     def __init__(self, app: "WSGIApplication", line: Any) -> None:
         self.app = app
         self.line = line
+        self.log = RequestLog()
 
     def __call__(self, environ: "WSGIEnvironment", start_response: "StartResponse") -> Iterable[bytes]:
         began = time.perf_counter()
@@ -69,12 +72,18 @@ class Observed:
         finally:
             seconds = time.perf_counter() - began
             method = environ["REQUEST_METHOD"]
-            durations(method if method in METHODS else "other", environ.get(ROUTE, NO_ROUTE), status).observe(seconds)
+            durations(method if method in METHODS else "other", route_of(environ), status).observe(seconds)
             if self.line is not None:
-                say(self.line(environ, int(status), seconds))
+                self.log.add(self.line(environ, int(status), seconds))
 
 
 durations = lru_cache(maxsize=1000)(metrics.DURATIONS.labels)
+
+
+def route_of(environ: "WSGIEnvironment") -> str:
+    """As it is registered, without what a client put in it; werkzeug leaves its request in the environment."""
+    rule = getattr(environ.get("werkzeug.request"), "url_rule", None)
+    return NO_ROUTE if rule is None else str(rule.rule)
 
 
 def request_id_of(environ: "WSGIEnvironment") -> str:
@@ -119,9 +128,57 @@ def shown_path(environ: "WSGIEnvironment") -> str:
     return ascii(path.decode("utf-8", "replace")[:LONGEST_PATH])[1:-1]
 
 
-def say(line: bytes) -> None:
-    """In one piece, so that lines of several workers stay whole."""
-    try:
-        os.write(STANDARD_OUTPUT, line)
-    except OSError:  # nobody listens any more: no reason to fail a request
-        return
+class RequestLog:
+    """Lines for standard output, written together: each call of the system lets another thread have Python's lock.
+
+    The first line starts a thread that waits for a moment and writes all that have come. Python waits for it at the end
+    of the process, so that no line is lost. Lines of several workers stay whole.
+    """
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._waiting: list[bytes] = []
+        self._is_written = False
+
+    def add(self, line: bytes) -> None:
+        with self._lock:
+            self._waiting.append(line)
+            begin, full = not self._is_written, len(self._waiting) > MOST_LINES_WAITING
+            self._is_written = True
+        if begin:
+            writer = threading.Timer(LINES_WAIT_SECONDS, self._write)
+            writer.name = LOG_THREAD
+            try:
+                writer.start()
+            except RuntimeError:  # the process is ending
+                self._write()
+        elif full:
+            self._write_waiting()
+
+    def _write(self) -> None:
+        while self._write_waiting():
+            pass
+
+    def _write_waiting(self) -> bool:
+        """False where there was nothing to write."""
+        with self._lock:
+            lines, self._waiting = self._waiting, []
+            self._is_written = bool(lines)
+        for piece in pieces(lines):
+            try:
+                os.write(STANDARD_OUTPUT, piece)
+            except OSError:  # nobody listens any more: no reason to fail a request
+                break
+        return bool(lines)
+
+
+def pieces(lines: list[bytes]) -> Iterator[bytes]:
+    """Whole lines, as many together as a pipe takes in one piece."""
+    piece = b""
+    for line in lines:
+        if piece and len(piece) + len(line) > PIECE_BYTES:
+            yield piece
+            piece = b""
+        piece += line
+    if piece:
+        yield piece

@@ -78,7 +78,7 @@ def blueprint(service: Service) -> Blueprint:
     @routes.post(f"/v2/models/{MODEL}/versions/<model_version>/infer")
     def infer(model_version: str | None = None) -> Response:
         read_query(request, Request)
-        model = asked_for(service.replica, None if model_version is None else number(model_version))
+        model = asked_for(request, service.replica, None if model_version is None else number(model_version))
         inference = read_inference(request, model.weights)
         probabilities = softmax(model.network.predict(pixels_to_input(inference.pixels)))
         arrays: dict[str, Any] = {

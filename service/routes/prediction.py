@@ -1,6 +1,10 @@
 """POST /predict, /accuracy."""
 
+from typing import Any, cast
+
+import flask
 from flask import Blueprint, Response
+from pydantic import BaseModel
 
 from model.datasets import pixels_to_input
 from model.functions import confusion_matrix, softmax
@@ -8,7 +12,7 @@ from model.layers import SoftmaxWithLoss
 from model.two_layer_net import accuracy_of
 from service.http.access import require_key
 from service.http.answers import json_answer, named
-from service.http.incoming import request
+from service.http.incoming import IncomingRequest
 from service.http.problems import MIN_VERSION_HEADER, BadInput
 from service.http.queries import digits, read_query
 from service.images import LABELLED, Images, read_images, read_labelled
@@ -30,18 +34,20 @@ from service.store.predictions import bytes_beside
 def blueprint(service: Service) -> Blueprint:
     routes = Blueprint("prediction", __name__)
 
-    @routes.after_request
-    def say_how_stale(answer: Response) -> Response:
+    def answer(schema: type[BaseModel], **fields: Any) -> Response:
+        """With how stale the version may be, where that is not sure."""
+        answered = json_answer(schema, **fields)
         if (seconds := service.log.staleness()) is not None:
-            answer.headers["X-Model-Staleness"] = f"{seconds:.1f}"
-        return answer
+            answered.headers["X-Model-Staleness"] = f"{seconds:.1f}"
+        return answered
 
     @routes.post("/predict")
     def predict() -> Response:
+        request = this_request()
         query = read_query(request, PredictQuery)
         if query.remember:
             require_key("remember=true")
-        model = asked_for(service.replica, query.model_version)
+        model = asked_for(request, service.replica, query.model_version)
         images = read_images(request, model.weights, query)
         if query.explain and images.found is None:
             raise BadInput(("query", "explain"), "only pictures can be explained, not arrays")
@@ -53,7 +59,7 @@ def blueprint(service: Service) -> Blueprint:
         ids = {}
         if query.remember:
             ids["prediction_ids"] = service.waiting.keep(images.pixels, probabilities, model.version)
-        return json_answer(
+        return answer(
             PredictAnswer,
             labels=labels,
             probabilities=probabilities,
@@ -65,11 +71,12 @@ def blueprint(service: Service) -> Blueprint:
 
     @routes.post("/accuracy")
     def accuracy() -> Response:
+        request = this_request()
         query = read_query(request, AccuracyQuery)
-        model = asked_for(service.replica, query.model_version)
+        model = asked_for(request, service.replica, query.model_version)
         labelled = read_labelled(request, model.weights, LABELLED, query)
         logits = model.network.predict(pixels_to_input(labelled.pixels))
-        return json_answer(
+        return answer(
             AccuracyAnswer,
             accuracy=accuracy_of(logits, labelled.labels),
             loss=SoftmaxWithLoss().forward(logits, labelled.labels),
@@ -82,9 +89,14 @@ def blueprint(service: Service) -> Blueprint:
     return routes
 
 
-def asked_for(replica: Replica, version: int | None) -> Model:
+def this_request() -> IncomingRequest:
+    """Itself, where `flask.request` is looked up for every attribute."""
+    return cast(IncomingRequest, flask.request._get_current_object())  # type: ignore[attr-defined]
+
+
+def asked_for(request: IncomingRequest, replica: Replica, version: int | None) -> Model:
     """That version, or the newest: as new as the request wants it. Raises Problem."""
-    at_least, newest = min_version(), replica.newest()
+    at_least, newest = min_version(request), replica.newest()
     if version is None:
         if at_least > newest.version:
             require_key(f"an {MIN_VERSION_HEADER} above the newest version, {newest.version},")
@@ -108,9 +120,9 @@ def check_few_enough(images: Images, classes: int, most_bytes: int) -> None:
         raise BadInput((), f"{count} images take {size:,} bytes: {variable('remember_bytes')} is {most_bytes:,}")
 
 
-def min_version() -> int:
+def min_version(request: IncomingRequest) -> int:
     """What X-Min-Model-Version says; 1 without it. Raises BadInput."""
-    text = request.headers.get(MIN_VERSION_HEADER)
+    text: str | None = request.environ.get("HTTP_X_MIN_MODEL_VERSION")
     if text is None:
         return 1
     version = digits(text.strip())

@@ -1,11 +1,12 @@
 """gunicorn's settings, from ours: `gunicorn -c python:service.server.gunicorn_settings service.wsgi:app`."""
 
 import gc
+import os
 from pathlib import Path
 from typing import Any
 
 import service  # noqa: F401  sets BLAS to one thread before anything imports numpy
-from service.counting import share
+from service.counting import FOLDER, share
 from service.server.address import say_where, url_host
 from service.settings import load_settings
 
@@ -34,7 +35,8 @@ def when_ready(server: Any) -> None:
     say_where(_settings, server.LISTENERS[0].sock.getsockname()[1])
 
 
-def post_worker_init(_worker: Any) -> None:
-    from service import metrics  # not before `share` has said where it counts
+def child_exit(_server: Any, worker: Any) -> None:
+    from prometheus_client.multiprocess import mark_process_dead  # not before `share`
 
-    metrics.worker_begins()
+    if FOLDER in os.environ:
+        mark_process_dead(worker.pid)

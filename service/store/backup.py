@@ -11,6 +11,7 @@ from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 from typing import BinaryIO
 
+from model.whole_file import private, put_in_place
 from service.errors import StartupError, StoreCorruptError, StoreError
 from service.store.log import StepLog
 from service.store.sqlite import (
@@ -71,7 +72,7 @@ def restore(url: str, source: BinaryIO, check: Callable[[StepLog], int]) -> int:
         raise StartupError(f"the store {path} can't be made: its folder does not exist")
     with unused(path), folder_beside(path) as folder:
         copy = folder / "copy.db"
-        with open(copy, "wb") as file:
+        with open(copy, "wb", opener=private) as file:
             shutil.copyfileobj(source, file, PIECE)
             file.flush()
             os.fsync(file.fileno())
@@ -79,7 +80,7 @@ def restore(url: str, source: BinaryIO, check: Callable[[StepLog], int]) -> int:
             newest = checked(copy, check)
         except (StartupError, StoreError) as error:
             raise type(error)(f"the backup can't be used: {error}") from error
-        put_in_place(copy, path)
+        take_over(copy, path)
     return newest
 
 
@@ -113,7 +114,7 @@ def checked(copy: Path, check: Callable[[StepLog], int]) -> int:
     return newest
 
 
-def put_in_place(copy: Path, path: Path) -> None:
+def take_over(copy: Path, path: Path) -> None:
     """One rename, so that there is a store at every moment; the one before stays, under another name, until then.
 
     Its write-ahead log is brought into it first. Where it is too damaged for that, the log stays as well, and a start
@@ -128,8 +129,7 @@ def put_in_place(copy: Path, path: Path) -> None:
         if has_content(log):
             keep(log, beside(before, "wal"))
             note(path, ANOTHER_FILE)
-    copy.replace(path)
-    flush_folder(path.parent)
+    put_in_place(copy, path)
     for name in (log, beside(path, "shm"), beside(before, "wal"), before):
         name.unlink(missing_ok=True)
     note(path)
@@ -164,15 +164,6 @@ def look_for_left_overs(path: Path) -> None:
                 check_left_overs(path, noted_numbers(lock))
             finally:
                 os.close(lock)
-
-
-def flush_folder(folder: Path) -> None:
-    """What was renamed in it stays so after a power cut."""
-    handle = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
 
 
 @contextmanager

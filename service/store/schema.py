@@ -5,7 +5,7 @@ Rows are only ever appended; retention removes them from the old end, up to a sn
 
 import sqlalchemy as sa
 
-SCHEMA_VERSION = 3
+SCHEMA_VERSION = 1
 
 metadata = sa.MetaData()
 Big = sa.BigInteger().with_variant(sa.Integer, "sqlite")
@@ -108,5 +108,3 @@ progress_table = sa.Table(  # a row for each of the last train-steps: sums since
     sa.Column("digest", sa.LargeBinary, nullable=False),
 )
 sa.Index("progress_examples", progress_table.c.examples)
-
-TABLES_OF_SCHEMA_3 = (predictions_table, learnt_predictions_table, progress_table)

@@ -19,6 +19,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from queue import SimpleQueue
 
+from model.whole_file import PRIVATE
 from service.errors import StoreBusyError, StoreError
 
 WAIT_SECONDS = 5.0
@@ -87,7 +88,7 @@ class WriteTurn:
         if self._left_waiting is not None and not self._left_waiting.done():
             raise StoreBusyError(BUSY)
         try:
-            lock = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+            lock = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, PRIVATE)
         except OSError as error:
             raise StoreError(f"the store's lock file can't be opened: {error.strerror}") from error
         try:

@@ -79,6 +79,16 @@ def test_a_job_with_other_options_is_not_resumed(tmp_path: Path, options: Traini
         checkpoint.restore(tmp_path / "job", Trainer(DATA, OPTIONS))
 
 
+def test_a_job_with_other_data_of_the_same_name_and_size_is_not_resumed(tmp_path: Path) -> None:
+    checkpoint.save(tmp_path / "job", trained(OPTIONS))
+    for train in (
+        Split(DATA.train.images[::-1].copy(), DATA.train.labels),
+        Split(DATA.train.images, DATA.train.labels[::-1].copy()),
+    ):
+        with pytest.raises(TrainingError, match=r"is of a job with data [0-9a-f]{16}: this one has [0-9a-f]{16}"):
+            checkpoint.restore(tmp_path / "job", Trainer(replace(DATA, train=train), OPTIONS))
+
+
 def test_a_finished_job_may_go_on_for_more_epochs(tmp_path: Path) -> None:
     options = replace(OPTIONS, schedule="constant")
     checkpoint.save(tmp_path / "job", trained(options))

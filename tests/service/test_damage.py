@@ -1,22 +1,22 @@
 """Everything in a row is covered: what is not as it was written is never served, and is said in one line."""
 
-import json
 import os
 import sqlite3
 from pathlib import Path
 
-import numpy as np
 import pytest
 from sqlalchemy.engine import make_url
 
 from service.app import create_app
-from service.errors import StartupError, StoreError
+from service.errors import StartupError, StoreCorruptError, StoreError
 from service.settings import Settings
-from service.store.schema import versions_table
+from service.store import log, schema
+from service.store.database import Session
+from service.store.migrations import MIGRATIONS
+from service.store.schema import SCHEMA_VERSION, versions_table
 from tests.conftest import Client, as_json, behind_the_back, random_batch
 
 STEPS = 6
-STORES = Path(__file__).with_name("stores")
 DAMAGE = {
     "kind": "'load'",
     "created_at": "created_at + 1",
@@ -108,36 +108,48 @@ def test_a_history_that_was_exchanged_is_found(stopped: Settings) -> None:
         create_app(stopped)
 
 
-@pytest.mark.parametrize("store", ["schema_1", "schema_2", "schema_2_adagrad"])
-def test_a_store_of_an_older_release_is_brought_to_this_one(settings: Settings, store: str) -> None:
-    """As the releases before wrote them, with what they answered."""
-    path = store_of(settings)
-    with behind_the_back(path) as connection:
-        connection.executescript((STORES / f"{store}.sql").read_text())
-    known = json.loads((STORES / f"{store}.json").read_text())
-    settings.weights.unlink()
-    client = Client(create_app(settings))
-    for version, probabilities in enumerate(known["probabilities"], 1):
-        answer = client.post(f"/predict?model_version={version}", json={"images": [[0.0, 0.2, 0.4, 0.6, 0.8, 1.0]]})
-        assert np.array(answer.json["probabilities"]) == pytest.approx(np.array(probabilities), abs=1e-6), version
-    versions = client.get("/versions").json["versions"]
-    assert versions == [{name: entry[name] for name in entry if name != "optimizer"} for entry in known["versions"]]
-    random = np.random.default_rng(0)
-    first = {"images": random.integers(0, 256, (2, 6)).tolist(), "labels": random.integers(0, 3, 2).tolist()}
-    repeat = client.post("/train-step", json={**first, "pixel_max": 255}, headers={"Idempotency-Key": "key 0"})
-    assert repeat.json["model_version"] == 2
-    assert client.post("/train-step", json={**first, "pixel_max": 255}).json["model_version"] == 10
-    client.close()
-    Client(create_app(settings)).close()
+def to_the_next_schema(session: Session) -> int:
+    session.run("ALTER TABLE store ADD COLUMN motto VARCHAR DEFAULT 'keep'")
+    return SCHEMA_VERSION + 1
 
 
-def test_an_old_store_with_a_bit_that_has_changed_is_refused_and_left_as_it_was(settings: Settings) -> None:
-    path = store_of(settings)
+def a_migration_that_fails(session: Session) -> int:
+    to_the_next_schema(session)
+    raise StoreCorruptError("version 5 is corrupt")
+
+
+@pytest.fixture
+def next_release(stopped: Settings, monkeypatch: pytest.MonkeyPatch) -> Settings:
+    """A store of this release, which the next one is about to serve."""
+    for module in (log, schema):
+        monkeypatch.setattr(module, "SCHEMA_VERSION", SCHEMA_VERSION + 1)
+    return stopped
+
+
+def columns_of(path: Path) -> set[str]:
     with behind_the_back(path) as connection:
-        connection.executescript((STORES / "schema_2.sql").read_text())
-        connection.execute("UPDATE versions SET loss = loss + 1 WHERE model_version = 5")
+        return {row[1] for row in connection.execute("PRAGMA table_info(store)")}
+
+
+def test_a_store_of_an_older_schema_is_migrated_at_the_start(
+    next_release: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(MIGRATIONS, SCHEMA_VERSION, to_the_next_schema)
+    for _ in range(2):  # a second start has nothing left to migrate
+        client = Client(create_app(next_release))
+        assert client.post("/predict", json=as_json(*random_batch(1)[:1])).json["model_version"] == STEPS + 1
+        client.close()
+    assert "motto" in columns_of(store_of(next_release))
+    with behind_the_back(store_of(next_release)) as connection:
+        assert connection.execute("SELECT schema_version FROM store").fetchone() == (SCHEMA_VERSION + 1,)
+
+
+def test_a_migration_that_fails_leaves_the_store_as_it_was(
+    next_release: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(MIGRATIONS, SCHEMA_VERSION, a_migration_that_fails)
     with pytest.raises(StoreError, match="version 5 is corrupt"):
-        create_app(settings)
-    with behind_the_back(path) as connection:
-        assert connection.execute("SELECT schema_version FROM store").fetchone() == (2,)
-        assert connection.execute("SELECT count(optimizer) FROM versions").fetchone() == (7,)
+        create_app(next_release)
+    assert "motto" not in columns_of(store_of(next_release))
+    with behind_the_back(store_of(next_release)) as connection:
+        assert connection.execute("SELECT schema_version FROM store").fetchone() == (SCHEMA_VERSION,)
