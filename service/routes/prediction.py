@@ -31,11 +31,7 @@ from service.store.predictions import bytes_beside
 def blueprint(service: Service) -> Blueprint:
     routes = Blueprint("prediction", __name__)
 
-    @routes.after_request
-    def say_how_stale(answer: Response) -> Response:
-        if (seconds := service.log.staleness()) is not None:
-            answer.headers["X-Model-Staleness"] = f"{seconds:.1f}"
-        return answer
+    say_how_stale(routes, service)
 
     @routes.post("/predict")
     def predict() -> Response:
@@ -79,6 +75,16 @@ def blueprint(service: Service) -> Blueprint:
         )
 
     return routes
+
+
+def say_how_stale(routes: Blueprint, service: Service) -> None:
+    """In the header X-Model-Staleness of every answer."""
+
+    @routes.after_request
+    def with_staleness(answer: Response) -> Response:
+        if (seconds := service.log.staleness()) is not None:
+            answer.headers["X-Model-Staleness"] = f"{seconds:.1f}"
+        return answer
 
 
 def asked_for(replica: Replica, version: int | None) -> Model:

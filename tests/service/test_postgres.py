@@ -299,6 +299,9 @@ def test_a_store_is_copied_there_and_back_with_its_history(
         assert copy.post("/train-step", json=as_json(*random_batch(3, 5)), headers={"Idempotency-Key": "5"}).json == (
             client.post("/train-step", json=as_json(*random_batch(3, 5)), headers={"Idempotency-Key": "5"}).json
         )
+        in_use = CliRunner().invoke(main, ["store", "copy", target, f"sqlite:///{tmp_path}/none.db"])
+        assert (in_use.exit_code, "a service uses the store" in in_use.output) == (2, True)
+        copy.close()
 
 
 @pytest.mark.parametrize("command", ["backup", "restore"])
