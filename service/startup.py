@@ -34,13 +34,16 @@ def open_log(settings: Settings, say: bool = False) -> StepLog:
     A database that can't be reached is waited for, as long as the settings say. Raises StartupError and StoreError.
     """
     until = time.monotonic() + settings.store_wait
+    reported = ""
     while True:
         try:
             return opened_log(settings, say)
         except StoreAwayError as error:
             if time.monotonic() > until:
                 raise
-            print(f"twolayernet: waiting: {error}", file=sys.stderr, flush=True)
+            if str(error) != reported:
+                reported = str(error)
+                print(f"twolayernet: waiting: {error}", file=sys.stderr, flush=True)
             time.sleep(WAIT_STEP_SECONDS)
 
 

@@ -58,7 +58,7 @@ class Postgres:
             cwd="/",
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
-            timeout=60,
+            timeout=300,
         )
 
     def start(self) -> None:

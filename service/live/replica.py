@@ -71,11 +71,10 @@ class Replica:
         process has heard of. The newest that is known where the store can't be asked any more. Raises StoreError."""
         model = self._newest
         try:
-            if model is None or not self._log.is_newest(model.version):
+            if model is None or not self._log.is_newest(model.version) or self._asked_by != os.getpid():
                 model = self.catch_up()
         except StoreError as error:
-            is_own = model is not None and self._asked_by == os.getpid()
-            if not is_own or isinstance(error, StoreCorruptError) or not self._log.goes_on_alone():
+            if self._asked_by != os.getpid() or isinstance(error, StoreCorruptError) or not self._log.goes_on_alone():
                 raise
         if self._max_staleness is not None and (self._log.staleness() or 0.0) > self._max_staleness:
             raise StoreError(f"it is not known for {self._max_staleness:g} s what the newest version is: try again")

@@ -483,9 +483,10 @@ class PostgresDatabase:
         return found if isinstance(found, dict) else {}
 
     def record(self, settings: dict[str, Any]) -> None:
-        """Keep settings in the store, where its table's owner does it. Raises StoreError."""
+        """Keep settings in the store, if this user owns its table. Raises StoreError."""
         text = sql.Literal(orjson.dumps(settings).decode()).as_string(None)
-        with self._session(WRITE) as session, suppress(psycopg.errors.InsufficientPrivilege):
+        passed = psycopg.errors.InsufficientPrivilege, psycopg.errors.LockNotAvailable
+        with self._session(WRITE) as session, suppress(*passed):
             session.run(f"COMMENT ON TABLE store IS {text}")
             session.commit()
 

@@ -75,7 +75,8 @@ class Pooler(Network):
             ready = {first: False, second: False}
             current, other = first, second
             while not self._closed:
-                for source in select.select([client, first, second], [], [], 0.1)[0]:
+                sources = [first, second] if sum(ready.values()) == 1 else [client, first, second]
+                for source in select.select(sources, [], [], 0.1)[0]:
                     data = source.recv(65536)
                     if not data:
                         return
@@ -85,7 +86,7 @@ class Pooler(Network):
                         continue
                     if source is current:
                         client.sendall(data)
-                    is_idle = data.endswith(b"Z\0\0\0\5I")
-                    if is_idle and all(ready.values()):
-                        current, other = other, current
-                    ready[source] = ready[source] or is_idle
+                    if data.endswith(b"Z\0\0\0\5I"):
+                        ready[source] = True
+                        if all(ready.values()):
+                            current, other = other, current
