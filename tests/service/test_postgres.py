@@ -200,7 +200,7 @@ def test_a_pooler_that_keeps_no_session_is_refused(settings: Settings, url: str,
     pooler = Pooler(postgres.port)
     try:
         with pytest.raises(StartupError, match="a pooler in transaction mode"):
-            create_app(settings.model_copy(update={"store": through(pooler, postgres, url)}))
+            create_app(settings.model_copy(update={"store": f"{through(pooler, postgres, url)}?sslmode=disable"}))
     finally:
         pooler.close()
 
