@@ -77,8 +77,11 @@ READ = "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY"
 WRITE = "BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE"
 """Whatever the database's own default is: a writer has to see what was committed while it waited."""
 
-LOCK = "SELECT schema_version, current_setting('synchronous_commit') FROM store FOR UPDATE"
 NOW = "SELECT extract(epoch FROM clock_timestamp())::float8"
+LOCK = (  # the time is taken once the row is had
+    "WITH locked AS MATERIALIZED (SELECT schema_version FROM store FOR UPDATE) SELECT schema_version, "
+    "current_setting('synchronous_commit'), extract(epoch FROM clock_timestamp())::float8 FROM locked"
+)
 NOTIFY = f"SELECT pg_notify('{CHANNEL}' || {SCHEMA_OID}, '')"
 HEAD = sa.select(sa.func.max(versions_table.c.model_version))
 DIGEST = sa.select(versions_table.c.digest).where(versions_table.c.model_version == sa.bindparam("version"))
@@ -194,7 +197,7 @@ class PostgresSession:
 
     def lock(self, may_migrate: bool = False) -> None:
         self._lock_at, self._may_migrate = len(self._queue), may_migrate
-        self._queue += [(LOCK, {}), (NOW, {})]
+        self._queue.append((LOCK, {}))
 
     def ahead(self, *asked: tuple[Any, Parameters]) -> None:
         """Run these with the lock; `execute` gives what they gave."""
@@ -295,8 +298,9 @@ class PostgresSession:
         self._queue.clear()
         if (at := self._lock_at) is not None:
             self._lock_at = None
-            check_lock(cursors[at].fetchone(), self._may_migrate)
-            (self._now,) = cursors[at + 1].fetchone() or (None,)
+            if (row := cursors[at].fetchone()) is not None:
+                check_lock(row, self._may_migrate)
+                self._now = row[2]
         return cursors[len(cursors) - len(asked) :]
 
 
@@ -605,10 +609,8 @@ def pieces(sizes: Sequence[int]) -> Iterator[int]:
         yield count
 
 
-def check_lock(row: tuple[int, str] | None, may_migrate: bool) -> None:
+def check_lock(row: tuple[int, str, float], may_migrate: bool) -> None:
     """Raises StoreError for a store that this process must not write to."""
-    if row is None:
-        return
     if row[1] == "off":
         raise StoreError(f"synchronous_commit {NOT_DURABLE}")
     if row[0] > SCHEMA_VERSION and not may_migrate:
