@@ -1,6 +1,6 @@
 """Services that share a store on PostgreSQL: steps and predicts a second, and how soon a step is seen elsewhere.
 
-`python -m bench.cluster [SECONDS]`, the seconds for each figure. One, two and three services of two workers each on one
+`python -m bench.cluster [SECONDS]`, the seconds for each figure. One, two and four services of two workers each on one
 PostgreSQL server, all on this machine, beside one service on SQLite; four connections to each service, one image in
 each request. Wants the dependency group `postgres`.
 """
@@ -33,7 +33,7 @@ def main() -> None:
         with tempfile.TemporaryDirectory() as name:
             network_file(Path(name))
             report("SQLite", f"sqlite:///{name}/store.db", 1, Path(name), seconds)
-            for count in (1, 2, 3):
+            for count in (1, 2, 4):
                 report("PostgreSQL", postgres.new_database(), count, Path(name), seconds)
     finally:
         postgres.remove()

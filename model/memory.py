@@ -119,9 +119,16 @@ class Memory:
         total, posted = len(self), self.posted
         first, last = ENTRY_OF_A_POSTED_EXAMPLE
         entry = first + (last - first) * self.posted_share
+        counts = np.array([len(rows) for rows in classes])  # counted once: there may be a thousand classes
+
+        def give_up(which: int) -> Kept:
+            """One of the largest class."""
+            largest = int(counts.argmax())
+            counts[largest] -= 1
+            return changeable(classes, largest).pop(which % (int(counts[largest]) + 1))
+
         for (which,) in random_numbers("shrink", version, max(0, total - size), 1):
-            largest = largest_of(classes)
-            posted -= changeable(classes, largest).pop(which % len(classes[largest])).posted
+            posted -= give_up(which).posted
             total -= 1
         examples = [Recent(row.tobytes(), label) for row, label in zip(pixels, labels.tolist(), strict=True)]
         for (row, label), (whether, which) in zip(
@@ -130,12 +137,12 @@ class Memory:
             rows, new = classes[label], Kept(row, True)
             if total < size:
                 changeable(classes, label).append(new)
+                counts[label] += 1
                 total, posted = total + 1, posted + 1
-            elif len(rows) < size // sum(1 for at, rows in enumerate(classes) if rows or at == label):
-                largest = largest_of(classes)
-                at = which % len(classes[largest])
-                posted += not changeable(classes, largest).pop(at).posted
+            elif len(rows) < size // (int(np.count_nonzero(counts)) + (not rows)):
+                posted += not give_up(which).posted
                 changeable(classes, label).append(new)
+                counts[label] += 1
             elif rows and fraction(whether) < entry:
                 at = which % len(rows)
                 posted += not rows[at].posted
@@ -162,10 +169,6 @@ def sample(pixels: NDArray[np.uint8], labels: IntArray, size: int, seed: int) ->
 def most_examples(size: int, features: int) -> int:
     """How many of the `size` that are asked for fit into MOST_BYTES."""
     return min(size, MOST_BYTES // features)
-
-
-def largest_of(classes: list[Sequence[Kept]]) -> int:
-    return max(range(len(classes)), key=lambda at: len(classes[at]))
 
 
 def changeable(classes: list[Sequence[Kept]], label: int) -> list[Kept]:

@@ -39,7 +39,7 @@ def create_app(settings: Settings | None = None, say: bool = False) -> Flask:
     """
     settings = settings or load_settings()
     log = open_log(settings, say)
-    replica = Replica(log)
+    replica = Replica(log, settings.max_staleness)
     replica.catch_up()
     limits = Limits(settings.remember_days * DAY_SECONDS, settings.remember_bytes)
     alarm = Alarm(settings.alarm, settings.alarm_points, settings.alarm_examples)

@@ -13,6 +13,10 @@ class StoreError(Exception):
     """The store can't be used at the moment: full, read-only, locked by something else, gone."""
 
 
+class StoreAwayError(StoreError):
+    """The store's database can't be reached: a start may succeed later."""
+
+
 class StoreCorruptError(StoreError):
     """What the store holds is not what was written."""
 

@@ -9,6 +9,8 @@ MISTAKE = 2
 """In an option, a setting, a file or an address; or what it needs can't be had. One line says what."""
 NO_START = 4
 """The store, the weights or the address can't be served. gunicorn takes it as the sign to not try again."""
+AWAY = 5
+"""The store's database can't be reached. Another try may succeed, without a change to any setting."""
 INTERRUPTED = 130
 """128 + SIGINT: training ended early, and kept what there is."""
 BROKEN_PIPE = 141

@@ -41,6 +41,15 @@ class Settings(BaseSettings):
     store_connections: int = Field(
         4, ge=3, le=1000, description="The most connections of a worker, where the store is on PostgreSQL."
     )
+    store_wait: float = Field(
+        0, ge=0, le=86_400, description="How many seconds a start waits for a database that can't be reached."
+    )
+    max_staleness: float | None = Field(
+        None,
+        gt=0,
+        description="The most seconds that the served version may lag unnoticed, where the store is on PostgreSQL: "
+        "beyond it predict answers 503; none: no limit.",
+    )
     learning_rate: float = Field(
         0.04, gt=0, le=LARGEST_LEARNING_RATE, description="Default learning rate of a train-step."
     )
@@ -147,7 +156,7 @@ class Settings(BaseSettings):
     def _names_of_hosts(cls, text: str) -> str:
         return ",".join(map(host_name, listed(text)))
 
-    @field_validator("activation", "gradient_norm_limit", "keep_versions", mode="before")
+    @field_validator("activation", "gradient_norm_limit", "keep_versions", "max_staleness", mode="before")
     @classmethod
     def _none_by_its_name(cls, value: Any) -> Any:
         return None if isinstance(value, str) and value.strip().lower() == "none" else value

@@ -3,19 +3,27 @@
 import hashlib
 import sys
 import time
+from collections.abc import Iterator
 from datetime import UTC, datetime
 
 from model import weights as weights_file
 from model.types import PARAMETER_NAMES
 from model.weights import Weights, WeightsError
-from service.errors import EmptyStoreError, StartupError, StoreError
+from service.errors import EmptyStoreError, StartupError, StoreAwayError, StoreError
 from service.http import tracing
 from service.live.learner import append, check_answers_stay_finite
 from service.live.replica import follow
-from service.settings import Settings, unknown_variables
+from service.settings import Settings, unknown_variables, variable
 from service.store.log import StepLog, StoreIdentity
 from service.store.records import Version
 
+SHARED = (
+    "remember_days", "remember_bytes", "keep_versions", "snapshot_every", "alarm", "alarm_points", "alarm_examples",
+    "memory_size", "gradient_norm_limit",
+)  # fmt: skip
+"""Settings that have to be equal on all hosts: one host's value acts on what all of them stored."""
+
+WAIT_STEP_SECONDS = 0.5
 SAID = "_TWOLAYERNET_SAID"
 """In the environment of a server's workers, whose parent has said already what is served."""
 
@@ -23,8 +31,24 @@ SAID = "_TWOLAYERNET_SAID"
 def open_log(settings: Settings, say: bool = False) -> StepLog:
     """The log, ready to be used, with one version at least; say: also what is served, in a line on standard error.
 
-    Raises StartupError and StoreError.
+    A database that can't be reached is waited for, as long as the settings say. Raises StartupError and StoreError.
     """
+    until = time.monotonic() + settings.store_wait
+    reported = ""
+    while True:
+        try:
+            return opened_log(settings, say)
+        except StoreAwayError as error:
+            if time.monotonic() > until:
+                raise
+            if str(error) != reported:
+                reported = str(error)
+                print(f"twolayernet: waiting: {error}", file=sys.stderr, flush=True)
+            time.sleep(WAIT_STEP_SECONDS)
+
+
+def opened_log(settings: Settings, say: bool) -> StepLog:
+    """Raises StartupError, StoreError."""
     log = StepLog.at(settings.store, settings.snapshot_every, settings.keep_versions, settings.store_connections)
     weights = read_weights(settings)
     try:
@@ -36,6 +60,7 @@ def open_log(settings: Settings, say: bool = False) -> StepLog:
             identity = log.prepare(
                 None if weights is None else shape_of(weights), None if weights is None else digest_of(weights)
             )
+            differing = list(differing_settings(log, settings))
             begun = log.head() == 0
             if begun:
                 begin(log, weights)
@@ -46,6 +71,8 @@ def open_log(settings: Settings, say: bool = False) -> StepLog:
             check_shape(log, identity, weights, settings)
         if say:
             announce(log, identity, begun, weights, settings)
+        for line in differing * say:
+            print(f"twolayernet: {line}", file=sys.stderr, flush=True)
     except EmptyStoreError:
         raise StartupError(
             f"the store {log.name} is empty and there are no weights to begin with: {settings.weights} does not exist "
@@ -73,7 +100,7 @@ def begin(log: StepLog, weights: Weights | None) -> None:
     with log.writing() as writer:
         if weights is None:
             raise EmptyStoreError
-        append(writer, Version(1, "load", time.time()), weights)
+        append(writer, Version(1, "load", writer.now()), weights)
 
 
 def check_shape(log: StepLog, identity: StoreIdentity, weights: Weights | None, settings: Settings) -> None:
@@ -87,6 +114,21 @@ def check_shape(log: StepLog, identity: StoreIdentity, weights: Weights | None, 
             f"the store {log.name} is for a {' or '.join(sorted(accepted))} network, but {settings.weights} holds a "
             f"{shape_of(weights)} one: name another store or other weights"
         )
+
+
+def differing_settings(log: StepLog, settings: Settings) -> Iterator[str]:
+    """A line for each setting that has to be equal on all hosts and is not what the last start on this store had. From
+    here on it is this start's that are recorded."""
+    here = settings.model_dump(mode="json", include=set(SHARED))
+    before = log.recorded()
+    if here != before:
+        log.record(here)
+    for name in SHARED:
+        if name in before and before[name] != here[name]:
+            yield (
+                f"WARNING: {variable(name)} is {here[name]}, and was {before[name]} when a service last started on "
+                "this store: set it to the same value on all hosts"
+            )
 
 
 def announce(log: StepLog, identity: StoreIdentity, begun: bool, weights: Weights | None, settings: Settings) -> None:

@@ -8,12 +8,12 @@ from service.counting import share_in_the_process_group
 share_in_the_process_group()  # before the rest is imported
 
 from service.app import create_app
-from service.errors import StartupError, StoreError
-from service.exit_codes import NO_START
+from service.errors import StartupError, StoreAwayError, StoreError
+from service.exit_codes import AWAY, NO_START
 from service.startup import SAID
 
 try:
     app = create_app(say=SAID not in os.environ)
 except (StartupError, StoreError) as error:
     print(f"twolayernet: {error}", file=sys.stderr, flush=True)
-    sys.exit(NO_START)
+    sys.exit(AWAY if isinstance(error, StoreAwayError) else NO_START)

@@ -58,7 +58,7 @@ class Postgres:
             cwd="/",
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
-            timeout=60,
+            timeout=300,
         )
 
     def start(self) -> None:
@@ -93,11 +93,11 @@ class Postgres:
     def url(self, database: str, port: int | None = None) -> str:
         return f"postgresql+psycopg://{USER}@127.0.0.1:{port or self.port}/{database}"
 
-    def new_database(self) -> str:
+    def new_database(self, options: str = "") -> str:
         """The URL of an empty one."""
         self._databases += 1
         name = f"store_{self._databases}"
-        self.run(f"CREATE DATABASE {name}")
+        self.run(f"CREATE DATABASE {name} {options}")
         return self.url(name)
 
     def run(self, statement: str, database: str = "postgres") -> list[tuple[Any, ...]]:

@@ -13,8 +13,8 @@ from pydantic.fields import FieldInfo
 
 from service.cli.console import fail, reported_errors
 from service.counting import share
-from service.errors import StartupError, StoreError
-from service.exit_codes import NO_START
+from service.errors import StartupError, StoreAwayError, StoreError
+from service.exit_codes import AWAY, NO_START
 from service.settings import Settings, load_settings, variable
 
 Command = TypeVar("Command", bound=Callable[..., Any])
@@ -73,7 +73,8 @@ def settings_options(command: Command) -> Command:
 def serve(**options: Any) -> None:
     """Serve the model. Every setting is an option here and an environment variable; the option wins.
 
-    Exit codes: 2 for a mistake, 4 when the store, the weights or the address can't be used.
+    Exit codes: 2 for a mistake, 4 when the store, the weights or the address can't be used, 5 when the database can't
+    be reached.
     """
     share()
     from service.server.run import run
@@ -89,4 +90,4 @@ def serve(**options: Any) -> None:
     try:
         run(settings)
     except (StartupError, StoreError) as error:
-        fail(error, NO_START)
+        fail(error, AWAY if isinstance(error, StoreAwayError) else NO_START)

@@ -1,10 +1,11 @@
-"""The commands `backup`, `restore` and `store copy`."""
+"""The commands `backup`, `restore`, `store status` and `store copy`."""
 
 import os
 import signal
 import sys
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, BinaryIO, NoReturn, TypeVar
 
@@ -85,7 +86,45 @@ def restore(store: str | None, file: BinaryIO) -> None:
 
 @click.group()
 def store() -> None:
-    """Move the store to another database."""
+    """Look at the store, or move it to another database."""
+
+
+@store.command()
+@click.argument("url", required=False)
+def status(url: str | None) -> None:
+    """Show what the store at URL is, and which hosts use it. Without URL: the one of the settings."""
+    from service.store.log import StepLog
+
+    with reported_errors(), closing(StepLog.at(store_url(url))) as log:
+        if not log.exists():
+            fail(f"there is no store at {log.name}")
+        found = log.status()
+        with log.reading() as reader:
+            schema = reader.schema_version()
+            if schema == 0:
+                fail(f"there is no store at {log.name}")
+            identity = reader.identity()
+            newest, count = reader.newest(), reader.count()
+        recorded = ", ".join(f"{name}={value}" for name, value in log.recorded().items())
+        head = "none" if newest is None else f"{newest.version.model_version}, {time_of(newest.version.created_at)}"
+        for name, value in (
+            ("store", log.name),
+            ("engine", found["engine"]),
+            ("identity", identity.store_id),
+            ("made", time_of(identity.created_at)),
+            ("schema", schema),
+            ("network", identity.network_shape),
+            ("newest version", head),
+            ("versions kept", count),
+            ("bytes", found["bytes"]),
+            ("settings at the last start", recorded or "not recorded"),
+            ("hosts (workers)", ", ".join(log.users()) or "none known"),
+        ):
+            click.echo(f"{name}: {value}")
+
+
+def time_of(seconds: float) -> str:
+    return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%d %H:%M:%S UTC")
 
 
 @store.command()

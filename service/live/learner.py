@@ -1,7 +1,6 @@
 """What makes new versions: the one place that appends to the log."""
 
 import hashlib
-import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
@@ -14,9 +13,9 @@ from service.errors import KeyReusedError, LearningPausedError, WeightsChangedEr
 from service.live.alarm import Alarm
 from service.live.replica import Model, Replica, rebuild
 from service.live.waiting import examples_of, outcomes_of
-from service.store.log import Reader, StepLog, Writer
-from service.store.predictions import Limits, Predictions
-from service.store.progress import Outcomes, Progress, Row, begun_anew
+from service.store.log import Reader, StepLog, Writer, asked_of_key
+from service.store.predictions import ASKED_BY_A_STEP, Limits, Predictions
+from service.store.progress import Outcomes, Progress, Row, asked_by_a_step, begun_anew
 from service.store.records import Event, Examples, StoredExamples, Version
 
 
@@ -93,7 +92,7 @@ class Learner:
         def step(writer: Writer, model: Model) -> Change:
             return self._step(writer, model, stored, count, learning_rate=learning_rate, rehearse=rehearse)
 
-        return self._append(step, key, if_match)
+        return self._append(step, key, if_match, count)
 
     def learn_remembered(
         self,
@@ -110,19 +109,19 @@ class Learner:
 
         def step(writer: Writer, model: Model) -> Change:
             check_not_paused(writer)
-            taken = Predictions(writer.session).take(ids, model.version + 1, time.time())
+            taken = Predictions(writer.session).take(ids, model.version + 1, writer.now())
             stored, outcomes = StoredExamples.of(examples_of(taken, labels)), outcomes_of(taken, labels)
             change = self._step(writer, model, stored, len(labels), learning_rate=learning_rate, rehearse=rehearse)
             version = replace(change.version, loss=outcomes.loss, accuracy=outcomes.accuracy)
             return replace(change, version=version, outcomes=outcomes)
 
-        return self._append(step, key, if_match)
+        return self._append(step, key, if_match, len(labels))
 
     def _step(
         self, writer: Writer, model: Model, stored: StoredExamples, count: int, *, learning_rate: float, rehearse: int
     ) -> Change:
         check_not_paused(writer)
-        Predictions(writer.session).forget_expired(time.time(), self._limits)
+        Predictions(writer.session).forget_expired(writer.now(), self._limits)
         examples = stored.examples(count)
         labels = examples.labels
         number = model.version + 1
@@ -138,7 +137,7 @@ class Learner:
         version = Version(
             model_version=number,
             kind="train-step",
-            created_at=time.time(),
+            created_at=writer.now(),
             count=len(labels),
             loss=taken.loss,
             accuracy=taken.accuracy,
@@ -159,7 +158,7 @@ class Learner:
         """
 
         def back(writer: Writer, model: Model) -> Change:
-            version = Version(model.version + 1, "rollback", time.time(), source_version=model_version)
+            version = Version(model.version + 1, "rollback", writer.now(), source_version=model_version)
             return Change(version, rebuild(writer, model_version).weights)
 
         return self._append(back, key, if_match)
@@ -171,9 +170,9 @@ class Learner:
         """
         check_answers_stay_finite(weights)
 
-        def put(_: Writer, model: Model) -> Change:
+        def put(writer: Writer, model: Model) -> Change:
             check_sizes(weights, model.weights)
-            return Change(Version(model.version + 1, "load", time.time()), described(weights, model.weights))
+            return Change(Version(model.version + 1, "load", writer.now()), described(weights, model.weights))
 
         return self._append(put, key, if_match)
 
@@ -190,7 +189,7 @@ class Learner:
             if (paused(writer) is None) == (reason is None):
                 return
             model = self._replica.at_head(writer)
-            event = event_of("resume" if reason is None else "pause", model.version, reason, paused=reason)
+            event = event_of(writer, "resume" if reason is None else "pause", model.version, reason, paused=reason)
             changed = append(writer, event, model.weights)
         self._replica.advance(changed)
 
@@ -199,11 +198,15 @@ class Learner:
         change: Callable[[Writer, Model], Change],
         key: IdempotencyKey | None = None,
         if_match: set[str] | None = None,
+        count_of_step: int | None = None,
     ) -> Version:
         """Append what `change` makes of the newest version, unless the key says that it has been done, or the newest
-        version's `etag` is none of `if_match`."""
+        version's `etag` is none of `if_match`. count_of_step: of the examples, where it is a train-step."""
         began = time.perf_counter()
-        with self._log.writing() as writer:
+        ahead = [] if key is None else [asked_of_key(key.key)]
+        if count_of_step is not None:
+            ahead += [ASKED_BY_A_STEP, *asked_by_a_step(count_of_step, self._alarm.examples)]
+        with self._log.writing(*ahead) as writer:
             metrics.LOG_WAIT.observe(time.perf_counter() - began)
             if key is not None and (done := same_request(writer.of_key(key.key), key)) is not None:
                 return done
@@ -232,9 +235,9 @@ class Learner:
         if reason is None or row.best_version is None:
             return model
         if alarm.act == "pause":
-            return append(writer, event_of("alarm", model.version, reason, paused=reason), model.weights)
+            return append(writer, event_of(writer, "alarm", model.version, reason, paused=reason), model.weights)
         best = rebuild(writer, max(row.best_version, writer.oldest()))
-        version = replace(event_of("alarm", model.version, reason), source_version=best.version)
+        version = replace(event_of(writer, "alarm", model.version, reason), source_version=best.version)
         return append(writer, version, best.weights)
 
 
@@ -249,12 +252,14 @@ def figures_before(reader: Reader) -> Row:
     )
 
 
-def event_of(event: Event, model_version: int, reason: str | None = None, paused: str | None = None) -> Version:
+def event_of(
+    writer: Writer, event: Event, model_version: int, reason: str | None = None, paused: str | None = None
+) -> Version:
     """The version after that one, with its weights."""
     return Version(
         model_version + 1,
         "rollback",
-        time.time(),
+        writer.now(),
         source_version=model_version,
         event=event,
         reason=reason,
@@ -310,6 +315,12 @@ def check_sizes(weights: Weights, served: Weights) -> None:
     ):
         if size != expected:
             raise WeightsError(f"the {side} size is {size}: the model that is served has {expected}")
+    names, served_names = weights.label_names or (), served.label_names or ()
+    if names != served_names and sorted(names) == sorted(served_names):
+        raise WeightsError(
+            "the classes are those of the model that is served, in another order: every label in the history would "
+            f"change its meaning. Expected the order {', '.join(served_names[:20])}"
+        )
 
 
 def described(weights: Weights, served: Weights) -> Weights:

@@ -4,6 +4,7 @@ A `Model` is never changed, only replaced by one assignment: whoever holds one c
 no reader needs a lock.
 """
 
+import os
 import threading
 import time
 from dataclasses import dataclass
@@ -47,8 +48,12 @@ class Model:
 class Replica:
     """This process's copy of the newest version, and a few older ones that were asked for."""
 
-    def __init__(self, log: StepLog) -> None:
+    def __init__(self, log: StepLog, max_staleness: float | None = None) -> None:
+        """max_staleness: in seconds; a copy that may be older is not served."""
         self._log = log
+        self._max_staleness = max_staleness
+        self._asked_by = 0
+        """The process that asked the log: what a fork inherits may be as old as its parent."""
         self._newest: Model | None = None
         self._catching_up = threading.Lock()
         self._replacing = threading.Lock()
@@ -64,15 +69,17 @@ class Replica:
 
     def newest(self) -> Model:
         """On SQLite the newest version of the log at this moment, or a newer one; on PostgreSQL the newest that this
-        process has heard of. The newest that is known where the store can't be asked. Raises StoreError."""
+        process has heard of. The newest that is known where the store can't be asked any more. Raises StoreError."""
         model = self._newest
         try:
-            if model is not None and self._log.is_newest(model.version):
-                return model
-            return self.catch_up()
+            if model is None or not self._log.is_newest(model.version) or self._asked_by != os.getpid():
+                model = self.catch_up()
         except StoreError as error:
-            if model is None or isinstance(error, StoreCorruptError) or not self._log.goes_on_alone():
+            if self._asked_by != os.getpid() or isinstance(error, StoreCorruptError) or not self._log.goes_on_alone():
                 raise
+        if self._max_staleness is not None and (self._log.staleness() or 0.0) > self._max_staleness:
+            raise StoreError(f"it is not known for {self._max_staleness:g} s what the newest version is: try again")
+        assert model is not None
         return model
 
     def catch_up(self) -> Model:
@@ -81,7 +88,9 @@ class Replica:
             before = self._newest  # looked at first: what the log says then is no older, unless it has lost something
             with self._log.reading() as reader:
                 self._log.check_identity(reader)
-                return self._taken_over(before, follow(reader, before))
+                model = self._taken_over(before, follow(reader, before))
+            self._asked_by = os.getpid()
+            return model
 
     def _followed(self) -> tuple[int, bytes]:
         model = self.catch_up()

@@ -1,6 +1,5 @@
 """Remembered predictions: kept as they are answered, shown to whoever labels, learnt from once their labels come."""
 
-import time
 from collections.abc import Sequence
 from typing import Any, Literal
 
@@ -28,23 +27,23 @@ class Waiting:
         """Their ids; when this returns they are durable. pixels: (n, features); probabilities: (n, k). Raises
         StoreError."""
         with self._log.writing() as writer:
-            return Predictions(writer.session).keep(pixels, probabilities, model_version, time.time(), self._limits)
+            return Predictions(writer.session).keep(pixels, probabilities, model_version, writer.now(), self._limits)
 
     def page(self, order: Order, limit: int, before: tuple[int, float] | None) -> list[Prediction]:
         with self._log.reading() as reader:
             predictions = Predictions(reader.session)
             listed = predictions.uncertain if order == "uncertain" else predictions.newest
-            return listed(limit, before, time.time())
+            return listed(limit, before, reader.now())
 
     def one(self, prediction_id: str) -> Prediction:
         """Raises UnknownPredictionError."""
         with self._log.reading() as reader:
-            return Predictions(reader.session).one(prediction_id, time.time())
+            return Predictions(reader.session).one(prediction_id, reader.now())
 
     def delete(self, prediction_id: str) -> None:
         """Raises UnknownPredictionError."""
         with self._log.writing() as writer:
-            now = time.time()
+            now = writer.now()
             predictions = Predictions(writer.session)
             predictions.delete(prediction_id, now)
             predictions.make_room(now, self._limits)

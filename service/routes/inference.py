@@ -15,7 +15,7 @@ from service.http.incoming import request
 from service.http.problems import MEDIA_TYPE, Kind, Problem
 from service.http.queries import digits, read_query
 from service.live.service import Service
-from service.routes.prediction import asked_for
+from service.routes.prediction import asked_for, say_how_stale
 from service.routes.tensors import inference_answer, read_inference
 from service.schemas import LARGEST_VERSION, Request
 
@@ -25,6 +25,7 @@ MOST_VERSIONS_NAMED = 100
 
 def blueprint(service: Service) -> Blueprint:
     routes = Blueprint("inference", __name__)
+    say_how_stale(routes, service)
 
     @routes.get("/v2", strict_slashes=False)
     def server_metadata() -> Response:

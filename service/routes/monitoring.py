@@ -40,6 +40,10 @@ class AtThisMoment(Collector):
         self._service = service
 
     def collect(self) -> Iterator[Metric]:
+        staleness = self._service.log.staleness() or 0.0
+        yield GaugeMetricFamily(
+            "twolayernet_model_staleness_seconds", "How long this worker has not known the newest version.", staleness
+        )
         try:
             known = self._service.replica.known_version()
             newest = self._service.replica.newest()

@@ -1,10 +1,9 @@
 """POST /predict, /accuracy."""
 
-from typing import Any, cast
+from typing import cast
 
 import flask
 from flask import Blueprint, Response
-from pydantic import BaseModel
 
 from model.datasets import pixels_to_input
 from model.functions import confusion_matrix, softmax
@@ -34,12 +33,7 @@ from service.store.predictions import bytes_beside
 def blueprint(service: Service) -> Blueprint:
     routes = Blueprint("prediction", __name__)
 
-    def answer(schema: type[BaseModel], **fields: Any) -> Response:
-        """With how stale the version may be, where that is not sure."""
-        answered = json_answer(schema, **fields)
-        if (seconds := service.log.staleness()) is not None:
-            answered.headers["X-Model-Staleness"] = f"{seconds:.1f}"
-        return answered
+    say_how_stale(routes, service)
 
     @routes.post("/predict")
     def predict() -> Response:
@@ -59,7 +53,7 @@ def blueprint(service: Service) -> Blueprint:
         ids = {}
         if query.remember:
             ids["prediction_ids"] = service.waiting.keep(images.pixels, probabilities, model.version)
-        return answer(
+        return json_answer(
             PredictAnswer,
             labels=labels,
             probabilities=probabilities,
@@ -76,7 +70,7 @@ def blueprint(service: Service) -> Blueprint:
         model = asked_for(request, service.replica, query.model_version)
         labelled = read_labelled(request, model.weights, LABELLED, query)
         logits = model.network.predict(pixels_to_input(labelled.pixels))
-        return answer(
+        return json_answer(
             AccuracyAnswer,
             accuracy=accuracy_of(logits, labelled.labels),
             loss=SoftmaxWithLoss().forward(logits, labelled.labels),
@@ -92,6 +86,16 @@ def blueprint(service: Service) -> Blueprint:
 def this_request() -> IncomingRequest:
     """Itself, where `flask.request` is looked up for every attribute."""
     return cast(IncomingRequest, flask.request._get_current_object())  # type: ignore[attr-defined]
+
+
+def say_how_stale(routes: Blueprint, service: Service) -> None:
+    """In the header X-Model-Staleness of every answer."""
+
+    @routes.after_request
+    def with_staleness(answer: Response) -> Response:
+        if (seconds := service.log.staleness()) is not None:
+            answer.headers["X-Model-Staleness"] = f"{seconds:.1f}"
+        return answer
 
 
 def asked_for(request: IncomingRequest, replica: Replica, version: int | None) -> Model:

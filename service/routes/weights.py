@@ -12,6 +12,7 @@ from service.http.queries import read_query
 from service.live.learner import etag_of
 from service.live.service import Service
 from service.routes.keys import idempotency_key, if_match
+from service.routes.prediction import say_how_stale
 from service.schemas import PutWeightsQuery, WeightsQuery
 
 MOST_MEMORY_BYTES = 2 * memory.MOST_BYTES
@@ -23,6 +24,7 @@ PACKING_BYTES = 2**20
 
 def blueprint(service: Service) -> Blueprint:
     routes = Blueprint("weights", __name__)
+    say_how_stale(routes, service)
     most_bytes = service.settings.max_unpacked_bytes
 
     @routes.get("/weights")

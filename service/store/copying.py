@@ -1,15 +1,18 @@
 """A store taken over into another database, with all of its history."""
 
+import os
 from collections.abc import Callable, Iterator
-from contextlib import closing
+from contextlib import closing, contextmanager
 from typing import Any
 
 import sqlalchemy as sa
 
 from service.errors import StartupError, StoreCorruptError
+from service.store.backup import unused
 from service.store.database import Session
 from service.store.log import Reader, StepLog, Writer
 from service.store.schema import SCHEMA_VERSION, metadata
+from service.store.sqlite import database_path, parsed_url
 
 BATCH_ROWS = 500
 BATCH_BYTES = 4 * 2**20
@@ -24,7 +27,7 @@ def copy_store(source_url: str, target_url: str, check: Callable[[StepLog], int]
     with closing(StepLog.at(source_url)) as source, closing(StepLog.at(target_url)) as target:
         if not source.exists():
             raise StartupError(f"there is no store at {source.name}")
-        with target.opening():
+        with not_in_use(source, source_url), target.opening():
             with source.reading() as reader, target.writing() as writer:
                 check_state(source, reader, target, writer)
                 copied(reader.session, writer.session)
@@ -36,6 +39,18 @@ def copy_store(source_url: str, target_url: str, check: Callable[[StepLog], int]
             if newest is None or found != newest or check(target) != head:
                 raise StoreCorruptError(f"the copy in {target.name} is not what the store {source.name} holds")
         return head
+
+
+@contextmanager
+def not_in_use(log: StepLog, url: str) -> Iterator[None]:
+    """Raises StartupError while a service uses the store: what it learns meanwhile would be lost."""
+    if parsed_url(url).get_backend_name() == "sqlite" and os.access(database_path(url).parent, os.W_OK):
+        with unused(database_path(url)):
+            yield
+        return
+    if hosts := log.users():
+        raise StartupError(f"a service uses the store {log.name}: stop it first, on {', '.join(hosts)}")
+    yield
 
 
 def check_state(source: StepLog, reader: Reader, target: StepLog, writer: Writer) -> None:

@@ -38,6 +38,13 @@ class Session(Protocol):
     def run(self, text: str) -> Any:
         """A statement in the database's own words: for migrations."""
 
+    def ahead(self, *asked: tuple[Any, dict[str, Any]]) -> None:
+        """Statements, each with its parameters, that `execute` is sure to be asked: where the database is a server,
+        they run in one round trip, with the lock."""
+
+    def now(self) -> float:
+        """Seconds since the epoch, by the clock that all hosts share."""
+
     def appended(self, model_version: int, digest: bytes) -> None:
         """That this version was written, for whom it may concern."""
 
@@ -82,6 +89,17 @@ class Database(Protocol):
         """For how many seconds nobody could tell whether there is a newer version; None where that is not so."""
 
     def is_replaced(self) -> bool: ...
+
+    def recorded(self) -> dict[str, Any]:
+        """The settings that the last service to start had; {} where all are on one host. Raises StoreError."""
+
+    def record(self, settings: dict[str, Any]) -> None: ...
+
+    def status(self) -> dict[str, Any]:
+        """engine, bytes. Raises StoreError."""
+
+    def users(self) -> list[str]:
+        """The hosts that use the store now. Raises StoreError."""
 
     def check_whole(self, up_to_bytes: float = ...) -> None: ...
 

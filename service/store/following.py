@@ -11,13 +11,22 @@ import psycopg
 
 from service.errors import StoreError
 
-CHANNEL = "twolayernet"
+CHANNEL = "twolayernet_"
+"""And the number of the schema: each store has its own."""
+
+USERS_LOCK = 0x74776F6D
+"""Of advisory locks: a process that follows a store shares the one with this number and its schema's."""
+
 POLL_SECONDS = 0.1
 """What a lost notification costs."""
 
 STALE_SECONDS = 1.0
 """Until then nothing is said of it, nor done about it."""
 
+BEGIN = (
+    f"SELECT '{CHANNEL}' || schema, pg_advisory_lock_shared({USERS_LOCK}, schema::int) "
+    "FROM (SELECT quote_ident(current_schema())::regnamespace::oid AS schema) AS one"
+)
 LOOK = (
     "SELECT (SELECT store_id FROM store), model_version, digest FROM (SELECT 1) AS one LEFT JOIN "
     "(SELECT model_version, digest FROM versions ORDER BY model_version DESC LIMIT 1) AS newest ON true"
@@ -64,6 +73,10 @@ class Follower:
         seconds = time.monotonic() - self._current
         return seconds if seconds > STALE_SECONDS else None
 
+    def heard(self) -> float:
+        """When the database last answered, by the monotonic clock."""
+        return self._answered
+
     def is_cut_off(self) -> bool:
         """Whether the database has not answered for a while: nobody else need wait for it to find that out."""
         return bool(self._trouble) and time.monotonic() - self._answered > STALE_SECONDS
@@ -72,7 +85,8 @@ class Follower:
         while not self._stopped.is_set():
             try:
                 with closing(self._connect()) as connection:
-                    connection.execute(f"LISTEN {CHANNEL}")
+                    (channel, _) = connection.execute(BEGIN).fetchone() or ("", None)
+                    connection.execute(f"LISTEN {channel}")
                     while not self._stopped.is_set():
                         self._look(connection)
                         self._wait_for_others(connection)
@@ -95,7 +109,7 @@ class Follower:
         """What is there may be older than what was known, or another version of the same number: a database that was
         brought back from a copy, or a standby that took over, can have lost what was acknowledged."""
         began, before = time.monotonic(), self.known
-        row = connection.execute(LOOK).fetchone()
+        row = connection.execute(LOOK, binary=True).fetchone()
         self._answered = time.monotonic()
         store_id, head, digest = (None, None, None) if row is None else row
         self.replaced = store_id != self._store_id
@@ -113,7 +127,8 @@ class Follower:
 
     def _say(self, trouble: str) -> None:
         if trouble and not self._trouble:
-            logger.warning("the store can't be followed, predict goes on from version %d: %s", self.known[0], trouble)
+            goes_on = f", predict goes on from version {self.known[0]}" * (self.known != NOTHING)
+            logger.warning("the store can't be followed%s: %s", goes_on, trouble)
         elif self._trouble and not trouble:
             logger.warning("the store is followed again, at version %d", self.known[0])
         self._trouble = trouble

@@ -6,10 +6,10 @@ weights.
 """
 
 import secrets
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from typing import Any
 
 import sqlalchemy as sa
 
@@ -137,6 +137,10 @@ class StepLog:
         self.opening = database.opening
         self.check_whole = database.check_whole
         self.is_replaced = database.is_replaced
+        self.recorded = database.recorded
+        self.record = database.record
+        self.status = database.status
+        self.users = database.users
 
     @classmethod
     def at(
@@ -152,12 +156,14 @@ class StepLog:
             yield Reader(session)
 
     @contextmanager
-    def writing(self) -> Iterator["Writer"]:
+    def writing(self, *ahead: tuple[Any, dict[str, Any]]) -> Iterator["Writer"]:
         """The one writer of this moment; what it appended is on the disk when the block has ended, or not there at all.
 
-        Raises StoreError.
+        ahead: what the writer is sure to read, with its parameters: it comes with the lock. Raises StoreError.
         """
         with self._database.writing() as session:
+            if self._store_id is not None:
+                session.ahead((SELECT_STORE, {}), (SELECT_NEWEST, {}), *ahead)
             writer = Writer(session, self.snapshot_every, self.keep_versions)
             self.check_identity(writer)
             yield writer
@@ -206,6 +212,10 @@ class Reader:
                 f"the store was made by a newer release: its schema is {found}, this one knows up to {SCHEMA_VERSION}"
             )
         return found
+
+    def now(self) -> float:
+        """Seconds since the epoch, by the clock that all hosts share."""
+        return self.session.now()
 
     def identity(self) -> StoreIdentity:
         row = self.session.execute(SELECT_STORE).fetchone()
@@ -285,6 +295,11 @@ class Reader:
         return None if row is None else Record.of_row(row).version
 
 
+def asked_of_key(idempotency_key: str) -> tuple[Any, dict[str, Any]]:
+    """What `of_key` asks."""
+    return SELECT_OF_KEY, {"key": idempotency_key}
+
+
 def entry_of(record: Record, snapshot: bytes | None, stored: StoredExamples | None) -> Entry:
     """The snapshot where there is one, and the step if it is one. Raises StoreCorruptError for what was not written
     like that."""
@@ -324,7 +339,7 @@ class Writer(Reader):
                 schema_version=SCHEMA_VERSION,
                 network_shape=network_shape,
                 store_id=secrets.token_hex(16),
-                created_at=time.time(),
+                created_at=self.now(),
                 weights_digest=weights_digest,
             )
             return

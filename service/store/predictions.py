@@ -50,6 +50,7 @@ FLOOR: sa.BindParameter[int] = sa.bindparam("floor", type_=sa.BigInteger)
 
 SELECT_LAST = sa.select(columns.number, columns.bytes_so_far).order_by(columns.number.desc()).limit(1)
 SELECT_FIRST = sa.select(columns.expires_at, columns.created_at, columns.bytes_so_far).order_by(columns.number).limit(1)
+SELECT_FIRST_UNTIL = SELECT_FIRST.where(columns.created_at <= NOW)
 SELECT_ONE = sa.select(*columns).where(columns.prediction_id == ID)
 SELECT_EXPIRY = sa.select(columns.expires_at).where(columns.prediction_id == ID)
 SELECT_NUMBER = sa.select(columns.number).where(columns.prediction_id == ID)
@@ -77,9 +78,18 @@ INSERT = sa.insert(predictions_table)
 INSERT_LEARNT = sa.insert(learnt_predictions_table)
 DELETE_ONE = sa.delete(predictions_table).where(columns.prediction_id == ID)
 DELETE_OLDEST = sa.delete(predictions_table).where(
-    columns.number.in_(sa.select(columns.number).order_by(columns.number).limit(MOST).scalar_subquery()),
+    columns.number.in_(
+        sa.select(columns.number)
+        .where(sa.or_(columns.created_at <= NOW, columns.bytes_so_far <= FLOOR))
+        .order_by(columns.number)
+        .limit(MOST)
+        .scalar_subquery()
+    ),
     sa.or_(columns.expires_at <= NOW, columns.created_at <= OLDEST, columns.bytes_so_far <= FLOOR),
 )
+ASKED_BY_A_STEP = (SELECT_FIRST, dict[str, Any]())
+"""What `forget_expired` asks."""
+
 DELETE_LEARNT = sa.delete(learnt_predictions_table).where(
     learnt_predictions_table.c.prediction_id.in_(
         sa.select(learnt_predictions_table.c.prediction_id)
@@ -170,7 +180,7 @@ class Predictions:
     def make_room(self, now: float, limits: Limits, came_in: int = 0) -> None:
         """Remove what has expired, by what was said then or by what is allowed now, or is over the size: the oldest
         first; bounded, however much there is."""
-        first, last = self._session.execute(SELECT_FIRST).fetchone(), self._session.execute(SELECT_LAST).fetchone()
+        first, last = self._first(now), self._session.execute(SELECT_LAST).fetchone()
         most = max(2 * came_in, FEWEST_REMOVED)
         if first is not None and last is not None:
             floor, oldest = last[1] - limits.most_bytes, now - limits.seconds
@@ -180,9 +190,16 @@ class Predictions:
 
     def forget_expired(self, now: float, limits: Limits) -> None:
         """As `make_room`, where there is something: one look where there isn't."""
-        first = self._session.execute(SELECT_FIRST).fetchone()
+        first = self._first(now)
         if first is not None and (first[0] <= now or first[1] <= now - limits.seconds):
             self.make_room(now, limits)
+
+    def _first(self, now: float) -> Any:
+        """The oldest one; not one that was kept while the clock was ahead, where there is another."""
+        first = self._session.execute(SELECT_FIRST).fetchone()
+        if first is None or first[1] <= now:
+            return first
+        return self._session.execute(SELECT_FIRST_UNTIL, now=now).fetchone() or first
 
     def take(self, ids: Sequence[str], learnt_by: int, now: float) -> list[Prediction]:
         """Those predictions, which wait no more: the train-step to version `learnt_by` learns from them.

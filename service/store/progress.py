@@ -36,9 +36,13 @@ Sums = NDArray[Any]
 
 columns = progress_table.c
 EXAMPLES: sa.BindParameter[int] = sa.bindparam("examples", type_=sa.BigInteger)
+BEYOND: sa.BindParameter[int] = sa.bindparam("beyond", type_=sa.BigInteger)
 AFTER: sa.BindParameter[int] = sa.bindparam("after", type_=sa.BigInteger)
 SELECT_NEWEST = sa.select(*columns).order_by(columns.model_version.desc()).limit(1)
-SELECT_REACHING = sa.select(*columns).where(columns.examples >= EXAMPLES).order_by(columns.examples).limit(1)
+EXAMPLES_SO_FAR = sa.select(columns.examples).order_by(columns.model_version.desc()).limit(1).scalar_subquery()
+SELECT_REACHING = (  # what is so many examples beyond the newest row, or before it
+    sa.select(*columns).where(columns.examples >= EXAMPLES_SO_FAR + BEYOND).order_by(columns.examples).limit(1)
+)
 SELECT_WITH_CLASSES = (
     sa.select(*columns)
     .where(columns.examples <= EXAMPLES, columns.by_class.is_not(None))
@@ -172,7 +176,8 @@ class Progress:
         if row.alarm_examples != alarm_examples:
             row = replace(row, alarm_examples=alarm_examples, best_accuracy=None, best_version=None)
         if examples - row.counted_from >= alarm_examples:
-            accuracy = (row.hits - self._hits_until(examples - alarm_examples, row)) / alarm_examples
+            hits = self._hits_until(examples - alarm_examples, len(outcomes.labels) - alarm_examples, row)
+            accuracy = (row.hits - hits) / alarm_examples
             row = replace(row, accuracy=accuracy)
             if row.best_accuracy is None or accuracy > row.best_accuracy:
                 row = replace(row, best_accuracy=accuracy, best_version=model_version)
@@ -187,9 +192,10 @@ class Progress:
             self._forget_before(examples - max(WINDOWS))
         return row
 
-    def _hits_until(self, examples: int, newest: Row) -> int:
-        """Among the first so many examples ever. newest: not written yet."""
-        found = self._session.execute(SELECT_REACHING, examples=examples).fetchone()
+    def _hits_until(self, examples: int, beyond: int, newest: Row) -> int:
+        """Among the first so many examples ever, `beyond` after those of the newest row that is written. newest: not
+        written yet."""
+        found = self._session.execute(SELECT_REACHING, beyond=beyond).fetchone()
         row = newest if found is None else Row.of_row(found)
         return row.hits - int(row.last_outcomes(row.examples - examples)["hit"].sum())
 
@@ -223,6 +229,11 @@ class Progress:
         found = self._session.execute(SELECT_WITH_CLASSES, examples=examples).fetchone()
         if found is not None:
             self._session.execute(DELETE_BEFORE, examples=Row.of_row(found).examples)
+
+
+def asked_by_a_step(count: int, alarm_examples: int) -> tuple[tuple[Any, dict[str, Any]], ...]:
+    """What `newest` and `advance` ask for a step of `count` examples."""
+    return (SELECT_NEWEST, {}), (SELECT_REACHING, {"beyond": count - alarm_examples})
 
 
 def begun_anew(row: Row, since: Iterable[Version]) -> Row:

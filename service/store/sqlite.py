@@ -15,6 +15,7 @@ import os
 import secrets
 import sqlite3
 import threading
+import time
 import weakref
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing, contextmanager, nullcontext, suppress
@@ -40,6 +41,7 @@ CHECKED_AT_START_BYTES = 256 * 2**20
 DIALECT = sqlite_dialect(paramstyle="named")
 Parameters = dict[str, Any]
 
+AT_SIGN = ": in a user's name or a password, @ is written %40, : is %3A and / is %2F"
 REPLACED = "the store's file {path} was removed or replaced while it was served: nothing more is learnt until a restart"
 
 
@@ -87,6 +89,12 @@ class SqliteSession:
 
     def run(self, text: str) -> sqlite3.Cursor:
         return self._connection.execute(text)
+
+    def ahead(self, *asked: tuple[Any, Parameters]) -> None:
+        """No-op: there is no network to cross."""
+
+    def now(self) -> float:
+        return time.time()
 
     def appended(self, model_version: int, digest: bytes) -> None:
         """Others ask."""
@@ -223,6 +231,21 @@ class SqliteDatabase:
 
     def follow(self, catch_up: Callable[[], tuple[int, bytes]]) -> None:
         """Nobody need: every predict asks."""
+
+    def recorded(self) -> dict[str, Any]:
+        """All who use the file are on one host."""
+        return {}
+
+    def record(self, settings: dict[str, Any]) -> None:
+        """No-op, for the same reason."""
+
+    def status(self) -> dict[str, Any]:
+        files = [file for file in (self.path, beside(self.path, "wal")) if file.exists()]
+        return {"engine": f"SQLite {sqlite3.sqlite_version}", "bytes": sum(file.stat().st_size for file in files)}
+
+    def users(self) -> list[str]:
+        """They can't be listed: `store.backup.in_use_or_not` tells whether there are some."""
+        return []
 
     def goes_on_alone(self) -> bool:
         """Where the store was taken away: nobody can have written a newer version there."""
@@ -373,6 +396,10 @@ def parsed_url(url: str) -> URL:
     """Raises StartupError for what is no URL of a database that is supported."""
     try:
         parsed = make_url(url)
+    except ValueError:
+        raise StartupError(
+            f"the store's URL {without_password(url)!r} has a port that is not a number{AT_SIGN}"
+        ) from None
     except ArgumentError:
         raise StartupError(
             f"the store (--store, TWOLAYERNET_STORE) is {without_password(url)!r}: "
@@ -382,13 +409,16 @@ def parsed_url(url: str) -> URL:
         raise StartupError(
             f"the store's database {parsed.get_backend_name()} is not supported: sqlite is, and postgresql"
         )
+    if parsed.get_backend_name() == "postgresql" and url.partition("?")[0].count("@") > 1:
+        raise StartupError(f"the store's URL {without_password(url)!r} has more than one @{AT_SIGN}")
     return parsed
 
 
 def without_password(url: str) -> str:
     """What may be shown of a text that should be a URL: of what stands before an @ or behind a ?, nothing."""
-    scheme, found, rest = url.partition("?")[0].rpartition("@")
-    return f"{scheme.partition('//')[0].partition(':')[0]}://***@{rest}" if found else rest
+    scheme, found, rest = url.rpartition("@")
+    shown = rest.partition("?")[0]
+    return f"{scheme.partition('//')[0].partition(':')[0]}://***@{shown}" if found else shown
 
 
 def beside(path: Path, name: str) -> Path:

@@ -1,3 +1,4 @@
+import time
 from dataclasses import replace
 from hashlib import sha256
 from typing import Any
@@ -130,3 +131,34 @@ def test_how_many_are_drawn_is_bounded() -> None:
     memory = trained()
     assert [memory.size_of_draw(count, 8) for count in (1, 30, 100, 1000)] == [8, 240, 256, 1000]
     assert memory.size_of_draw(5, 0) == NOTHING.size_of_draw(5, 8) == 0
+
+
+def digest_of(memory: Memory) -> str:
+    hash_ = sha256(str(memory.posted).encode())
+    for label, rows in enumerate(memory.classes):
+        for kept in rows:
+            hash_.update(f"{label} {kept.posted} ".encode() + kept.pixels)
+    for recent in memory.recent:
+        hash_.update(f"{recent.label} ".encode() + recent.pixels)
+    return hash_.hexdigest()
+
+
+def test_what_is_kept_is_the_same_with_every_release_to_the_bit() -> None:
+    """Classes that come, go and share the largest size; a memory that grows and shrinks."""
+    numbers = np.random.Generator(np.random.PCG64(7))
+    memory = NOTHING
+    for version in range(1, 60):
+        count = int(numbers.integers(1, 40))
+        pixels = numbers.integers(0, 256, (count, 6), dtype=np.uint8)
+        labels = np.minimum(numbers.integers(0, 40, count), numbers.integers(0, 40, count))
+        memory = memory.after(pixels, labels, 80 if version % 5 else 30, version)
+    assert digest_of(memory) == "899d195e1c82c4e1e8e486e07e1b0c0b131ac88dc424554e5ba5d1f106183cfb"
+
+
+def test_a_thousand_classes_cost_a_large_step_little() -> None:
+    numbers = np.random.Generator(np.random.PCG64(7))
+    pixels, labels = numbers.integers(0, 256, (10_000, 4), dtype=np.uint8), numbers.integers(0, 1000, 10_000)
+    memory = NOTHING.after(pixels, labels, 5000, 1)
+    began = time.process_time()
+    memory.after(pixels, labels, 5000, 2)
+    assert time.process_time() - began < 1

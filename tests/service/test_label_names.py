@@ -15,7 +15,7 @@ from service.settings import Settings
 from tests.conftest import Client, as_json, random_batch
 
 NAMES = ("zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine")
-OTHERS = tuple(reversed(NAMES))
+OTHERS = tuple(f"{name} again" for name in NAMES)
 X, T = random_batch(5)
 
 
@@ -57,6 +57,14 @@ def test_names_outlive_steps_a_rollback_a_load_and_a_restart(client: Client, set
     again = Client(create_app(settings))
     check_named(again, OTHERS)
     check_named(again, NAMES, "/predict?model_version=4")
+
+
+def test_the_same_classes_in_another_order_are_refused(client: Client, weights: Weights) -> None:
+    """What the history says of class 0 would be said of another one."""
+    turned = weights_file.to_bytes(replace(weights, label_names=NAMES[::-1]))
+    answer = client.put("/weights", data=turned)
+    assert (answer.status_code, "in another order" in answer.json["detail"]) == (422, True)
+    check_named(client, NAMES)
 
 
 def test_names_that_do_not_fit_are_refused(client: Client, weights: Weights) -> None:

@@ -1,6 +1,7 @@
 """/predict?remember=true, /predictions, and /train-step with prediction_ids."""
 
 import io
+import time
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -168,6 +169,22 @@ def test_what_has_expired_is_gone(settings: Settings) -> None:
     client.post("/train-step", json=as_json(X, T))
     with behind_the_back(store_of(settings)) as connection:
         assert connection.execute("SELECT count(*) FROM predictions").fetchone() == (0,)
+
+
+def test_one_that_was_kept_while_the_clock_was_ahead_keeps_no_other_on_the_disk(
+    settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    client = Client(create_app(settings))
+    now = time.time
+    with monkeypatch.context() as patch:
+        patch.setattr(time, "time", lambda: now() + 100 * 86_400)
+        (ahead,) = remembered(client, X[:1])["prediction_ids"]
+    remembered(client)
+    with monkeypatch.context() as patch:
+        patch.setattr(time, "time", lambda: now() + 8 * 86_400)
+        client.post("/train-step", json=as_json(X, T))
+    with behind_the_back(store_of(settings)) as connection:
+        assert connection.execute("SELECT prediction_id FROM predictions").fetchall() == [(ahead,)]
 
 
 def test_what_is_over_the_size_goes_the_oldest_first(settings: Settings) -> None:

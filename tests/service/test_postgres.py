@@ -1,21 +1,28 @@
 """A store on PostgreSQL: what is refused, what is copied, and what happens when the database or the network fails."""
 
+import io
+import re
+import socket
 import time
+import tracemalloc
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from click.testing import CliRunner
 
 from service.app import EXTENSION, create_app
 from service.cli import main
-from service.errors import StartupError, StoreError
+from service.errors import StartupError, StoreAwayError, StoreError
 from service.settings import Settings
+from service.store.log import AFTER_ALL
+from service.store.postgres import PIECE_BYTES, pieces
 from tests.conftest import Client, as_json, random_batch
 from tests.postgres import Postgres
-from tests.processes.network import Network
+from tests.processes.network import Network, Pooler
 from tests.service.test_bad_input import is_problem
 
 pytestmark = pytest.mark.postgres
@@ -44,7 +51,8 @@ def start(settings: Settings) -> Iterator[Start]:
     started: list[Client] = []
 
     def begin(url: str, **more: Any) -> Client:
-        client = Client(create_app(settings.model_copy(update={"store": url, **more})))
+        say = more.pop("say", False)
+        client = Client(create_app(settings.model_copy(update={"store": url, **more}), say=say))
         client.post("/predict", json=as_json(X))
         started.append(client)
         return client
@@ -159,6 +167,258 @@ def test_a_server_that_would_lose_or_refuse_steps_is_refused(
     postgres.run(f"ALTER DATABASE {url.rpartition('/')[2]} SET {setting}")
     with pytest.raises(StartupError, match=r"synchronous_commit is off|read-only"):
         create_app(settings.model_copy(update={"store": url}))
+
+
+@pytest.mark.parametrize("encoding", ["SQL_ASCII", "LATIN1"])
+def test_a_database_that_can_t_hold_every_text_is_refused(
+    settings: Settings, postgres: Postgres, encoding: str
+) -> None:
+    url = postgres.new_database(f"ENCODING '{encoding}' TEMPLATE template0")
+    with pytest.raises(StartupError, match=f"encoding {encoding}: create one with the encoding UTF8"):
+        create_app(settings.model_copy(update={"store": url}))
+
+
+def test_no_setting_of_the_server_changes_a_value_that_has_a_digest(start: Start, url: str, postgres: Postgres) -> None:
+    name = url.rpartition("/")[2]
+    for setting in (
+        "extra_float_digits = -10",
+        "bytea_output = escape",
+        "DateStyle = German",
+        "client_encoding = LATIN1",
+    ):
+        postgres.run(f"ALTER DATABASE {name} SET {setting}")
+    client, other = start(url), start(url)
+    reason = {"state": "paused", "reason": "日本語"}
+    assert (step(client).status_code, client.put("/learning", json=reason).status_code) == (200, 200)
+    assert other.get("/learning").json["reason"] == "日本語"
+    assert client.put("/learning", json={"state": "learning"}).status_code == 200
+    assert other.post("/predict", json=as_json(X), headers={"X-Min-Model-Version": "4"}).status_code == 200
+    assert start(url).get("/examples").status_code == 200
+
+
+def test_a_pooler_that_keeps_no_session_is_refused(settings: Settings, url: str, postgres: Postgres) -> None:
+    pooler = Pooler(postgres.port)
+    try:
+        with pytest.raises(StartupError, match="a pooler in transaction mode"):
+            create_app(settings.model_copy(update={"store": f"{through(pooler, postgres, url)}?sslmode=disable"}))
+    finally:
+        pooler.close()
+
+
+def test_an_older_release_writes_nothing_into_a_store_that_a_newer_one_has_migrated(
+    start: Start, settings: Settings, url: str, postgres: Postgres
+) -> None:
+    client = start(url)
+    postgres.run("UPDATE store SET schema_version = schema_version + 1", url.rpartition("/")[2])
+    assert "a newer release has taken over the store" in is_problem(step(client), 503)["detail"]
+    assert version(client) == 1
+    with pytest.raises(StoreError, match="newer release"):
+        client.app.extensions[EXTENSION].learner.pause("why")
+
+
+def test_schemas_of_one_database_share_neither_lock_nor_channel(start: Start, url: str, postgres: Postgres) -> None:
+    name = url.rpartition("/")[2]
+    for schema in ("a", '"B c"'):
+        postgres.run(f"CREATE SCHEMA {schema}", name)
+    first = start(f"{url}?options=-csearch_path%3Da")
+    with first.app.extensions[EXTENSION].log.opening():
+        second = start(f"{url}?options=-csearch_path%3D%22B%5C%20c%22")
+    assert step(second).json["model_version"] == 2
+    assert version(first) == 1
+    channels = {row[0] for row in postgres.run("SELECT query FROM pg_stat_activity WHERE query LIKE 'LISTEN%'")}
+    assert not channels & {"LISTEN twolayernet"}
+
+
+def test_a_start_that_is_cut_off_keeps_the_next_one_waiting_no_longer_than_its_transaction(
+    start: Start, url: str, postgres: Postgres
+) -> None:
+    client = start(url)
+    with client.app.extensions[EXTENSION].log.opening():
+        held = postgres.run(
+            "SELECT state FROM pg_locks JOIN pg_stat_activity USING (pid) WHERE locktype = 'advisory' "
+            "AND mode = 'ExclusiveLock'"
+        )
+    assert held == [("idle in transaction",)]  # ended by idle_in_transaction_session_timeout
+    assert postgres.run("SELECT 1 FROM pg_locks WHERE locktype = 'advisory' AND mode = 'ExclusiveLock'") == []
+
+
+def test_a_store_elsewhere_on_the_search_path_is_not_passed_over(
+    start: Start, settings: Settings, url: str, postgres: Postgres
+) -> None:
+    client = start(url)
+    postgres.run("CREATE SCHEMA twolayernet", url.rpartition("/")[2])
+    with pytest.raises(StartupError, match=r"the schema twolayernet, .* has no store, but the schema public has one"):
+        create_app(settings.model_copy(update={"store": url}))
+    assert step(client).json["model_version"] == 2
+    assert version(start(f"{url}?options=-csearch_path%3Dpublic")) == 2
+
+
+def test_a_host_whose_clock_is_ahead_takes_nothing_from_the_others(
+    start: Start, url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    client, ahead = start(url), start(url)
+    ids = client.post("/predict?remember=true", json=as_json(X)).json["prediction_ids"]
+    now = time.time
+    with monkeypatch.context() as patch:
+        patch.setattr(time, "time", lambda: now() + 8 * 86_400)
+        assert step(ahead).status_code == 200
+    assert [one["prediction_id"] for one in client.get("/predictions").json["predictions"]] == ids[::-1]
+    newest = client.app.extensions[EXTENSION].replica.newest().version
+    with client.app.extensions[EXTENSION].log.reading() as reader:
+        assert abs(reader.version(newest).version.created_at - now()) < 3600
+
+
+def test_settings_that_differ_between_hosts_are_reported_at_the_start(
+    start: Start, settings: Settings, url: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    start(url)
+    capsys.readouterr()
+    start(url, say=True)
+    assert "WARNING" not in capsys.readouterr().err
+    start(url, say=True, remember_days=0.5, alarm_examples=500)
+    said = capsys.readouterr().err
+    assert "WARNING: TWOLAYERNET_REMEMBER_DAYS is 0.5, and was 7.0" in said
+    assert "WARNING: TWOLAYERNET_ALARM_EXAMPLES is 500, and was 1000" in said
+    start(url, say=True, remember_days=0.5, alarm_examples=500)
+    assert "WARNING" not in capsys.readouterr().err
+
+
+def test_a_keyed_step_takes_four_round_trips_and_two_of_them_while_it_has_the_lock(
+    start: Start, network: Network, url: str, postgres: Postgres
+) -> None:
+    client = start(through(network, postgres, url))
+    for _ in range(8):  # until the statements are prepared
+        step(client, **{"Idempotency-Key": f"before {_}"})
+    network.trips = 0
+    step(client)
+    plain, network.trips = network.trips, 0
+    step(client, **{"Idempotency-Key": "counted"})
+    assert (plain, network.trips) == (2, 4)
+
+
+def test_what_lies_between_two_versions_is_fetched_in_pieces(start: Start, url: str) -> None:
+    assert list(pieces([])) == []
+    assert list(pieces([1, PIECE_BYTES - 1, 1, 2 * PIECE_BYTES, 5])) == [2, 1, 1, 1]
+    client = start(url, rehearse=0, max_body_bytes=2**25)
+    stream = io.BytesIO()
+    np.savez(stream, x=np.zeros((5000, 784), np.uint8), t=np.zeros(5000, np.int64))
+    for _ in range(8):
+        assert client.post("/train-step", data=stream.getvalue(), content_type="application/x-npz").status_code == 200
+    with client.app.extensions[EXTENSION].log.reading() as reader:
+        tracemalloc.start()
+        counts = [len(taken.examples.labels) for taken in reader.steps(0, AFTER_ALL)]
+        peak = tracemalloc.get_traced_memory()[1]
+        tracemalloc.stop()
+    assert (counts, peak < 5 * 5000 * 784) == ([5000] * 8, True)  # of 8
+
+
+def test_a_server_that_works_for_long_is_waited_for_and_one_that_is_silent_is_not(
+    start: Start, network: Network, url: str, postgres: Postgres
+) -> None:
+    client = start(through(network, postgres, url))
+    with client.app.extensions[EXTENSION].log.reading() as reader:
+        assert reader.session.run("SELECT 1 FROM pg_sleep(5)").fetchone() == (1,)
+
+
+@pytest.mark.parametrize(
+    ("state", "message"),
+    [
+        ("53100", "disk is full"),
+        ("53300", "no connection left"),
+        ("57014", "took too long"),
+        ("55P03", "other workers"),
+    ],
+)
+def test_the_client_is_told_what_is_the_matter_with_the_database(
+    start: Start, url: str, postgres: Postgres, state: str, message: str
+) -> None:
+    client = start(url)
+    name = url.rpartition("/")[2]
+    postgres.run(
+        "CREATE FUNCTION refuse() RETURNS trigger LANGUAGE plpgsql AS "
+        f"$$BEGIN RAISE EXCEPTION 'somewhere' USING ERRCODE = '{state}'; END$$",
+        name,
+    )
+    postgres.run("CREATE TRIGGER refuse BEFORE INSERT ON versions EXECUTE FUNCTION refuse()", name)
+    detail = is_problem(step(client), 503)["detail"]
+    assert (message in detail, "somewhere" in detail) == (True, False)
+    assert version(client) == 1
+
+
+def test_connections_that_are_used_up_are_told_from_a_server_that_is_away(
+    start: Start, url: str, postgres: Postgres
+) -> None:
+    client, name = start(url), url.rpartition("/")[2]
+    postgres.run("CREATE ROLE guest LOGIN CONNECTION LIMIT 0")
+    postgres.run("GRANT CREATE, USAGE ON SCHEMA public TO PUBLIC", name)
+    guest = url.replace("twolayernet@", "guest@")
+    with pytest.raises(StoreAwayError, match="too many connections"):
+        create_app(client.app.extensions[EXTENSION].settings.model_copy(update={"store": guest}))
+    postgres.run("ALTER ROLE guest CONNECTION LIMIT -1")
+    postgres.run("GRANT ALL ON ALL TABLES IN SCHEMA public TO guest", name)
+    late = start(guest)
+    postgres.run("ALTER ROLE guest CONNECTION LIMIT 0")
+    postgres.run("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE usename = 'guest'")
+    assert "no connection left" in is_problem(step(late), 503)["detail"]
+    late.close()
+    postgres.run("DROP OWNED BY guest", name)
+    postgres.run("DROP ROLE guest")
+
+
+@pytest.mark.parametrize("user", ["u:p@ss:w0rd@127.0.0.1:21102", "u:s3cr@127.0.0.1:port", "u:pa/ss@wo/rd@127.0.0.1"])
+def test_of_a_password_nothing_is_shown(settings: Settings, user: str) -> None:
+    with pytest.raises(StartupError) as error:
+        create_app(settings.model_copy(update={"store": f"postgresql+psycopg://{user}/db"}))
+    assert "%40" in str(error.value)
+    assert not any(part in str(error.value) for part in ("ss:", "w0rd", "s3cr", "ss@", "wo/"))
+
+
+def test_staleness_is_in_every_answer_of_the_model_and_may_have_a_limit(start: Start, postgres: Postgres) -> None:
+    url = postgres.new_database()
+    client, strict = start(url), start(url, max_staleness=1.5)
+    infer = {"inputs": [{"name": "images", "datatype": "FP32", "shape": [1, 784], "data": [0.0] * 784}]}
+    postgres.stop()
+    try:
+        wait_for(lambda: strict.get("/readyz").status_code == 503)
+        assert "newest version" in is_problem(strict.post("/predict", json=as_json(X)), 503)["detail"]
+        for answer in (
+            client.post("/predict", json=as_json(X)),
+            client.post("/v2/models/twolayernet/infer", json=infer),
+            client.get("/weights"),
+        ):
+            assert (answer.status_code, float(answer.headers["X-Model-Staleness"]) > 1) == (200, True)
+        metric = re.search(rb"^twolayernet_model_staleness_seconds (.*)$", client.get("/metrics").data, re.MULTILINE)
+        assert metric is not None
+        assert float(metric[1]) > 1
+    finally:
+        postgres.start()
+    wait_for(lambda: strict.post("/predict", json=as_json(X)).status_code == 200)
+
+
+def test_a_start_waits_for_its_database(settings: Settings, postgres: Postgres) -> None:
+    url = postgres.new_database()
+    postgres.stop()
+    with pytest.raises(StoreAwayError):
+        create_app(settings.model_copy(update={"store": url}))
+    with ThreadPoolExecutor(1) as threads:
+        started = threads.submit(create_app, settings.model_copy(update={"store": url, "store_wait": 60.0}))
+        postgres.start()
+        client = Client(started.result(60))
+    assert version(client) == 1
+    client.close()
+
+
+def test_store_status_shows_what_there_is_and_which_hosts_use_it(start: Start, settings: Settings, url: str) -> None:
+    client = start(url)
+    wait_for(lambda: "(1)" in CliRunner().invoke(main, ["store", "status", url]).output)
+    shown = CliRunner().invoke(main, ["store", "status", url])
+    for line in ("engine: PostgreSQL", "schema: 3", "newest version: 1,", "remember_days=7.0", socket.gethostname()):
+        assert line in shown.output
+    client.close()
+    assert "hosts (workers): none known" in CliRunner().invoke(main, ["store", "status", url]).output
+    start(settings.store).close()
+    assert "engine: SQLite" in CliRunner().invoke(main, ["store", "status", settings.store]).output
+    assert CliRunner().invoke(main, ["store", "status", f"{settings.store}x"]).exit_code == 2
 
 
 def test_a_server_that_is_not_there_and_a_database_of_others_are_said(
@@ -299,6 +559,9 @@ def test_a_store_is_copied_there_and_back_with_its_history(
         assert copy.post("/train-step", json=as_json(*random_batch(3, 5)), headers={"Idempotency-Key": "5"}).json == (
             client.post("/train-step", json=as_json(*random_batch(3, 5)), headers={"Idempotency-Key": "5"}).json
         )
+        in_use = CliRunner().invoke(main, ["store", "copy", target, f"sqlite:///{tmp_path}/none.db"])
+        assert (in_use.exit_code, "a service uses the store" in in_use.output) == (2, True)
+        copy.close()
 
 
 @pytest.mark.parametrize("command", ["backup", "restore"])
