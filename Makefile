@@ -7,7 +7,7 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip install --no-compile --no-deps --disable-pip-version-check
 
 .DEFAULT_GOAL := help
-.PHONY: help serve test lint bench clean forget
+.PHONY: help serve test lint fix bench clean forget
 
 help:  ## this list
 	@sed -n 's/^\([a-z]*\):.*  ## \(.*\)/make \1|\2/p' $(firstword $(MAKEFILE_LIST)) | awk -F'|' '{ printf "%-12s %s\n", $$1, $$2 }'
@@ -22,11 +22,13 @@ weights.npz:
 test: $(VENV)/dev  ## the tests, short forms
 	$(BIN)/python -m pytest -n auto --dist worksteal -m "not long and not docker and not postgres and not browser and not monitoring" $(TESTS)
 
-lint: $(VENV)/dev  ## ruff, mypy, import-linter
-	$(BIN)/ruff check .
-	$(BIN)/ruff format --check .
-	$(BIN)/mypy
-	$(BIN)/lint-imports
+lint: $(VENV)/dev  ## ruff, mypy, import-linter, each whatever the others find
+	@failed=; for tool in "ruff check ." "ruff format --check ." mypy lint-imports; do \
+		echo "-- $$tool"; $(BIN)/$$tool || failed=1; done; test -z "$$failed"
+
+fix: $(VENV)/dev  ## what ruff can mend by itself
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
 
 bench: $(VENV)/dev  ## what a request costs, beside an endpoint that does nothing
 	$(BIN)/python -m bench.serving

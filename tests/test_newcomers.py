@@ -181,7 +181,7 @@ def make(*arguments: str, **environment: str) -> str:
 def test_make_alone_lists_every_word() -> None:
     said = make()
     assert said == make("help")
-    for word in ("serve", "test", "lint", "bench", "clean", "forget"):
+    for word in ("serve", "test", "lint", "fix", "bench", "clean", "forget"):
         assert f"make {word} " in said
 
 
