@@ -1,7 +1,10 @@
 """What turns gradients into new parameters: `update(params, gradient)` changes the arrays of `params` in place.
 
 An optimiser owns what it remembers, in `state`: arrays of the shapes of the parameters, by what they are and whose.
+A new one is a class here, a line in OPTIMIZERS and its name in OptimizerName.
 """
+
+from typing import Literal
 
 import numpy as np
 
@@ -11,11 +14,17 @@ TINY = 1e-7
 """Keeps a division by the square root of a sum of squares from one by zero."""
 
 
+OptimizerName = Literal["sgd", "momentum", "adagrad", "adam"]
+
+
 class SGD:
     """Gradient descent: w ← w - learning_rate × gradient."""
 
-    def __init__(self, learning_rate: float = 0.1) -> None:
-        self.learning_rate = learning_rate
+    default_learning_rate = 0.2
+    """Of each optimiser, what suits batches of 100."""
+
+    def __init__(self, learning_rate: float | None = None) -> None:
+        self.learning_rate = self.default_learning_rate if learning_rate is None else learning_rate
         self.iterations = 0
         self.state: dict[str, FloatArray] = {}
         self._scratch: dict[str, FloatArray] = {}
@@ -41,7 +50,9 @@ class SGD:
 class Momentum(SGD):
     """Gradient descent with momentum: v ← momentum × v - learning_rate × gradient; w ← w + v (Polyak 1964)."""
 
-    def __init__(self, learning_rate: float = 0.05, momentum: float = 0.9) -> None:
+    default_learning_rate = 0.1
+
+    def __init__(self, learning_rate: float | None = None, momentum: float = 0.9) -> None:
         super().__init__(learning_rate)
         self.momentum = momentum
 
@@ -57,8 +68,7 @@ class Momentum(SGD):
 class AdaGrad(SGD):
     """h ← h + gradient²; w ← w - learning_rate × gradient / √h, elementwise (Duchi, Hazan and Singer 2011)."""
 
-    def __init__(self, learning_rate: float = 0.01) -> None:
-        super().__init__(learning_rate)
+    default_learning_rate = 0.02
 
     def update(self, params: Parameters, gradient: Parameters) -> None:
         self.iterations += 1
@@ -77,7 +87,9 @@ class Adam(SGD):
     """m and v: moving means of the gradient and of its square, started without bias; w ← w - rate × m / √v
     (Kingma and Ba 2015)."""
 
-    def __init__(self, learning_rate: float = 0.001, beta1: float = 0.9, beta2: float = 0.999) -> None:
+    default_learning_rate = 0.001
+
+    def __init__(self, learning_rate: float | None = None, beta1: float = 0.9, beta2: float = 0.999) -> None:
         super().__init__(learning_rate)
         self.beta1 = beta1
         self.beta2 = beta2
@@ -100,4 +112,4 @@ class Adam(SGD):
             params[name] -= scratch
 
 
-OPTIMIZERS: dict[str, type[SGD]] = {"sgd": SGD, "momentum": Momentum, "adagrad": AdaGrad, "adam": Adam}
+OPTIMIZERS: dict[OptimizerName, type[SGD]] = {"sgd": SGD, "momentum": Momentum, "adagrad": AdaGrad, "adam": Adam}

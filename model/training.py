@@ -11,7 +11,7 @@ from model.augmentation import rotated, shifted
 from model.datasets.dataset import Dataset, Split, pixels_to_input
 from model.datasets.splitting import validation_split
 from model.memory import sample
-from model.optimizer import OPTIMIZERS, SGD, Momentum
+from model.optimizer import OPTIMIZERS, SGD, Momentum, OptimizerName
 from model.two_layer_net import Activation, Backpropagation, TwoLayerNet
 from model.types import FloatArray, IntArray, Parameters
 from model.weights import Weights
@@ -19,12 +19,8 @@ from model.weights import Weights
 STEPS_TO_LEARN_SOMETHING = 100
 """After so many, a loss that is no lower than that of guessing tells of a training that came to nothing."""
 
-LEARNING_RATES = {"sgd": 0.2, "momentum": 0.1, "adagrad": 0.02, "adam": 0.001}
-"""What suits batches of 100, where no rate is asked for."""
-
 MOST_NAMES_SHOWN = 12
 
-OptimizerName = Literal["sgd", "momentum", "adagrad", "adam"]
 Schedule = Literal["cosine", "constant"]
 
 
@@ -89,7 +85,7 @@ class Trainer:
         self.network = self._network(start)
         self.label_names = dataset.label_names or (None if start is None else start.label_names)
         self.optimizer = make_optimizer(options)
-        self.initial_rate = options.learning_rate or LEARNING_RATES[options.optimizer]
+        self.initial_rate = self.optimizer.learning_rate
         self.history: list[Epoch] = []
         self.best: tuple[int, Parameters] | None = None
         """The epoch with the best validation accuracy and its parameters, where the options ask for patience."""
@@ -228,8 +224,8 @@ class Trainer:
 
 def make_optimizer(options: TrainingOptions) -> SGD:
     if options.optimizer == "momentum":
-        return Momentum(momentum=options.momentum)
-    return OPTIMIZERS[options.optimizer]()
+        return Momentum(options.learning_rate, options.momentum)
+    return OPTIMIZERS[options.optimizer](options.learning_rate)
 
 
 def check_fits(weights: Weights, dataset: Dataset) -> None:

@@ -1,7 +1,6 @@
 """Files that are written whole or not at all, and that no other user of the machine may read."""
 
 import os
-import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -43,12 +42,3 @@ def put_in_place(new: Path, target: Path) -> None:
         os.fsync(folder)
     finally:
         os.close(folder)
-
-
-def check_writable(target: Path) -> None:
-    """Raises OSError, before any work is done, where `replacing` could make no file."""
-    try:
-        tempfile.TemporaryFile(dir=target.parent).close()
-    except OSError as error:
-        error.filename = os.fspath(target)
-        raise

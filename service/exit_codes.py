@@ -11,7 +11,9 @@ NO_START = 4
 """The store, the weights or the address can't be served. gunicorn takes it as the sign to not try again."""
 AWAY = 5
 """The store's database can't be reached. Another try may succeed, without a change to any setting."""
+CRASHED = 70
+"""An error in the program itself, with its traceback."""
 INTERRUPTED = 130
-"""128 + SIGINT: training ended early, and kept what there is."""
+"""128 + SIGINT: Ctrl-C. Training keeps what there is."""
 BROKEN_PIPE = 141
 """128 + SIGPIPE: whoever read the output stopped reading."""

@@ -17,12 +17,12 @@ RUN_BY_NOBODY = {"mermaid", "ini", "yaml"}
 """Languages of what is no command; tests/test_docs.py looks at each."""
 
 UNRUN = {
-    "twolayernet train --data mnist --out mnist.npz": "downloads MNIST",
-    "twolayernet train --data FOLDER --out other.npz": "the folder is the reader's",
-    "twolayernet train --data train.csv --out other.npz": "the file is the reader's",
-    "twolayernet train --data images.npz --out other.npz": "the file is the reader's",
-    "twolayernet serve --store postgresql+psycopg://twolayernet@db.example.com/digits": "the server is the reader's",
-    "twolayernet store copy sqlite:///twolayernet.db postgresql+psycopg://twolayernet@db.example.com/digits": (
+    ".venv/bin/twolayernet train --data mnist --out mnist.npz": "downloads MNIST",
+    ".venv/bin/twolayernet train --data FOLDER --out other.npz": "the folder is the reader's",
+    ".venv/bin/twolayernet train --data train.csv --out other.npz": "the file is the reader's",
+    ".venv/bin/twolayernet train --data images.npz --out other.npz": "the file is the reader's",
+    ".venv/bin/twolayernet serve --store postgresql+psycopg://twolayernet@db.example.com/digits": "the server is the reader's",
+    ".venv/bin/twolayernet store copy sqlite:///twolayernet.db postgresql+psycopg://twolayernet@db.example.com/digits": (
         "the server is the reader's; tests/service/test_postgres.py copies"
     ),
     ".venv/bin/python -m bench.cluster": "measures for minutes, and wants a PostgreSQL server",

@@ -1,12 +1,14 @@
 """The command as a person uses it, in processes of its own."""
 
 import json
+import os
 import signal
 import subprocess
 import sys
 import time
 from pathlib import Path
 
+import click
 import numpy as np
 import pytest
 from click.testing import CliRunner
@@ -17,9 +19,10 @@ from model import weights as weights_file
 from model.datasets import load_dataset
 from model.training import as_input
 from model.weights import Weights
-from service.cli import main
+from service.cli import Commands, main
 
-MNIST = Path(__file__).parents[2] / "shared" / "mnist"
+ROOT = Path(__file__).parents[1]
+MNIST = ROOT.parent / "shared" / "mnist"
 """The four files, on machines that have them."""
 
 
@@ -158,7 +161,8 @@ def test_gradcheck_prints_every_parameter_and_fails_above_the_tolerance() -> Non
     [
         (["train", "--data", "nowhere"], "there is no nowhere: expected digits, mnist,"),
         (["train", "--out", "nowhere/w.npz"], "its folder does not exist"),
-        (["train", "--out", "/proc/w.npz"], "/proc/w.npz can't be written: "),
+        (["train", "--out", "/sys/w.npz"], "twolayernet: /sys/w.npz can't be written: "),
+        (["train", "--report", "/sys/report"], "twolayernet: /sys/report can't be written: "),
         (["train", "--hidden", "0"], "--hidden"),
         (["train", "--learning-rate", "0"], "--learning-rate"),
         (["evaluate", "--weights", "nowhere.npz"], "nowhere.npz can't be read"),
@@ -180,6 +184,56 @@ def test_a_mistake_is_one_clear_line_and_exit_code_2(
     assert result.exit_code == 2
     assert message in result.stderr
     assert "Traceback" not in result.stderr
+
+
+WITHOUT_ANYTHING_ELSE = """
+import importlib.metadata, re, sys
+from pathlib import Path
+locks = "".join(Path(path).read_text() for path in sys.argv.pop(1).split(":"))
+names = set(re.findall(r"^([a-z0-9-]+)==", locks, re.MULTILINE)) | {"twolayernet-service"}
+for module, packages in importlib.metadata.packages_distributions().items():
+    if not names & {re.sub(r"[._-]+", "-", package).lower() for package in packages}:
+        sys.modules[module] = None
+from service.cli import Commands, main
+main(prog_name="twolayernet")
+"""
+
+
+@pytest.mark.parametrize(
+    ("arguments", "exit_code", "message"),
+    [
+        (["train", "--epochs", "1"], 0, "epoch 1/1: loss"),
+        (["train", "--examples", "http://127.0.0.1:9"], 2, "examples does not answer: Connection refused"),
+        (["train", "--data", "mnist"], 2, "can't be downloaded"),
+        (["train", "--report", "report"], 2, "--report needs the package matplotlib: install"),
+        (["publish", "weights.npz", "--url", "http://127.0.0.1:9"], 2, "weights does not answer: Connection refused"),
+    ],
+)
+def test_the_command_needs_nothing_but_what_make_serve_installs(
+    tmp_path: Path, weights: Weights, arguments: list[str], exit_code: int, message: str
+) -> None:
+    locks = ":".join(str(ROOT / "requirements" / name) for name in ("run.txt", "digits.txt"))
+    command = [sys.executable, "-c", WITHOUT_ANYTHING_ELSE, locks, *arguments]
+    environment = {**os.environ, "TWOLAYERNET_MNIST_MIRROR": "http://127.0.0.1:9", "XDG_CACHE_HOME": str(tmp_path)}
+    ended = subprocess.run(
+        command, cwd=tmp_path, env=environment, capture_output=True, text=True, check=False, timeout=100
+    )
+    assert ended.returncode == exit_code, ended.stderr
+    [line] = ended.stderr.splitlines()
+    assert message in line
+
+
+def test_a_crash_is_not_taken_for_a_worse_network() -> None:
+    @click.command()
+    @click.argument("how")
+    def broken(how: str) -> None:
+        raise {"crash": RuntimeError("unforeseen"), "ctrl-c": KeyboardInterrupt(), "usage": click.UsageError("no")}[how]
+
+    def run(how: str) -> tuple[int, bool]:
+        ended = CliRunner().invoke(Commands(commands=[broken]), ["broken", how])
+        return ended.exit_code, "RuntimeError: unforeseen" in ended.stderr
+
+    assert [run(how) for how in ("crash", "ctrl-c", "usage")] == [(70, True), (130, False), (2, False)]
 
 
 def test_a_process_with_a_mistake_ends_with_its_exit_code(tmp_path: Path) -> None:

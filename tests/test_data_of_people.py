@@ -17,6 +17,7 @@ from model.datasets import Dataset, DatasetError, Split, packaged_digits
 from model.datasets.splitting import validation_split
 from service.cli import main
 from service.cli.data import load_data
+from service.exit_codes import CRASHED
 
 NAMES = ("one", "seven")
 
@@ -30,7 +31,7 @@ def digits() -> Split:
 
 def twolayernet(*arguments: str | Path) -> Result:
     result = CliRunner().invoke(main, [str(argument) for argument in arguments])
-    assert isinstance(result.exception, SystemExit | None), result.exc_info
+    assert result.exit_code != CRASHED, result.stderr
     return result
 
 
@@ -196,3 +197,95 @@ def test_the_examples_that_are_given_out_are_validation_images(
     given = [bytes(image) for image in body["images"]]
     assert len(set(given)) == 50
     assert [known[image] for image in given] == body["labels"]
+
+
+@pytest.mark.parametrize(("train", "test"), [("train", "test"), ("training", "testing"), ("Train", "Test")])
+def test_splits_are_told_by_their_names(tmp_path: Path, train: str, test: str) -> None:
+    for name in (train, test):
+        drawn(tmp_path / name)
+    dataset = load_data(str(tmp_path))
+    assert (len(dataset.train), len(dataset.test), dataset.label_names) == (80, 80, NAMES)
+    drawn(tmp_path / "validation")
+    with pytest.raises(DatasetError, match=f"has validation next to {train}: expected train and test only"):
+        load_data(str(tmp_path))
+
+
+def test_a_folder_for_each_person_is_no_class(tmp_path: Path) -> None:
+    for person in ("anna", "bert"):
+        drawn(tmp_path / person)
+    with pytest.raises(DatasetError, match="anna and bert have sub-folders of the same names, such as one"):
+        load_data(str(tmp_path))
+    for person in ("anna", "bert"):
+        (tmp_path / person / "one").rename(tmp_path / person / "1")
+        (tmp_path / person / "seven").rename(tmp_path / person / "7")
+    dataset = load_data(str(tmp_path))
+    assert dataset.label_names == ("1", "7")
+    assert len(dataset.train) + len(dataset.test) == 160
+
+
+def test_a_folder_for_each_person_in_a_class_is_part_of_the_class(tmp_path: Path) -> None:
+    drawn(tmp_path)
+    for name, digit in (("one", "1"), ("seven", "7")):
+        (tmp_path / digit).mkdir()
+        for person in ("anna", "bert"):
+            (tmp_path / digit / person).mkdir()
+        for i, path in enumerate(sorted((tmp_path / name).iterdir())):
+            path.rename(tmp_path / digit / ("anna", "bert")[i % 2] / path.name)
+        (tmp_path / name).rmdir()
+    dataset = load_data(str(tmp_path))
+    assert (dataset.label_names, len(dataset.train) + len(dataset.test)) == (("1", "7"), 80)
+
+
+def test_what_systems_leave_in_a_folder_is_no_picture(pictures: Path) -> None:
+    expected = images(load_data(str(pictures)))
+    for folder in (
+        pictures / "__MACOSX" / "one",
+        pictures / "one" / ".ipynb_checkpoints",
+        pictures / "one" / "__MACOSX",
+    ):
+        folder.mkdir(parents=True)
+        (folder / "1-checkpoint.png").write_bytes(png(np.full(784, 7, np.uint8)))
+    dataset = load_data(str(pictures))
+    assert (dataset.label_names, images(dataset)) == (NAMES, expected)
+
+
+def csv_of(path: Path, header: str, row: str) -> Path:
+    """row: with LABEL and PIXELS in it."""
+    lines = [
+        row.replace("LABEL", str(label)).replace("PIXELS", ",".join(map(str, image)))
+        for image, label in zip(digits().images, digits().labels, strict=True)
+    ]
+    path.write_text("\n".join([*([header] if header else []), *lines, ""]))
+    return path
+
+
+PIXELS = ",".join(f"pixel{i}" for i in range(784))
+
+
+@pytest.mark.parametrize(
+    ("header", "row"),
+    [
+        (f"id,label,{PIXELS}", "9,LABEL,PIXELS"),
+        (f"Unnamed: 0,label,{PIXELS}", "9,LABEL,PIXELS"),
+        (f"label,index,{PIXELS}", "LABEL,9,PIXELS"),
+        (f"sep=,\nlabel,{PIXELS}", "LABEL,PIXELS"),
+        (f"\ufefflabel,{PIXELS}", "LABEL,PIXELS"),
+    ],
+)
+def test_a_column_that_numbers_the_rows_is_no_pixel(tmp_path: Path, header: str, row: str) -> None:
+    dataset = load_data(str(csv_of(tmp_path / "digits.csv", header, row)))
+    assert dataset.image_shape == (28, 28)
+    assert images(dataset) == {image.tobytes() for image in digits().images}
+
+
+@pytest.mark.parametrize(
+    ("header", "row", "message"),
+    [
+        (f"label,{PIXELS},fold", "LABEL,PIXELS,3", "the column 'fold' is not one of pixels, as most are: remove it"),
+        ("", "LABEL,9,PIXELS", r"has 785 pixels in a row, one more than 28 × 28: a column seems to be something else"),
+        (f"label,{PIXELS}\r0,1", "LABEL,PIXELS", "line 1 has carriage returns in it: save it with line ends of LF"),
+    ],
+)
+def test_a_column_that_is_no_pixel_is_named(tmp_path: Path, header: str, row: str, message: str) -> None:
+    with pytest.raises(DatasetError, match=message):
+        load_data(str(csv_of(tmp_path / "digits.csv", header, row)))

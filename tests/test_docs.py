@@ -36,6 +36,10 @@ LANGUAGES = {"sh": "bash", "python": "Python", "js": "JavaScript"}
 FOR_BROWSERS = {"/", "/docs", "/docs/{name}", "/playground/{name}"}
 """Pages and what they load: nobody calls them from a program. tests/browser does as a person does."""
 
+PATH = os.pathsep.join(
+    folder for folder in os.environ["PATH"].split(os.pathsep) if not (Path(folder) / "twolayernet").exists()
+)
+"""Without an environment that a developer has activated: the documentation names it."""
 OPTIONS_OF_OTHERS = {"--volumes"}
 READY_SECONDS = 20
 
@@ -70,9 +74,15 @@ def closed_service(settings: Settings) -> Iterator[str]:
     server.server_close()
 
 
+def with_environment(folder: Path) -> None:
+    if not (folder / ".venv").exists():
+        (folder / ".venv").symlink_to(sys.prefix)
+
+
 def run(command: list[str], folder: Path) -> str:
-    environment = {**os.environ, "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}"}
-    environment["TWOLAYERNET_API_KEY"] = KEY
+    """With the environment where `make serve` puts it, and not on the PATH; BLAS would wait for cores that are busy."""
+    with_environment(folder)
+    environment = {**os.environ, "PATH": PATH, "TWOLAYERNET_API_KEY": KEY, "OPENBLAS_NUM_THREADS": "1"}
     done = subprocess.run(
         command, cwd=folder, env=environment, capture_output=True, text=True, timeout=100, check=False
     )
@@ -80,8 +90,12 @@ def run(command: list[str], folder: Path) -> str:
     return done.stdout
 
 
-def run_all(shown: list[Block], folder: Path, url: str = ADDRESS) -> None:
-    """The blocks as one script for each language, the shell's first: it writes the files that the others read."""
+def run_all(shown: list[Block], folder: Path, url: str = ADDRESS) -> str:
+    """The blocks as one script for each language, the shell's first: it writes the files that the others read.
+
+    What they printed.
+    """
+    printed = ""
     for language, suffix, interpreter in (
         ("sh", "sh", ["bash", "-euo", "pipefail"]),
         ("python", "py", [sys.executable]),
@@ -94,11 +108,12 @@ def run_all(shown: list[Block], folder: Path, url: str = ADDRESS) -> None:
             pytest.skip(f"{interpreter[0]} is not on this machine: the {LANGUAGES[language]} was not run")
         script = folder / f"script.{suffix}"
         script.write_text(at(url, "\n".join(texts)))
-        run([*interpreter, str(script)], folder)
+        printed += run([*interpreter, str(script)], folder)
+    return printed
 
 
 def at(url: str, text: str) -> str:
-    return text.replace(ADDRESS, url).replace(".venv/bin/python", sys.executable)
+    return text.replace(ADDRESS, url)
 
 
 def with_blocks_for(*runners: str) -> list[str]:
@@ -145,7 +160,11 @@ def test_the_calls_with_a_key_work_where_a_key_is_wanted(page: str, closed_servi
 
 @pytest.mark.parametrize("page", with_blocks_for("alone"))
 def test_what_needs_no_service_runs_as_it_stands(page: str, tmp_path: Path) -> None:
-    run_all(blocks(page, runner="alone"), tmp_path)
+    shown = blocks(page, runner="alone")
+    printed = run_all(shown, tmp_path)
+    stated = [figure for block in shown for figure in re.findall(r"print\(.*# ([\d.]+)%$", block.text, re.MULTILINE)]
+    found = re.findall(r"^([\d.]+)%$", printed, re.MULTILINE)
+    assert list(map(float, found)) == pytest.approx(list(map(float, stated)), abs=1)
 
 
 @pytest.mark.long
@@ -159,10 +178,11 @@ def test_what_takes_long_runs_as_it_stands(page: str, tmp_path: Path) -> None:
 def test_every_server_that_is_shown_serves(line: str, tmp_path: Path, folder: Path) -> None:
     shutil.copy(folder / "weights.npz", tmp_path)
     server = Server(tmp_path)
-    server.environment["PATH"] = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
-    if line.startswith("gunicorn") and "gunicorn_settings" not in line:
+    with_environment(tmp_path)
+    server.environment["PATH"] = PATH
+    if "/gunicorn " in line and "gunicorn_settings" not in line:
         line += f" --bind 127.0.0.1:{server.port}"
-    elif line.startswith("granian"):
+    elif "/granian " in line:
         line += f" --port {server.port}"
     process = server.launch(["bash", "-c", line.replace(ADDRESS.removeprefix("http://"), f"127.0.0.1:{server.port}")])
     try:
@@ -215,7 +235,7 @@ def test_every_option_that_is_shown_exists() -> None:
 def test_every_command_is_shown() -> None:
     said = "".join(map(read, PAGES))
     for command in main.commands:
-        assert re.search(rf"^(\$ .*)?twolayernet {command} ?", said, re.MULTILINE), command
+        assert re.search(rf"^(\$ .*)?(\.venv/bin/)?twolayernet {command} ?", said, re.MULTILINE), command
 
 
 def test_the_table_of_settings_is_the_settings() -> None:

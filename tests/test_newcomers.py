@@ -113,7 +113,7 @@ def test_a_store_that_is_no_url_is_named_and_shown_without_its_password(url: str
 def test_an_address_without_http_is_said(address: str, weights: Weights) -> None:
     for command in (["publish", "weights.npz", "--url", address], ["train", "--examples", address]):
         line = one_line(twolayernet(*command), 2)
-        assert f"does not begin with http:// or https://: is http://{address}" in line
+        assert f"does not begin with http:// or https://: did you mean http://{address}" in line
 
 
 def test_a_refused_connection_is_said_in_the_system_s_words() -> None:
@@ -181,7 +181,7 @@ def make(*arguments: str, **environment: str) -> str:
 def test_make_alone_lists_every_word() -> None:
     said = make()
     assert said == make("help")
-    for word in ("serve", "test", "lint", "bench", "clean", "forget"):
+    for word in ("serve", "test", "lint", "fix", "bench", "clean", "forget"):
         assert f"make {word} " in said
 
 

@@ -17,6 +17,7 @@ from model import TwoLayerNet
 from model import weights as weights_file
 from model.weights import Weights
 from service.cli import main
+from service.exit_codes import CRASHED
 
 SIDE, IMAGES, CLASSES = 3, 20, 3
 FEATURES = SIDE * SIDE
@@ -84,7 +85,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def result_of(arguments: tuple[str, ...]) -> Result:
     """Of the command, which must have ended as a command does."""
     result = CliRunner().invoke(main, list(arguments))
-    assert isinstance(result.exception, SystemExit | None), (arguments, result.exc_info)
+    assert result.exit_code != CRASHED, (arguments, result.stderr)
     return result
 
 

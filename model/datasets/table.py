@@ -1,6 +1,9 @@
 """A CSV file with an image in each row: its label and its pixels, as Kaggle's digit recognizer has them."""
 
 import csv
+import math
+import re
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import chain
@@ -16,6 +19,11 @@ from model.datasets.labels import label_names, numbered, shown, too_many
 from model.datasets.splitting import with_test_set
 
 LABEL = "label"
+ROW_NUMBERS = ("", "id", "index", "unnamed: 0")
+FIRST_COLUMNS = 3
+"""Where columns that number the rows may be."""
+FEWEST_TO_DOUBT = 64
+"""With as many pixels as a square and one more, a file without a header has a column of something else."""
 MOST_LINE_BYTES = 1 << 24
 BYTE_ORDER_MARK = "\ufeff"
 
@@ -25,18 +33,17 @@ Line = tuple[int, list[str]]
 
 @dataclass(frozen=True)
 class Layout:
-    """What the columns are. label: which one; numbered: whether the first numbers the rows, as pandas writes them."""
+    """What the columns are. label: which one; pixels: which ones."""
 
     width: int
     label: int
-    numbered: bool
+    pixels: list[int]
 
     def divided(self, line: int, cells: list[str], path: Path) -> tuple[str, list[str]]:
         """A row's label and its pixels. Raises DatasetError."""
         if len(cells) != self.width:
             raise DatasetError(f"{path}: line {line} has {len(cells)} columns: expected {self.width}, as in the first")
-        label = cells[self.label].strip()
-        return label, cells[self.numbered : self.label] + cells[self.label + 1 :]
+        return cells[self.label].strip(), [cells[i] for i in self.pixels]
 
 
 class Labels:
@@ -95,10 +102,36 @@ def csv_file(path: Path) -> Dataset:
 def layout_of(first: list[str], header: bool, path: Path) -> Layout:
     """Raises DatasetError."""
     label = label_column(first, path) if header else 0
-    layout = Layout(len(first), label, header and label > 0 and not first[0].strip())
-    if layout.width < 2 + layout.numbered:
+    pixels = [i for i in range(len(first)) if i != label]
+    if header:
+        pixels = pixel_columns(first, pixels, path)
+    if not pixels:
         raise DatasetError(f"{path}: the first line has 1 column: expected a label and pixels, separated by commas")
-    return layout
+    rest = len(pixels) - 1
+    if rest >= FEWEST_TO_DOUBT and math.isqrt(rest) ** 2 == rest:
+        raise DatasetError(
+            f"{path} has {len(pixels)} pixels in a row, one more than {math.isqrt(rest)} × "
+            f"{math.isqrt(rest)}: a column seems to be something else"
+        )
+    return Layout(len(first), label, pixels)
+
+
+def pixel_columns(header: list[str], others: list[int], path: Path) -> list[int]:
+    """Those that are named as most are, such as pixel0 or 1x1, of all that are not the label's.
+
+    Columns that number the rows are left out. Raises DatasetError for any other.
+    """
+    names = {i: header[i].strip().lower() for i in others}
+    kept = [i for i in others if i >= FIRST_COLUMNS or names[i] not in ROW_NUMBERS]
+    patterns = Counter(re.sub(r"\d+", "#", names[i]) for i in kept)
+    usual, count = patterns.most_common(1)[0] if patterns else ("", 0)
+    if 2 * count > len(kept):
+        for i in kept:
+            if re.sub(r"\d+", "#", names[i]) != usual:
+                raise DatasetError(
+                    f"{path}: the column {shown(header[i].strip())} is not one of pixels, as most are: remove it"
+                )
+    return kept
 
 
 def rows(path: Path) -> Iterator[Line]:
@@ -113,7 +146,11 @@ def rows(path: Path) -> Iterator[Line]:
                 text = line.decode()
                 if number == 1:
                     text = text.removeprefix(BYTE_ORDER_MARK)
-                if text.strip():
+                if "\r" in text.rstrip("\r\n"):
+                    raise DatasetError(
+                        f"{path}: line {number} has carriage returns in it: save it with line ends of LF"
+                    )
+                if text.strip() and not (number == 1 and text.strip().lower() == "sep=,"):
                     yield number, text.split(",") if '"' not in text else next(csv.reader([text], strict=True))
             except UnicodeDecodeError as error:
                 raise DatasetError(f"{path}: line {number} is not text in UTF-8: not a CSV file") from error

@@ -1,5 +1,9 @@
 """The command `twolayernet`."""
 
+import sys
+import traceback
+from typing import Any
+
 import click
 
 import service  # noqa: F401  sets BLAS to one thread before anything imports numpy
@@ -7,9 +11,28 @@ from service.cli.evaluating import evaluate, gradcheck, publish
 from service.cli.serving import serve
 from service.cli.storing import backup, restore, store
 from service.cli.training import train
+from service.exit_codes import CRASHED, INTERRUPTED
 
 
-@click.group(context_settings={"max_content_width": 120, "help_option_names": ["-h", "--help"]})
+class Commands(click.Group):
+    """Commands whose crashes and interruptions have exit codes of their own.
+
+    click and Python end with 1, which means here that a network is worse.
+    """
+
+    def invoke(self, ctx: click.Context) -> Any:
+        try:
+            return super().invoke(ctx)
+        except (click.ClickException, click.exceptions.Exit, click.Abort, BrokenPipeError):
+            raise
+        except KeyboardInterrupt:
+            sys.exit(INTERRUPTED)
+        except Exception:
+            traceback.print_exc()
+            sys.exit(CRASHED)
+
+
+@click.group(cls=Commands, context_settings={"max_content_width": 120, "help_option_names": ["-h", "--help"]})
 @click.version_option(package_name="twolayernet-service", message="%(version)s")
 def main() -> None:
     """A neural network that keeps learning while it is served."""

@@ -1,15 +1,19 @@
 """What the command line asks of a running service."""
 
+import json
 import os
 import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from email.message import Message
 from http import HTTPStatus
+from http.client import HTTPException
 from pathlib import Path
 from typing import Any
+from urllib.error import HTTPError
+from urllib.request import HTTPRedirectHandler, Request, build_opener
 
 import numpy as np
-import requests
 
 from model import weights as weights_file
 from model.datasets import DatasetError, Split, input_to_pixels
@@ -23,6 +27,7 @@ from service.settings import PREFIX, key_in
 
 SECONDS = 60
 MOST_EXAMPLES_BYTES = 1 << 31
+MOST_PROBLEM_BYTES = 1 << 16
 
 
 def fetch_examples(url: str, warn: Callable[[str], None]) -> Split:
@@ -72,7 +77,7 @@ def examples_address(url: str) -> str:
 def example_pages(url: str, warn: Callable[[str], None]) -> Iterator[Split]:
     address, after = examples_address(url), 0
     while True:
-        answer = ask("GET", address, params={"after": after})
+        answer = ask("GET", f"{address}?after={after}")
         oldest = int(answer.headers.get("X-Oldest-Model-Version", 1))
         if oldest > after + 1:
             warn(
@@ -134,33 +139,43 @@ def fetch_weights(url: str) -> Served:
 def put_weights(url: str, weights: Weights, instead_of: Served) -> int:
     """The version that the weights became. Raises ServiceError: ServedElseError where something else is served by
     now."""
-    headers = {"If-Match": instead_of.etag}
-    answer = ask("PUT", f"{url.rstrip('/')}/weights", data=weights_file.to_bytes(weights), headers=headers)
-    return int(answer.json()["model_version"])
+    headers = {"If-Match": instead_of.etag, "Content-Type": "application/octet-stream"}
+    answer = ask("PUT", f"{url.rstrip('/')}/weights", weights_file.to_bytes(weights), headers)
+    return int(json.loads(answer.content)["model_version"])
 
 
-def ask(method: str, url: str, **options: Any) -> requests.Response:
+@dataclass(frozen=True)
+class Answer:
+    headers: Message
+    content: bytes
+
+
+class Unfollowed(HTTPRedirectHandler):
+    """Redirects are answers: to follow one could hand the key to another host."""
+
+    def redirect_request(self, *_: object) -> None:
+        return None
+
+
+def ask(method: str, url: str, body: bytes | None = None, headers: dict[str, str] | None = None) -> Answer:
+    """Raises ServiceError for any status but 200."""
     if not url.startswith(("http://", "https://")):
         raise ServiceError(without_scheme(url))
+    request, shown = Request(url, body, headers or {}, method=method), url.partition("?")[0]
+    if key := key_of_the_environment():
+        request.add_header("Authorization", f"Bearer {key}".encode().decode("latin-1"))  # as http.client writes it
     try:
-        answer = requests.request(method, url, auth=with_key(key_of_the_environment()), timeout=SECONDS, **options)
-    except requests.RequestException as error:
-        raise ServiceError(f"{url} does not answer: {cause(error)}") from error
-    if answer.status_code != 200:
-        kind = ServedElseError if answer.status_code == HTTPStatus.PRECONDITION_FAILED else ServiceError
-        raise kind(f"{url} answered {answer.status_code}: {reason(answer)}")
+        with build_opener(Unfollowed).open(request, timeout=SECONDS) as response:
+            answer = Answer(response.headers, response.read(MOST_EXAMPLES_BYTES + 1))
+    except HTTPError as refusal:
+        with refusal:
+            kind = ServedElseError if refusal.code == HTTPStatus.PRECONDITION_FAILED else ServiceError
+            raise kind(f"{shown} answered {refusal.code}: {reason(refusal)}") from None
+    except (OSError, HTTPException, ValueError) as error:
+        raise ServiceError(f"{shown} does not answer: {cause(error)}") from error
+    if len(answer.content) > MOST_EXAMPLES_BYTES:
+        raise ServiceError(f"{shown} answered with more than {MOST_EXAMPLES_BYTES} bytes")
     return answer
-
-
-def with_key(key: str) -> Callable[[requests.PreparedRequest], requests.PreparedRequest]:
-    """The header with the key, also where a ~/.netrc has another word for the host."""
-
-    def authorized(prepared: requests.PreparedRequest) -> requests.PreparedRequest:
-        if key:
-            prepared.headers["Authorization"] = f"Bearer {key}".encode().decode("latin-1")  # as http.client writes it
-        return prepared
-
-    return authorized
 
 
 def key_of_the_environment() -> str:
@@ -173,24 +188,27 @@ def key_of_the_environment() -> str:
 
 
 def without_scheme(url: str) -> str:
-    return f"the address {url} does not begin with http:// or https://: is http://{url.rpartition('//')[2]} meant?"
+    return f"the address {url} does not begin with http:// or https://: did you mean http://{url.rpartition('//')[2]}?"
 
 
-def cause(error: requests.RequestException) -> str:
-    """What the system said, or else the name that requests gives it."""
-    if isinstance(error, requests.Timeout):
+def cause(error: Exception) -> str:
+    """What the system said, or else the exception's own words."""
+    found: object = error
+    while isinstance(found, OSError) and isinstance(getattr(found, "reason", None), OSError):
+        found = found.reason  # type: ignore[attr-defined]  # of a URLError
+    if isinstance(found, TimeoutError):
         return f"nothing came within {SECONDS} s"
-    found: BaseException | None = error
-    while found is not None:
-        if isinstance(found, OSError) and found.errno and found.strerror:
-            refused = ": is the service running there?" * isinstance(found, ConnectionRefusedError)
-            return f"{found.strerror}{refused}"
-        found = found.__cause__ or found.__context__
-    return type(error).__name__
+    if isinstance(found, OSError) and found.errno and found.strerror:
+        refused = ": is the service running there?" * isinstance(found, ConnectionRefusedError)
+        return f"{found.strerror}{refused}"
+    return str(found) or type(found).__name__
 
 
-def reason(answer: requests.Response) -> str:
+def reason(answer: HTTPError) -> str:
+    """What a problem document says, where a redirect leads, or else the phrase of the status line."""
+    if where := answer.headers.get("Location"):
+        return f"the service is at {where}"
     try:
-        return str(answer.json()["detail"])
-    except (ValueError, KeyError, TypeError):
+        return str(json.loads(answer.read(MOST_PROBLEM_BYTES))["detail"])
+    except (OSError, HTTPException, ValueError, KeyError, TypeError):
         return answer.reason

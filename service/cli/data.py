@@ -14,7 +14,8 @@ from model.weights import Weights
 
 DATA_HELP = f"{KINDS}, or a folder with a sub-folder of pictures for each class."
 SUFFIXES = (".png", ".jpg", ".jpeg")
-LEFT_THERE_BY_SYSTEMS = ("Thumbs.db", "desktop.ini")
+LEFT_THERE_BY_SYSTEMS = ("Thumbs.db", "desktop.ini", "__MACOSX")
+TRAIN, TEST = ("train", "training"), ("test", "testing")
 MOST_PICTURE_BYTES = 1 << 26
 MOST_PROBLEMS_SHOWN = 3
 IMAGE_SHAPE = (28, 28)
@@ -38,44 +39,86 @@ def load_data(source: str, weights: Weights | None = None) -> Dataset:
 
 def picture_folder(folder: Path, shape: Shape) -> Dataset:
     """A sub-folder of PNGs and JPEGs for each class, or train/ and test/ with such sub-folders. Classes are numbered in
-    the order of their names. Raises DatasetError that names the pictures that can't be used."""
+    the order of their names. Raises DatasetError that names what can't be used."""
     name = folder.resolve().name
-    train, test = folder / "train", folder / "test"
-    if not sub_folders(train):
-        names = class_names(folder)
-        return with_test_set(name, read_classes(folder, names, shape), shape, names)
-    names = class_names(train)
-    if not sub_folders(test):
-        return with_test_set(name, read_classes(train, names, shape), shape, names)
-    unknown = [path for path in sub_folders(test) if path.name not in names]
+    train, test = splits(folder)
+    classes = class_folders(train)
+    names = label_names(list(classes), train)
+    images = read_classes(train, classes, names, shape)
+    if test is None:
+        return with_test_set(name, images, shape, names)
+    tests = class_folders(test)
+    unknown = [label for label in tests if label not in names]
     if unknown:
-        raise DatasetError(f"{unknown[0]}: there is no class of that name in {train}")
-    return Dataset(name, read_classes(train, names, shape), read_classes(test, names, shape), shape, names)
+        raise DatasetError(f"{tests[unknown[0]][0]}: there is no class of that name in {train}")
+    return Dataset(name, images, read_classes(test, tests, names, shape), shape, names)
+
+
+def splits(folder: Path) -> tuple[Path, Path | None]:
+    """The folders to train and to test on: the folder itself and none, unless it has sub-folders that say so."""
+    below = {path.name.lower(): path for path in sub_folders(folder) if sub_folders(path)}
+    train = next((below[name] for name in TRAIN if name in below), None)
+    if train is None:
+        return folder, None
+    test = next((below[name] for name in TEST if name in below), None)
+    other = [path.name for path in sub_folders(folder) if path not in (train, test)]
+    if other:
+        raise DatasetError(f"{folder} has {other[0]} next to {train.name}: expected train and test only")
+    return train, test
+
+
+def class_folders(folder: Path) -> dict[str, list[Path]]:
+    """Each class and its folders: the sub-folders, or theirs of the same name where each sub-folder is one person's.
+
+    Raises DatasetError where it can't be told which of them are the classes.
+    """
+    outer = sub_folders(folder)
+    inner = [path for person in outer for path in sub_folders(person)]
+    by_name = {name: [path for path in inner if path.name == name] for name in sorted({path.name for path in inner})}
+    if len(outer) > 1 and 1 < len(by_name) < len(inner) and not are_numbers(outer):
+        if not are_numbers(inner):
+            raise DatasetError(
+                f"{folder}: {outer[0].name} and {outer[1].name} have sub-folders of the same names, such as "
+                f"{inner[0].name}: expected one folder of pictures for each class"
+            )
+        return {path.name: by_name[path.name] for path in in_order(inner)}
+    if len(outer) < 2:
+        raise DatasetError(f"{folder} has one sub-folder, {outer[0].name}: expected one of pictures for each class")
+    return {path.name: [path] for path in outer}
 
 
 def sub_folders(folder: Path) -> list[Path]:
     """In the order of their names, or of the numbers that all of them are."""
     if not folder.is_dir():
         return []
-    found = [path for path in folder.iterdir() if path.is_dir() and not path.name.startswith(".")]
-    if all(path.name.isascii() and path.name.isdigit() for path in found):
-        return sorted(found, key=lambda path: (len(path.name.lstrip("0")), path.name.lstrip("0"), path.name))
-    return sorted(found)
+    return in_order([path for path in folder.iterdir() if path.is_dir() and not left_by_a_system(path.name)])
 
 
-def class_names(folder: Path) -> tuple[str, ...]:
-    names = [path.name for path in sub_folders(folder)]
-    if len(names) < 2:
-        raise DatasetError(f"{folder} has one sub-folder, {names[0]}: expected one of pictures for each class")
-    return label_names(names, folder)
+def in_order(folders: list[Path]) -> list[Path]:
+    if are_numbers(folders):
+        return sorted(folders, key=lambda path: (len(path.name.lstrip("0")), path.name.lstrip("0"), path.name))
+    return sorted(folders)
 
 
-def read_classes(folder: Path, names: Sequence[str], shape: Shape) -> Split:
+def are_numbers(folders: list[Path]) -> bool:
+    return all(path.name.isascii() and path.name.isdigit() for path in folders)
+
+
+def left_by_a_system(name: str) -> bool:
+    return name.startswith(".") or name in LEFT_THERE_BY_SYSTEMS
+
+
+def read_classes(folder: Path, classes: dict[str, list[Path]], names: Sequence[str], shape: Shape) -> Split:
     """Raises DatasetError."""
     from service.http.problems import BadInput
     from service.images.picture import read_picture
 
-    paths = [(path, number) for number, name in enumerate(names) for path in pictures(folder / name)]
+    paths = [
+        (path, number)
+        for number, name in enumerate(names)
+        for below in classes.get(name, [])
+        for path in pictures(below)
+    ]
     if len(paths) * shape[0] * shape[1] > MOST_BYTES:
         raise DatasetError(f"{folder} has {len(paths)} pictures: more than {MOST_BYTES} pixels, the most that is read")
     images = np.empty((len(paths), shape[0] * shape[1]), np.uint8)
@@ -96,9 +139,9 @@ def pictures(folder: Path) -> list[Path]:
     found = [
         path
         for path in sorted(folder.rglob("*"))
-        if path.is_file() and not path.name.startswith(".") and path.name not in LEFT_THERE_BY_SYSTEMS
+        if path.is_file() and not any(map(left_by_a_system, path.relative_to(folder).parts))
     ]
-    if not found and folder.is_dir():
+    if not found:
         raise DatasetError(f"{folder} has no pictures")
     for path in found:
         if path.suffix.lower() not in SUFFIXES:

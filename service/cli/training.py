@@ -1,5 +1,6 @@
 """The command `train`."""
 
+import importlib.util
 import math
 import sys
 import time
@@ -8,6 +9,7 @@ from contextlib import contextmanager
 from dataclasses import replace
 from functools import reduce
 from pathlib import Path
+from tempfile import TemporaryFile
 from typing import Any, TypeVar
 
 import click
@@ -20,9 +22,8 @@ from model.datasets.dataset import shape_of
 from model.datasets.splitting import digests, with_test_set, without
 from model.memory import MOST_REMEMBERED
 from model.optimizer import OPTIMIZERS
-from model.training import LEARNING_RATES, Epoch, Trainer, TrainingError, TrainingOptions
+from model.training import Epoch, Trainer, TrainingError, TrainingOptions
 from model.weights import Weights
-from model.whole_file import check_writable
 from service.cli.console import fail, loaded_weights, reported_errors
 from service.cli.data import DATA_HELP, load_data
 from service.cli.evaluating import activation_option, print_test, warn
@@ -46,7 +47,9 @@ TRAINING_OPTIONS = [
     click.option(
         "--learning-rate",
         type=click.FloatRange(0, min_open=True),
-        help=f"Unless given, {', '.join(f'{name} {rate:g}' for name, rate in LEARNING_RATES.items())}.",
+        help="[default: "
+        + ", ".join(f"{name} {optimizer.default_learning_rate:g}" for name, optimizer in OPTIMIZERS.items())
+        + "]",
     ),
     click.option(
         "--momentum", type=click.FloatRange(0, 1, max_open=True), default=DEFAULTS.momentum, show_default=True
@@ -145,12 +148,7 @@ def train(
     if if_missing and out.exists():
         say(f"{out} is there already")
         return
-    if not out.parent.is_dir():
-        fail(f"{out} can't be written: its folder does not exist")
-    try:
-        check_writable(out)
-    except OSError as error:
-        fail(f"{out} can't be written: {error.strerror}")
+    check_writable(out, report)
     with reported_errors():
         beginning = None if start is None else loaded_weights(start, given("activation"))
         dataset = training_data(data, examples, beginning, say)
@@ -171,6 +169,21 @@ def train(
             say("report: " + ", ".join(str(path) for path in write_report(report, weights, dataset, trainer.history)))
     if not finished:
         sys.exit(INTERRUPTED)
+
+
+def check_writable(out: Path, report: Path | None) -> None:
+    """End the command where what it would write at its end can't be written."""
+    if not out.parent.is_dir():
+        fail(f"{out} can't be written: its folder does not exist")
+    if report is not None and importlib.util.find_spec("matplotlib") is None:
+        fail("--report needs the package matplotlib: install twolayernet-service[report]")
+    for path, folder in ((out, out.parent), *(() if report is None else ((report, report),))):
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+            with TemporaryFile(dir=folder):
+                pass
+        except OSError as error:
+            fail(f"{path} can't be written: {error.strerror}")
 
 
 def given(option: str) -> Any:
@@ -273,17 +286,15 @@ def progress(trainer: Trainer, quiet: bool) -> Iterator[Callable[[Epoch], None]]
     if quiet:
         yield lambda _: None
     elif sys.stderr.isatty():
-        from tqdm import tqdm
-
-        with tqdm(
-            total=trainer.options.epochs, initial=len(trainer.history), unit="epoch", desc=trainer.dataset.name
+        with click.progressbar(
+            length=trainer.options.epochs,
+            label=trainer.dataset.name,
+            show_pos=True,
+            item_show_func=figures,
+            file=sys.stderr,
         ) as bar:
-
-            def advance(epoch: Epoch) -> None:
-                bar.set_postfix(loss=f"{epoch.loss:.4f}", validation=f"{epoch.validation_accuracy:.2%}", refresh=False)
-                bar.update()
-
-            yield advance
+            bar.update(len(trainer.history))
+            yield lambda epoch: bar.update(1, epoch)
     else:
         started = shown = time.perf_counter()
 
@@ -292,10 +303,11 @@ def progress(trainer: Trainer, quiet: bool) -> Iterator[Callable[[Epoch], None]]
             if epoch.number < trainer.options.epochs and time.perf_counter() - shown < SECONDS_BETWEEN_LINES:
                 return
             shown = time.perf_counter()
-            click.echo(
-                f"epoch {epoch.number}/{trainer.options.epochs}: loss {epoch.loss:.4f}, "
-                f"validation {epoch.validation_accuracy:.2%}, {time.perf_counter() - started:.1f} s",
-                err=True,
-            )
+            seconds = time.perf_counter() - started
+            click.echo(f"epoch {epoch.number}/{trainer.options.epochs}: {figures(epoch)}, {seconds:.1f} s", err=True)
 
         yield line
+
+
+def figures(epoch: Epoch | None) -> str:
+    return "" if epoch is None else f"loss {epoch.loss:.4f}, validation {epoch.validation_accuracy:.2%}"

@@ -2,12 +2,12 @@
 
 import math
 from collections.abc import Callable
-from typing import Any
+from typing import Any, get_args
 
 import numpy as np
 import pytest
 
-from model.optimizer import SGD, AdaGrad, Adam, Momentum
+from model.optimizer import OPTIMIZERS, SGD, AdaGrad, Adam, Momentum, OptimizerName
 from model.types import Parameters
 
 GRADIENTS = [0.5, -2.0, 0.0, 3.0]
@@ -44,11 +44,20 @@ def adam(gradients: list[float]) -> float:
     return w
 
 
-@pytest.mark.parametrize(
-    ("optimizer", "formula"),
-    [(SGD(0.1), sgd), (Momentum(0.1, 0.9), momentum), (AdaGrad(0.1), adagrad), (Adam(0.1), adam)],
-)
-def test_an_optimiser_computes_its_formula(optimizer: SGD, formula: Formula) -> None:
+FORMULAS: dict[type[SGD], Formula] = {SGD: sgd, Momentum: momentum, AdaGrad: adagrad, Adam: adam}
+
+
+def test_every_optimiser_has_a_name_a_rate_of_its_own_and_a_formula_here() -> None:
+    assert set(OPTIMIZERS) == set(get_args(OptimizerName))
+    assert set(OPTIMIZERS.values()) == set(FORMULAS)
+    for optimizer in OPTIMIZERS.values():
+        assert "default_learning_rate" in vars(optimizer)
+        assert optimizer().learning_rate == optimizer.default_learning_rate
+
+
+@pytest.mark.parametrize("make", OPTIMIZERS.values())
+def test_an_optimiser_computes_its_formula(make: type[SGD]) -> None:
+    optimizer, formula = make(0.1), FORMULAS[make]
     params: Parameters = {"W1": np.ones((2, 3)), "b1": np.ones(2)}
     for value in GRADIENTS:
         gradient: Parameters = {"W1": np.full((2, 3), value), "b1": np.full(2, value)}
@@ -58,7 +67,7 @@ def test_an_optimiser_computes_its_formula(optimizer: SGD, formula: Formula) -> 
         assert array == pytest.approx(formula(GRADIENTS), rel=1e-5)
 
 
-@pytest.mark.parametrize("make", [SGD, Momentum, AdaGrad, Adam])
+@pytest.mark.parametrize("make", OPTIMIZERS.values())
 def test_an_optimiser_goes_on_from_its_state(make: type[SGD]) -> None:
     def run(optimizer: SGD, params: Any, gradients: list[float]) -> None:
         for value in gradients:

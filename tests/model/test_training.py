@@ -8,6 +8,7 @@ import pytest
 from model import TwoLayerNet, checkpoint
 from model.augmentation import rotated, shifted, turned
 from model.datasets import Dataset, Split, input_to_pixels
+from model.optimizer import OPTIMIZERS
 from model.training import Trainer, TrainingError, TrainingOptions
 from model.weights import Weights
 
@@ -35,14 +36,14 @@ def trained(options: TrainingOptions, **more: Any) -> Trainer:
     return trainer
 
 
-@pytest.mark.parametrize("optimizer", ["sgd", "momentum", "adagrad", "adam"])
+@pytest.mark.parametrize("optimizer", OPTIMIZERS)
 def test_every_optimiser_learns(optimizer: Any) -> None:
     trainer = trained(TrainingOptions(hidden=30, epochs=40, batch_size=10, optimizer=optimizer, shift=0))
     assert trainer.history[-1].loss < trainer.history[0].loss / 2
     assert trainer.history[-1].validation_accuracy > 0.8
 
 
-@pytest.mark.parametrize("optimizer", ["sgd", "momentum", "adagrad", "adam"])
+@pytest.mark.parametrize("optimizer", OPTIMIZERS)
 @pytest.mark.parametrize("patience", [None, 3])
 def test_a_resumed_job_ends_as_one_that_was_never_interrupted(
     tmp_path: Path, optimizer: Any, patience: int | None
