@@ -7,7 +7,7 @@ import subprocess
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from itertools import cycle
 from pathlib import Path
 from typing import Any
@@ -82,11 +82,26 @@ class Stack:
         file.chmod(0o644)
         return str(file)
 
+    @contextmanager
+    def nginx(self, *added: str, **environment: str) -> Iterator[None]:
+        """nginx alone started anew, with more settings, and as it was afterwards."""
+        files, text = self.files, self.env_file.read_text()
+        self.set(**environment)
+        self.files = [*files, *(f"deploy/compose/{name}.yml" for name in added)]
+        start = ("up", "--detach", "--no-deps", "--wait", "--wait-timeout", "60", "nginx")
+        try:
+            self.compose(*start)
+            yield
+        finally:
+            self.files = files
+            self.env_file.write_text(text)
+            self.compose(*start)
+
     def remove(self) -> None:
         self.compose("--profile", "monitoring", "down", "--volumes", "--timeout", "20", check=False)
 
     def up(self, *more: str) -> None:
-        self.compose("up", "--detach", "--no-build", "--wait", "--wait-timeout", "60", *more, "nginx")
+        self.compose("up", "--detach", "--no-build", "--wait", "--wait-timeout", "180", *more, "nginx")
 
     def containers(self, service: str = "serve") -> list[str]:
         return str(self.compose("ps", "--all", "--quiet", service).stdout.decode()).split()
@@ -95,7 +110,7 @@ class Stack:
         [only] = self.containers(service)
         return only
 
-    def state(self) -> dict[str, Any]:
+    def state(self) -> Any:
         return inspect(self.container(), "State")
 
     def post(self, path: str, body: Any, **options: Any) -> Any:
@@ -290,9 +305,9 @@ def test_a_key_in_a_file_closes_the_stack_under_its_prefix_and_is_shown_nowhere(
 
 def test_a_key_that_was_forgotten_is_refused(stack: Stack) -> None:
     stack.set(TWOLAYERNET_API_KEY_FILE="")
-    refused = stack.compose("up", "--detach", "--no-build", "--wait", "nginx", check=False)
-    assert refused.returncode != 0
-    assert "holds no key" in stack.compose("logs", "serve").stdout.decode()
+    refused = stack.compose("run", "--rm", "--no-deps", "-T", "serve", check=False)
+    assert refused.returncode == 2
+    assert "--api-key is empty" in (refused.stdout + refused.stderr).decode()
 
 
 def test_only_nginx_is_published_and_only_on_this_machine(tmp_path: Path) -> None:
@@ -358,38 +373,30 @@ def test_the_errors_of_nginx_are_problem_documents(tmp_path: Path) -> None:
         stack.remove()
 
 
-def test_requests_are_limited_by_address_and_by_key(tmp_path: Path) -> None:
-    stack = Stack(tmp_path, TWOLAYERNET_CLIENT_SECONDS="1", TWOLAYERNET_RATE="1r/m", TWOLAYERNET_RATE_BURST="6")
-    try:
-        stack.up()
+def test_requests_are_limited_by_address_and_by_key(standing: Stack) -> None:
+    with standing.nginx(TWOLAYERNET_RATE="1r/m", TWOLAYERNET_RATE_BURST="6"):
         key = {"Authorization": "Bearer a-key"}
-        answers = [requests.get(f"{stack.url}/readyz", headers=key, timeout=20) for _ in range(9)]
+        answers = [requests.get(f"{standing.url}/readyz", headers=key, timeout=20) for _ in range(9)]
         assert [answer.status_code for answer in answers] == [200] * 7 + [429] * 2
         assert is_problem(answers[-1])["status"] == 429
         assert int(answers[-1].headers["Retry-After"]) > 0
         assert answers[-1].headers["X-Content-Type-Options"] == "nosniff"
         for number in range(9):  # an invented key counts for the address, too
             invented = {"Authorization": f"Bearer invented-{number}"}
-            assert requests.get(f"{stack.url}/readyz", headers=invented, timeout=20).status_code == 429
-        assert ask_from_elsewhere(stack, 10, **key) == [429], "a key has its limit wherever it comes from"
-        assert ask_from_elsewhere(stack, 10) == [200], "others are not affected"
-    finally:
-        stack.remove()
+            assert requests.get(f"{standing.url}/readyz", headers=invented, timeout=20).status_code == 429
+        assert ask_from_elsewhere(standing, 10, **key) == [429], "a key has its limit wherever it comes from"
+        assert ask_from_elsewhere(standing, 10) == [200], "others are not affected"
 
 
-def test_a_client_that_stops_sending_is_sent_away(tmp_path: Path) -> None:
-    stack = Stack(tmp_path, TWOLAYERNET_CLIENT_SECONDS="1")
-    try:
-        stack.up()
+def test_a_client_that_stops_sending_is_sent_away(standing: Stack) -> None:
+    with standing.nginx(TWOLAYERNET_CLIENT_SECONDS="1"):
         for part in (b"POST /predict HTTP/1.1\r\nHost: x\r\nContent-Length: 9\r\n\r\n{", b"POST /predict HTTP/1.1\r\n"):
-            with socket.create_connection(("127.0.0.1", stack.port), timeout=20) as slow:
+            with socket.create_connection(("127.0.0.1", standing.port), timeout=20) as slow:
                 slow.sendall(part)
                 answer = b""
                 with suppress(ConnectionResetError):
                     answer = slow.recv(65536)
                 assert answer == b"" or b" 408 " in answer[:20]
-    finally:
-        stack.remove()
 
 
 ASKER = """
@@ -437,36 +444,32 @@ def test_64_clients_at_once_get_no_error(standing: Stack) -> None:
     assert standing.post("/predict", body)
 
 
-def test_tls_is_an_added_file(tmp_path: Path) -> None:
-    port = free_port()
-    stack = Stack(tmp_path, "tls", TWOLAYERNET_PUBLISH_TLS=f"127.0.0.1:{port}")
-    refused = stack.compose("config", check=False)
-    assert b"TWOLAYERNET_CERTIFICATE" in refused.stderr
-    key, certificate = stack.secret("privkey.pem", ""), stack.secret("fullchain.pem", "")
+def test_tls_is_an_added_file(standing: Stack) -> None:
+    key, certificate = standing.secret("privkey.pem", ""), standing.secret("fullchain.pem", "")
     subprocess.run(
         ["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-days", "2",
          "-subj", "/CN=localhost", "-addext", "subjectAltName=DNS:localhost", "-keyout", key, "-out", certificate],
         check=True, capture_output=True,
     )  # fmt: skip
     Path(key).chmod(0o644)
-    stack.set(TWOLAYERNET_CERTIFICATE=certificate, TWOLAYERNET_CERTIFICATE_KEY=key)
-    try:
-        stack.up()
+    port = free_port()
+    settings = {"TWOLAYERNET_CERTIFICATE": certificate, "TWOLAYERNET_CERTIFICATE_KEY": key}
+    with standing.nginx("tls", TWOLAYERNET_PUBLISH_TLS=f"127.0.0.1:{port}", **settings):
         answer = requests.get(f"https://localhost:{port}/readyz", verify=certificate, timeout=20)
         assert answer.json()["status"] == "ready"
         missing = requests.get(f"https://localhost:{port}/-nginx/once", verify=certificate, timeout=20)
+        assert is_problem(missing)["status"] == 404
         for each in (answer, missing):
             assert each.headers["Strict-Transport-Security"].startswith("max-age=")
-        plain = requests.get(f"{stack.url}/readyz?x=1", allow_redirects=False, timeout=20)
+        plain = requests.get(f"{standing.url}/readyz?x=1", allow_redirects=False, timeout=20)
         assert (plain.status_code, plain.headers["Location"]) == (308, "https://127.0.0.1/readyz?x=1")
         assert "Strict-Transport-Security" not in plain.headers
-    finally:
-        stack.remove()
 
 
 SWALLOWER = """
 import socket
 with socket.create_server(("", 8000)) as server:
+    print("LISTENING", flush=True)
     while True:
         connection, _ = server.accept()
         print(connection.recv(65536).split()[0].decode(), flush=True)
@@ -484,11 +487,13 @@ def test_what_may_change_the_model_is_never_sent_twice(stack: Stack) -> None:
                 "run", "--detach", "--name", name, "--network", f"{stack.project}_default",
                 "--network-alias", "serve", "python:3.13-slim", "python3", "-c", SWALLOWER,
             )  # fmt: skip
-        time.sleep(2)
+        for name in names:
+            while b"LISTENING" not in docker("logs", name).stdout:
+                time.sleep(0.1)
         for method in ("GET", "POST", "PUT"):
             assert is_problem(requests.request(method, stack.url, data=b"abc", timeout=20))["status"] == 502
         sent = "".join(docker("logs", name).stdout.decode() for name in names).split()
-        assert sorted(sent) == ["GET", "GET", "POST", "PUT"]
+        assert sorted(sent) == ["GET", "GET", "LISTENING", "LISTENING", "POST", "PUT"]
     finally:
         docker("rm", "--force", *names, check=False)
 
