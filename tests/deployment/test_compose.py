@@ -43,7 +43,7 @@ def inspect(container: str, part: str) -> Any:
 
 
 def wait_until_healthy(container: str) -> None:
-    deadline = time.monotonic() + 30
+    deadline = time.monotonic() + 180
     while inspect(container, "State")["Health"]["Status"] != "healthy":
         assert time.monotonic() < deadline, docker("logs", container).stderr.decode()
         time.sleep(0.2)
@@ -357,10 +357,10 @@ def test_the_errors_of_nginx_are_problem_documents(tmp_path: Path) -> None:
         assert is_problem(most)["status"] == 422
         assert is_problem(requests.get(url, headers={"Host": "not a host"}, timeout=20))["status"] == 400
         # From nginx or from the service, but never gunicorn's own page.
-        for length in range(4000, 9000, 250):
+        for length in range(4000, 9000, 500):
             assert is_problem(requests.get(f"{url}?{'x' * length}", timeout=20))["status"] in (405, 414)
             assert is_problem(requests.get(url, headers={"X-Long": "x" * length}, timeout=20))["status"] in (405, 431)
-        for count in range(50, 4000, 350):
+        for count in range(50, 4000, 650):
             headers = {f"X-{number}": "x" for number in range(count)}
             assert is_problem(requests.get(url, headers=headers, timeout=20))["status"] in (405, 431)
         stack.compose("stop", "serve")
