@@ -5,18 +5,15 @@ FROM python:3.13-slim AS base
 ENV PYTHONDONTWRITEBYTECODE=1 PYTHONUNBUFFERED=1
 RUN python -m venv --without-pip /opt/venv
 
-# What the code needs, from the lock: made anew only when the lock changes. Sources and tests of packages stay behind, and what draws letters.
+# What the code needs, from the lock: installed again only when the lock changes.
 FROM base AS serve-packages
 COPY requirements/serve.txt /build/
-RUN pip --python /opt/venv/bin/python install --no-cache-dir --no-compile --require-hashes -r /build/serve.txt \
-    && cd /opt/venv/lib/python3.13/site-packages \
-    && find . -depth -type d \( -name tests -o -name testing -path './sqlalchemy/*' \) -exec rm -rf {} + \
-    && find . -type f \( -name '*.cpp' -o -name '*.pyx' -o -name '*.pxd' -o -name '*.pyi' -o -name '*.h' -o -name '*.a' \) -delete \
-    && rm -rf numpy/f2py PIL/_avif* pillow.libs/libavif* PIL/_imagingft* pillow.libs/libharfbuzz* pillow.libs/libfreetype* sqlalchemy/dialects/mysql sqlalchemy/dialects/oracle sqlalchemy/dialects/mssql
+RUN pip --python /opt/venv/bin/python install --no-cache-dir --no-compile --require-hashes -r /build/serve.txt
 
 FROM base AS train-packages
-COPY requirements/run.txt /build/
-RUN pip --python /opt/venv/bin/python install --no-cache-dir --no-compile --require-hashes -r /build/run.txt
+COPY requirements/train.txt requirements/digits.txt /build/
+RUN pip --python /opt/venv/bin/python install --no-cache-dir --no-compile --no-deps --require-hashes \
+    -r /build/train.txt -r /build/digits.txt
 
 FROM base AS code
 COPY pyproject.toml README.md LICENSE /build/
@@ -24,7 +21,7 @@ COPY model /build/model
 COPY service /build/service
 RUN pip --python /opt/venv/bin/python install --no-cache-dir --no-compile --no-deps --target /opt/app /build
 
-# Byte code for the modules that serving imports: a read-only container can't write it, and each start would wait for it.
+# Byte code of the modules that serving imports: a read-only container can't write it, and every start would compile them.
 FROM serve-packages AS serve-compiled
 COPY --from=code /opt/app /opt/app
 RUN PYTHONPATH=/opt/app PYTHONDONTWRITEBYTECODE= /opt/venv/bin/python -c \

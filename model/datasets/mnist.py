@@ -11,7 +11,7 @@ from pathlib import Path
 
 from model.datasets.dataset import Dataset, DatasetError
 from model.datasets.idx import idx_files
-from model.weights import write_whole
+from model.whole_file import replacing
 
 MNIST_MIRROR = "https://storage.googleapis.com/cvdf-datasets/mnist/"
 MNIST_MIRROR_VARIABLE = "TWOLAYERNET_MNIST_MIRROR"
@@ -37,7 +37,8 @@ def mnist() -> Dataset:
             packed = _downloaded(f"{mirror.rstrip('/')}/{path.name}", name)
             try:
                 folder.mkdir(parents=True, exist_ok=True)
-                write_whole(path, packed)
+                with replacing(path) as file:
+                    file.write(packed)
             except OSError as error:
                 raise DatasetError(f"{path} can't be written: {error.strerror}") from error
     return idx_files(folder, "mnist")

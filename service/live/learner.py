@@ -1,6 +1,7 @@
 """What makes new versions: the one place that appends to the log."""
 
 import hashlib
+import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 

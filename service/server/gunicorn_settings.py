@@ -22,6 +22,10 @@ preload_app = True  # one start-up for all workers: one that has to be replaced 
 keepalive = 30
 graceful_timeout = 30
 control_socket_disable = True
+# Above what nginx lets through (17 kB of headers, lines of 8 kB), which refuses the rest with a problem document.
+limit_request_line = 8190
+limit_request_fields = 4500
+limit_request_field_size = 9000
 forwarded_allow_ips = ""  # service/http/proxy.py decides whom to believe
 if _memory.is_dir():
     worker_tmp_dir = str(_memory)  # of the heartbeat file: on a disk it can block a worker

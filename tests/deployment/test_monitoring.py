@@ -40,14 +40,10 @@ def test_every_metric_that_is_asked_for_is_counted(client: Client) -> None:
     assert named <= known
 
 
+@pytest.mark.monitoring
 def test_prometheus_reads_its_files() -> None:
-    promtool = shutil.which("promtool")
-    if promtool is None:
-        pytest.skip("promtool is not on this machine (Debian's prometheus has it): the files were not checked by it")
-    for check in (("config", "prometheus.yml"), ("rules", "alerts.yml")):
-        done = subprocess.run(
-            [promtool, "check", check[0], check[1]], cwd=FOLDER, capture_output=True, text=True, check=False
-        )
+    for check in (("config", "--syntax-only", "prometheus.yml"), ("rules", "alerts.yml")):  # the key is not here
+        done = subprocess.run(["promtool", "check", *check], cwd=FOLDER, capture_output=True, text=True, check=False)
         assert done.returncode == 0, done.stderr + done.stdout
 
 
@@ -62,8 +58,7 @@ class Prometheus:
         assert asks.search(configuration)
         configuration = asks.sub(f"    static_configs: [{{targets: {json.dumps(targets)}}}]\n", configuration)
         configuration = configuration.replace("scrape_interval: 15s", "scrape_interval: 1s\n  evaluation_interval: 1s")
-        configuration = configuration.replace("#authorization", "authorization")
-        configuration = configuration.replace("/tmp/api-key", str(folder / "api-key"))
+        configuration = configuration.replace("/run/secrets/api-key", str(folder / "api-key"))
         (folder / "api-key").write_text(key)
         (folder / "prometheus.yml").write_text(configuration)
         shutil.copy(FOLDER / "alerts.yml", folder)
