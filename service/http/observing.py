@@ -30,7 +30,7 @@ LONGEST_PATH = 200
 STANDARD_OUTPUT = 1
 LOG_THREAD = "request-log"
 
-LINES_WAIT_SECONDS = 0.05
+LINES_WAIT_SECONDS = 0.2
 MOST_LINES_WAITING = 10_000
 """Where standard output takes none, further requests wait for it."""
 
