@@ -146,7 +146,7 @@ def measure(
         count / seconds,
         ordered[count // 2] * 1e3,
         ordered[min(count - 1, count * 99 // 100)] * 1e3,
-        max(0.0, others) / seconds / (os.cpu_count() or 1),
+        min(1.0, max(0.0, others) / seconds / (os.cpu_count() or 1)),
     )
 
 

@@ -30,7 +30,7 @@ LONGEST_PATH = 200
 STANDARD_OUTPUT = 1
 LOG_THREAD = "request-log"
 
-LINES_WAIT_SECONDS = 0.05
+LINES_WAIT_SECONDS = 0.2
 MOST_LINES_WAITING = 10_000
 """Where standard output takes none, further requests wait for it."""
 
@@ -59,11 +59,11 @@ class Observed:
     def __call__(self, environ: "WSGIEnvironment", start_response: "StartResponse") -> Iterable[bytes]:
         began = time.perf_counter()
         request_id = environ[REQUEST_ID] = request_id_of(environ)
-        status = "500"
+        status, route = "500", NO_ROUTE
 
         def start(line: str, headers: list[tuple[str, str]], exc_info: Any = None) -> Any:
-            nonlocal status
-            status = line[:3]
+            nonlocal status, route
+            status, route = line[:3], route_of(environ)
             headers = [*headers, ("X-Request-ID", request_id)]
             return start_response(line, headers, exc_info) if exc_info else start_response(line, headers)
 
@@ -72,7 +72,7 @@ class Observed:
         finally:
             seconds = time.perf_counter() - began
             method = environ["REQUEST_METHOD"]
-            durations(method if method in METHODS else "other", route_of(environ), status).observe(seconds)
+            durations(method if method in METHODS else "other", route, status).observe(seconds)
             if self.line is not None:
                 self.log.add(self.line(environ, int(status), seconds))
 
@@ -81,7 +81,8 @@ durations = lru_cache(maxsize=1000)(metrics.DURATIONS.labels)
 
 
 def route_of(environ: "WSGIEnvironment") -> str:
-    """As it is registered, without what a client put in it; werkzeug leaves its request in the environment."""
+    """As it is registered, without what a client put in it; werkzeug has its request in the
+    environment until the answer has begun."""
     rule = getattr(environ.get("werkzeug.request"), "url_rule", None)
     return NO_ROUTE if rule is None else str(rule.rule)
 

@@ -28,6 +28,11 @@ def said(capfd: pytest.CaptureFixture[str]) -> str:
     return capfd.readouterr().out
 
 
+@pytest.fixture(autouse=True)
+def nothing_of_a_test_before(capfd: pytest.CaptureFixture[str]) -> None:
+    said(capfd)
+
+
 def lines(capfd: pytest.CaptureFixture[str]) -> list[dict[str, Any]]:
     return [json.loads(line) for line in said(capfd).splitlines()]
 
