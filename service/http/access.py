@@ -7,27 +7,14 @@ from flask import Flask, request
 
 from service import metrics
 from service.http.guessing import Guessing
+from service.http.operation import operation_at
 from service.http.problems import Problem
 from service.settings import Settings
 
-OPEN = {
-    "health.healthz",
-    "health.readyz",
-    "inference.live",
-    "inference.ready",
-    "inference.model_ready",
-    "documentation.openapi",
-    "documentation.docs",
-    "documentation.file",
-    "playground.page",
-    "playground.file",
-}
-PREDICT = {"prediction.predict", "prediction.accuracy"}
-PREDICT |= {"inference.server_metadata", "inference.model_metadata", "inference.infer"}
-
 
 def register(app: Flask, settings: Settings) -> None:
-    """Ask for the key before any other look at the request. An endpoint is closed unless it is named as open."""
+    """Ask for the key before any other look at the request. An endpoint is closed unless it says
+    that it is open."""
     full = [key.encode() for key in settings.keys("api_key")]
     predict = [key.encode() for key in settings.keys("api_key_predict")]
     if not full and not predict:
@@ -37,9 +24,12 @@ def register(app: Flask, settings: Settings) -> None:
     @app.before_request
     def check_key() -> None:
         endpoint = request.endpoint
-        if endpoint is None or endpoint in OPEN or request.method == "OPTIONS":  # a browser's preflight has no key
+        if endpoint is None or request.method == "OPTIONS":  # a browser's preflight has no key
             return
-        accepted = (predict and predict + full) if endpoint in PREDICT else full
+        access = operation_at(app, endpoint).access
+        if access == "open":
+            return
+        accepted = (predict and predict + full) if access == "predict" else full
         if not accepted:
             return
         authorization = request.headers.get("Authorization")

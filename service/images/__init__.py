@@ -20,7 +20,17 @@ from service.images.body import IMAGES, LABELLED, TRAIN_STEP, Body, Takes
 from service.schemas import ImagesQuery
 from service.settings import variable
 
-__all__ = ["IMAGES", "LABELLED", "TRAIN_STEP", "Images", "Labelled", "count_batch", "read_images", "read_labelled"]
+__all__ = [
+    "IMAGES",
+    "LABELLED",
+    "TRAIN_STEP",
+    "Images",
+    "Labelled",
+    "Takes",
+    "count_batch",
+    "read_images",
+    "read_labelled",
+]
 
 
 @dataclass(frozen=True)

@@ -3,33 +3,53 @@
 import io
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Annotated, Any
 
 import numpy as np
 from flask import Blueprint, Response
 from numpy.typing import NDArray
+from pydantic import Field
 
 from model.datasets import pixels_to_input
-from service.http.answers import npz_answer, train_step_answer, version_answer
+from service.http.answers import NPZ, npz_answer, train_step_answer, version_answer
 from service.http.incoming import request
 from service.http.problems import BadInput
-from service.http.queries import read_json, read_query
-from service.images import TRAIN_STEP, read_labelled
+from service.images import LABELLED_DECODERS, TRAIN_STEP, read_labelled
 from service.live import rehearsal
 from service.live.service import Service
 from service.routes import predictions
-from service.routes.keys import idempotency_key
-from service.schemas import MOST_EXAMPLES_GIVEN, ExamplesQuery, Request, RollbackRequest, TrainStepQuery
+from service.routes.endpoint import Endpoint, a_labelled_image, of_images
+from service.routes.keys import ONCE, idempotency_key
+from service.routes.versions import OF_NEW_VERSION
+from service.schemas import (
+    MOST_EXAMPLES_GIVEN,
+    ExamplesQuery,
+    RememberedRequest,
+    RollbackRequest,
+    TrainStepAnswer,
+    TrainStepQuery,
+    VersionAnswer,
+)
 from service.store.log import AFTER_ALL, Reader
 from service.store.records import Examples
+
+OldestVersion = Annotated[int, Field(ge=1, description="Where the log begins.")]
 
 
 def blueprint(service: Service) -> Blueprint:
     routes = Blueprint("learning", __name__)
+    served = service.replica.newest().weights
 
     @routes.post("/train-step")
-    def train_step() -> Response:
-        query = read_query(request, TrainStepQuery)
+    @Endpoint(
+        "One gradient step on labelled images, or on remembered ones",
+        TrainStepAnswer,
+        body=of_images(LABELLED_DECODERS, TRAIN_STEP, a_labelled_image(served), RememberedRequest),
+        errors=(409, 503),
+        headers=ONCE,
+        links=OF_NEW_VERSION,
+    )
+    def train_step(query: TrainStepQuery) -> Response:
         key = idempotency_key()
         if key is not None and (done := service.learner.answered(key)) is not None:
             return train_step_answer(done)
@@ -54,16 +74,28 @@ def blueprint(service: Service) -> Blueprint:
         )
 
     @routes.post("/rollback")
-    def rollback() -> Response:
-        read_query(request, Request)
+    @Endpoint(
+        "A new version with the weights of an older one",
+        VersionAnswer,
+        examples={"first": {"model_version": 1}},
+        errors=(404, 409, 503),
+        headers=ONCE,
+        links=OF_NEW_VERSION,
+    )
+    def rollback(body: RollbackRequest) -> Response:
         key = idempotency_key()
         if key is not None and (done := service.learner.answered(key)) is not None:
             return version_answer(done)
-        return version_answer(service.learner.rollback(read_json(request, RollbackRequest).model_version, key))
+        return version_answer(service.learner.rollback(body.model_version, key))
 
     @routes.get("/examples")
-    def examples() -> Response:
-        query = read_query(request, ExamplesQuery)
+    @Endpoint(
+        "The labelled examples that train-steps brought",
+        media_types=(NPZ,),
+        errors=(503,),
+        given={"X-Oldest-Model-Version": OldestVersion},
+    )
+    def examples(query: ExamplesQuery) -> Response:
         features = service.replica.newest().weights.input_size
         limit = min(query.limit, max(1, service.settings.max_unpacked_bytes // (4 * features)))
         with service.log.reading() as reader:

@@ -10,10 +10,9 @@ from prometheus_client.registry import Collector
 from service import metrics
 from service.errors import StoreError
 from service.http.incoming import request
-from service.http.queries import read_query
 from service.live.learner import figures_before, paused
 from service.live.service import Service
-from service.schemas import Request
+from service.routes.endpoint import Endpoint
 from service.store.progress import Progress
 
 WINDOW = 1000
@@ -24,9 +23,12 @@ def blueprint(service: Service) -> Blueprint:
     routes = Blueprint("monitoring", __name__)
 
     @routes.get("/metrics")
+    @Endpoint(
+        "What Prometheus reads, of all workers together",
+        media_types=("text/plain", "application/openmetrics-text"),
+    )
     def prometheus() -> Response:
         """Of all workers together. Where the store can't be read, without what stands there."""
-        read_query(request, Request)
         body, media_type = metrics.exposition(request.headers.get("Accept", ""), AtThisMoment(service))
         return Response(body, content_type=media_type)
 

@@ -1,8 +1,10 @@
 """POST /predict, /accuracy."""
 
 import re
+from typing import Annotated
 
 from flask import Blueprint, Response
+from pydantic import Field
 
 from model.datasets import pixels_to_input
 from model.functions import confusion_matrix, softmax
@@ -11,11 +13,12 @@ from model.two_layer_net import accuracy_of
 from service.http.answers import json_answer, named
 from service.http.incoming import request
 from service.http.problems import MIN_VERSION_HEADER, BadInput
-from service.http.queries import read_query
-from service.images import LABELLED, Images, read_images, read_labelled
+from service.images import IMAGE_DECODERS, IMAGES, LABELLED, LABELLED_DECODERS, Images, read_images, read_labelled
 from service.images.explained import explained
 from service.live.replica import Model, Replica
 from service.live.service import Service
+from service.routes.endpoint import Endpoint, a_labelled_image, an_image, of_images
+from service.routes.predictions import of_prediction
 from service.schemas import (
     LARGEST_VERSION,
     MOST_AT_ONCE,
@@ -23,13 +26,25 @@ from service.schemas import (
     AccuracyQuery,
     PredictAnswer,
     PredictQuery,
+    Version,
 )
 from service.settings import variable
 from service.store.predictions import bytes_beside
 
+MinVersion = Annotated[
+    Version,
+    Field(description="From this version or a newer one; 503 where there is none within 250 ms.", examples=[1]),
+]
+MIN_VERSION = {MIN_VERSION_HEADER: MinVersion}
+Staleness = Annotated[
+    float, Field(ge=0, description="For how many seconds nobody could tell whether there is a newer version.")
+]
+STALENESS = {"X-Model-Staleness": Staleness}
+
 
 def blueprint(service: Service) -> Blueprint:
     routes = Blueprint("prediction", __name__)
+    served = service.replica.newest().weights
 
     @routes.after_request
     def say_how_stale(answer: Response) -> Response:
@@ -38,8 +53,17 @@ def blueprint(service: Service) -> Blueprint:
         return answer
 
     @routes.post("/predict")
-    def predict() -> Response:
-        query = read_query(request, PredictQuery)
+    @Endpoint(
+        "Labels and probabilities of images",
+        PredictAnswer,
+        body=of_images(IMAGE_DECODERS, IMAGES, an_image(served)),
+        access="predict",
+        errors=(404, 503),
+        headers=MIN_VERSION,
+        sometimes=STALENESS,
+        links=of_prediction("$response.body#/prediction_ids/0", "$response.body#/labels/0"),
+    )
+    def predict(query: PredictQuery) -> Response:
         model = asked_for(service.replica, query.model_version)
         images = read_images(request, model.weights, query)
         if query.explain and images.found is None:
@@ -63,8 +87,16 @@ def blueprint(service: Service) -> Blueprint:
         )
 
     @routes.post("/accuracy")
-    def accuracy() -> Response:
-        query = read_query(request, AccuracyQuery)
+    @Endpoint(
+        "How well labelled images are recognised",
+        AccuracyAnswer,
+        body=of_images(LABELLED_DECODERS, LABELLED, a_labelled_image(served)),
+        access="predict",
+        errors=(404, 503),
+        headers=MIN_VERSION,
+        sometimes=STALENESS,
+    )
+    def accuracy(query: AccuracyQuery) -> Response:
         model = asked_for(service.replica, query.model_version)
         labelled = read_labelled(request, model.weights, LABELLED, query)
         logits = model.network.predict(pixels_to_input(labelled.pixels))

@@ -1,30 +1,53 @@
 """GET /predictions, GET /predictions/{id}/image, DELETE /predictions/{id}; and their ids in a /train-step."""
 
-from typing import Any
+from typing import Annotated, Any
 
 from flask import Blueprint, Response
+from pydantic import Field
 
 from model.datasets import input_to_pixels
 from model.types import IntArray
 from model.weights import Weights
 from service.http.answers import json_answer, time_text
-from service.http.incoming import IncomingRequest, request
+from service.http.incoming import IncomingRequest
+from service.http.operation import Link
 from service.http.problems import BadInput
-from service.http.queries import parse, read_query
+from service.http.queries import parse
 from service.images.batch import checked_labels
 from service.images.body import TRAIN_STEP, Body
 from service.images.explained import png
 from service.live.service import Service
-from service.schemas import PredictionsAnswer, PredictionsQuery, RememberedRequest, Request, TrainStepQuery
+from service.routes.endpoint import NEXT_BEFORE, Endpoint
+from service.schemas import PredictionsAnswer, PredictionsQuery, RememberedRequest, TrainStepQuery
 from service.store.predictions import Prediction, position
+
+PREDICTION = {"prediction_id": Annotated[str, Field(description="What /predict?remember=true gave.")]}
+FIRST = "$response.body#/predictions/0"
+
+
+def of_prediction(prediction_id: str, label: str) -> tuple[Link, ...]:
+    """What can be done with one."""
+    return (
+        Link("predictions.image", {"path.prediction_id": prediction_id}),
+        Link("predictions.delete", {"path.prediction_id": prediction_id}),
+        Link("learning.train_step", body={"prediction_ids": [prediction_id], "labels": [label]}),
+    )
 
 
 def blueprint(service: Service) -> Blueprint:
     routes = Blueprint("predictions", __name__)
 
     @routes.get("/predictions")
-    def predictions() -> Response:
-        query = read_query(request, PredictionsQuery)
+    @Endpoint(
+        "Remembered predictions that wait for a label",
+        PredictionsAnswer,
+        errors=(503,),
+        links=(
+            *of_prediction(f"{FIRST}/prediction_id", f"{FIRST}/label"),
+            Link("predictions.predictions", {"query.before": NEXT_BEFORE}),
+        ),
+    )
+    def predictions(query: PredictionsQuery) -> Response:
         try:
             before = None if query.before is None else position(query.before)
         except ValueError as error:
@@ -38,8 +61,8 @@ def blueprint(service: Service) -> Blueprint:
         )
 
     @routes.get("/predictions/<prediction_id>/image")
+    @Endpoint("The image of a remembered prediction", media_types=("image/png",), errors=(404, 503), path=PREDICTION)
     def image(prediction_id: str) -> Response:
-        read_query(request, Request)
         pixels = service.waiting.one(prediction_id).pixels
         shape = service.replica.newest().weights.image_shape or (1, len(pixels))
         answer = Response(png(input_to_pixels(pixels).reshape(shape)), mimetype="image/png")
@@ -47,8 +70,8 @@ def blueprint(service: Service) -> Blueprint:
         return answer
 
     @routes.delete("/predictions/<prediction_id>")
+    @Endpoint("Forget a remembered prediction", errors=(404, 503), path=PREDICTION)
     def delete(prediction_id: str) -> Response:
-        read_query(request, Request)
         service.waiting.delete(prediction_id)
         answer = Response(status=204)
         del answer.headers["Content-Type"]  # of nothing

@@ -5,11 +5,10 @@ from typing import Any
 from flask import Blueprint, Response
 
 from service.http.answers import json_answer, named
-from service.http.incoming import request
-from service.http.queries import read_json, read_query
 from service.live.learner import figures_before, paused
 from service.live.service import Service
-from service.schemas import LearningAnswer, LearningRequest, Request
+from service.routes.endpoint import Endpoint
+from service.schemas import LearningAnswer, LearningRequest
 from service.store.progress import Progress, Sums, Window
 
 PAUSED_BY_HAND = "somebody asked for it by PUT /learning"
@@ -19,17 +18,16 @@ def blueprint(service: Service) -> Blueprint:
     routes = Blueprint("progress", __name__)
 
     @routes.get("/learning")
+    @Endpoint("How well the network does, and whether it learns", LearningAnswer, errors=(503,))
     def get_learning() -> Response:
-        read_query(request, Request)
         return answer()
 
     @routes.put("/learning")
-    def put_learning() -> Response:
+    @Endpoint("Pause learning, or go on", LearningAnswer, examples={"go on": {"state": "learning"}}, errors=(503,))
+    def put_learning(body: LearningRequest) -> Response:
         """The same as GET answers, from then on."""
-        read_query(request, Request)
-        wanted = read_json(request, LearningRequest)
-        if wanted.state == "paused":
-            service.learner.pause(wanted.reason or PAUSED_BY_HAND)
+        if body.state == "paused":
+            service.learner.pause(body.reason or PAUSED_BY_HAND)
         else:
             service.learner.resume()
         return answer()

@@ -16,9 +16,15 @@ from model import weights as weights_file
 from model.weights import Weights
 from service.app import create_app
 from service.http.openapi import methods_of, path_of
-from service.routes.documentation import NOT_DESCRIBED
 from service.settings import Settings
 from tests.conftest import CLASSES, COLUMNS, FEATURES, ROWS, Client
+
+
+PAGES = {"/", "/docs", "/docs/<name>", "/openapi.json", "/playground/<name>"}
+HEALTH = {"/healthz", "/readyz", "/v2/health/live", "/v2/health/ready", "/v2/models/twolayernet/ready"}
+HEALTH |= {"/v2/models/twolayernet/versions/<model_version>/ready"}
+TO_PREDICT = {"/predict", "/accuracy", "/v2", "/v2/models/twolayernet", "/v2/models/twolayernet/infer"}
+TO_PREDICT |= {f"/v2/models/twolayernet/versions/<model_version>{rest}" for rest in ("", "/infer")}
 
 
 @pytest.fixture(scope="module")
@@ -77,7 +83,7 @@ def test_it_is_valid_openapi(document: dict[str, Any]) -> None:
 
 
 def test_every_endpoint_is_described_and_no_other(client: Client, document: dict[str, Any]) -> None:
-    rules = [rule for rule in client.app.url_map.iter_rules() if not rule.endpoint.startswith(NOT_DESCRIBED)]
+    rules = [rule for rule in client.app.url_map.iter_rules() if rule.rule not in PAGES]
     assert {(path, method) for method, path, _ in operations(document)} == {
         (path_of(rule), method.lower()) for rule in rules for method in methods_of(rule)
     }
@@ -271,6 +277,27 @@ def test_an_error_is_among_those_that_are_said(
     assert answer.status_code == status
     said = path.partition("?")[0].replace("9999", "{model_version}")
     check(document, document["paths"][said]["post"], answer)
+
+
+@pytest.mark.parametrize(
+    ("keys", "is_open"),
+    [({"api_key"}, PAGES | HEALTH | TO_PREDICT), ({"api_key", "api_key_predict"}, PAGES | HEALTH)],
+)
+def test_every_path_is_closed_by_a_key_but_for_those_named_here(
+    settings: Settings, keys: set[str], is_open: set[str]
+) -> None:
+    update = {**dict.fromkeys(keys, SecretStr("a key")), "threads": 1}
+    client = Client(create_app(settings.model_copy(update=update)))
+    for rule in client.app.url_map.iter_rules():
+        for method in methods_of(rule):
+            refused = send(client, method, path_of(rule).replace("{name}", "main.js")).status_code == 401
+            assert refused == (rule.rule not in is_open), (method, rule.rule)
+
+
+def test_an_endpoint_that_says_nothing_is_closed(settings: Settings) -> None:
+    app = create_app(settings.model_copy(update={"api_key": SecretStr("a key")}))
+    app.add_url_rule("/forgotten", view_func=lambda: "")
+    assert Client(app).get("/forgotten").status_code == 401
 
 
 @pytest.mark.parametrize("names", [("api_key",), ("api_key", "api_key_predict")])
