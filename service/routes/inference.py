@@ -74,11 +74,11 @@ def blueprint(service: Service) -> Blueprint:
     )
     def model_metadata(model_version: str | None = None) -> Response:
         weights = service.replica.newest().weights
-        with service.log.reading() as reader:
-            if model_version is None:
-                versions = [found.model_version for found in reader.versions(MOST_VERSIONS_NAMED, None)]
-            else:
-                versions = [reader.version(number(model_version)).version.model_version]
+        if model_version is None:
+            versions = [version.model_version for version in service.history.page(MOST_VERSIONS_NAMED)[0]]
+        else:
+            versions = [number(model_version)]
+            service.history.check_kept(*versions)
         inputs = [{"name": "images", "datatype": "FP32", "shape": [-1, weights.input_size]}]
         outputs = [
             {"name": "probabilities", "datatype": "FP32", "shape": [-1, weights.output_size]},
@@ -94,8 +94,7 @@ def blueprint(service: Service) -> Blueprint:
     def model_ready(model_version: str | None = None) -> Response:
         service.replica.newest()
         if model_version is not None:
-            with service.log.reading() as reader:
-                reader.version(number(model_version))
+            service.history.check_kept(number(model_version))
         return jsonify(name=MODEL, ready=True)
 
     @routes.post(f"/v2/models/{MODEL}/infer")

@@ -1,8 +1,7 @@
 """POST /train-step, /rollback; GET /examples."""
 
 import io
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
 from typing import Annotated, Any
 
 import numpy as np
@@ -11,13 +10,14 @@ from numpy.typing import NDArray
 from pydantic import Field
 
 from model.datasets import pixels_to_input
-from service.http.answers import NPZ, npz_answer, train_step_answer, version_answer
+from service.http.answers import NPZ, npz_answer
 from service.http.incoming import request
 from service.http.problems import BadInput
 from service.images import LABELLED_DECODERS, TRAIN_STEP, read_labelled
-from service.live import rehearsal
+from service.live.history import Group
 from service.live.service import Service
 from service.routes import predictions
+from service.routes.answers import train_step_answer, version_answer
 from service.routes.endpoint import Endpoint, a_labelled_image, of_images
 from service.routes.keys import ONCE, idempotency_key
 from service.routes.versions import OF_NEW_VERSION
@@ -30,7 +30,6 @@ from service.schemas import (
     TrainStepQuery,
     VersionAnswer,
 )
-from service.store.log import AFTER_ALL, Reader
 from service.store.records import Examples
 
 OldestVersion = Annotated[int, Field(ge=1, description="Where the log begins.")]
@@ -98,47 +97,11 @@ def blueprint(service: Service) -> Blueprint:
     def examples(query: ExamplesQuery) -> Response:
         features = service.replica.newest().weights.input_size
         limit = min(query.limit, max(1, service.settings.max_unpacked_bytes // (4 * features)))
-        with service.log.reading() as reader:
-            steps = rehearsed_steps(reader, query.after) if query.rehearsed else plain_steps(reader, query.after)
-            groups = whole_steps(steps, limit)
-            oldest = reader.oldest()
+        groups, oldest = service.history.examples(query.after, limit, query.rehearsed)
         data = examples_npz(groups, features, query.rehearsed)
         return npz_answer(data, "examples.npz", **{"X-Oldest-Model-Version": str(oldest)})
 
     return routes
-
-
-@dataclass(frozen=True)
-class Group:
-    """Examples of one step: posted, or remembered."""
-
-    model_version: int
-    examples: Examples
-    rehearsed: bool = False
-
-
-def plain_steps(reader: Reader, after: int) -> Iterator[list[Group]]:
-    """For each step its examples, oldest first."""
-    for step in reader.steps(after, AFTER_ALL):
-        yield [Group(step.model_version, step.examples)]
-
-
-def rehearsed_steps(reader: Reader, after: int) -> Iterator[list[Group]]:
-    """For each step its examples and the remembered ones that took part, oldest first."""
-    for step, remembered in rehearsal.rehearsed_steps(reader, after):
-        yield [Group(step.model_version, step.examples), Group(step.model_version, remembered, True)]
-
-
-def whole_steps(steps: Iterator[list[Group]], limit: int) -> list[Group]:
-    """Whole ones, of `limit` images in all at the most, but one at the least if there is any."""
-    found: list[Group] = []
-    total = 0
-    for groups in steps:
-        total += sum(len(group.examples.labels) for group in groups)
-        if found and total > limit:
-            break
-        found += groups
-    return found
 
 
 def examples_npz(groups: Sequence[Group], features: int, tell_apart: bool) -> bytes:

@@ -10,10 +10,8 @@ from prometheus_client.registry import Collector
 from service import metrics
 from service.errors import StoreError
 from service.http.incoming import request
-from service.live.learner import figures_before, paused
 from service.live.service import Service
 from service.routes.endpoint import Endpoint
-from service.store.progress import Progress
 
 WINDOW = 1000
 """Labelled examples; one of those that GET /learning has."""
@@ -45,22 +43,20 @@ class AtThisMoment(Collector):
         try:
             known = self._service.replica.known_version()
             newest = self._service.replica.newest()
-            with self._service.log.reading() as reader:
-                lag = max(0, reader.head() - known)
-                learns = paused(reader) is None
-                windows = Progress(reader.session).windows(figures_before(reader), newest.weights.output_size)
+            standing = self._service.history.standing(newest.weights.output_size)
         except StoreError:
             yield GaugeMetricFamily("twolayernet_store_up", "Whether the log can be read.", 0)
             return
         yield GaugeMetricFamily("twolayernet_store_up", "Whether the log can be read.", 1)
         yield GaugeMetricFamily("twolayernet_model_version", "The newest version.", newest.version)
+        lag, learns = max(0, standing.head - known), standing.paused is None
         yield GaugeMetricFamily("twolayernet_replica_lag_versions", "Versions that this worker had not seen yet.", lag)
         yield GaugeMetricFamily("twolayernet_learning", "1 while it learns, 0 while that is paused.", int(learns))
-        sums = next(window.by_class for window in windows if window.examples == WINDOW)
-        if count := int(sums["count"].sum()):
-            for name, total in (("accuracy_ratio", sums["hits"].sum()), ("loss_nats", sums["loss"].sum())):
+        count, hits, loss = next(window.total for window in standing.windows if window.examples == WINDOW)
+        if count:
+            for name, total in (("accuracy_ratio", hits), ("loss_nats", loss)):
                 yield GaugeMetricFamily(
                     f"twolayernet_test_then_train_{name}",
                     f"Mean over the last {WINDOW} labelled examples, before they were learnt: as GET /learning has it.",
-                    float(total) / count,
+                    total / count,
                 )

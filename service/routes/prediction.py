@@ -29,7 +29,6 @@ from service.schemas import (
     Version,
 )
 from service.settings import variable
-from service.store.predictions import bytes_beside
 
 MinVersion = Annotated[
     Version,
@@ -69,7 +68,7 @@ def blueprint(service: Service) -> Blueprint:
         if query.explain and images.found is None:
             raise BadInput(("query", "explain"), "only pictures can be explained, not arrays")
         if query.remember:
-            check_few_enough(images, model.weights.output_size, service.settings.remember_bytes)
+            check_few_enough(service, images, model.weights.output_size)
         pictures = {"pictures": [explained(digit) for digit in images.found or ()]} if query.explain else {}
         probabilities = softmax(model.network.predict(pixels_to_input(images.pixels)))
         labels = probabilities.argmax(axis=1)
@@ -123,12 +122,12 @@ def asked_for(replica: Replica, version: int | None) -> Model:
     return replica.at(version)
 
 
-def check_few_enough(images: Images, classes: int, most_bytes: int) -> None:
+def check_few_enough(service: Service, images: Images, classes: int) -> None:
     """Raises BadInput for more than are remembered, or than would be forgotten at once."""
     count = len(images.pixels)
     if count > MOST_AT_ONCE:
         raise BadInput((), f"{count} images: at most {MOST_AT_ONCE} are remembered in one request")
-    size = images.pixels.nbytes + count * bytes_beside(classes)
+    size, most_bytes = service.waiting.bytes_of(images.pixels, classes), service.settings.remember_bytes
     if size > most_bytes:
         raise BadInput((), f"{count} images take {size:,} bytes: {variable('remember_bytes')} is {most_bytes:,}")
 

@@ -19,7 +19,6 @@ from service.images.explained import png
 from service.live.service import Service
 from service.routes.endpoint import NEXT_BEFORE, Endpoint
 from service.schemas import PredictionsAnswer, PredictionsQuery, RememberedRequest, TrainStepQuery
-from service.store.predictions import Prediction, position
 
 PREDICTION = {"prediction_id": Annotated[str, Field(description="What /predict?remember=true gave.")]}
 FIRST = "$response.body#/predictions/0"
@@ -49,15 +48,23 @@ def blueprint(service: Service) -> Blueprint:
     )
     def predictions(query: PredictionsQuery) -> Response:
         try:
-            before = None if query.before is None else position(query.before)
+            page, next_before = service.waiting.page(query.order, query.limit, query.before)
         except ValueError as error:
             raise BadInput(("query", "before"), str(error)) from None
-        found = service.waiting.page(query.order, query.limit + 1, before)
-        page = found[: query.limit]
         return json_answer(
             PredictionsAnswer,
-            predictions=[prediction_fields(prediction) for prediction in page],
-            next_before=page[-1].cursor if len(found) > query.limit else None,
+            predictions=[
+                {
+                    "prediction_id": prediction.prediction_id,
+                    "created_at": time_text(prediction.created_at),
+                    "label": prediction.label,
+                    "probabilities": prediction.probabilities,
+                    "model_version": prediction.model_version,
+                    "expires_at": time_text(prediction.expires_at),
+                }
+                for prediction in page
+            ],
+            next_before=next_before,
         )
 
     @routes.get("/predictions/<prediction_id>/image")
@@ -78,18 +85,6 @@ def blueprint(service: Service) -> Blueprint:
         return answer
 
     return routes
-
-
-def prediction_fields(prediction: Prediction) -> dict[str, Any]:
-    """What `PredictionAnswer` describes."""
-    return {
-        "prediction_id": prediction.prediction_id,
-        "created_at": time_text(prediction.created_at),
-        "label": prediction.label,
-        "probabilities": prediction.probabilities,
-        "model_version": prediction.model_version,
-        "expires_at": time_text(prediction.expires_at),
-    }
 
 
 def are_named(incoming: IncomingRequest) -> bool:

@@ -5,11 +5,9 @@ from typing import Any
 from flask import Blueprint, Response
 
 from service.http.answers import json_answer, named
-from service.live.learner import figures_before, paused
 from service.live.service import Service
 from service.routes.endpoint import Endpoint
 from service.schemas import LearningAnswer, LearningRequest
-from service.store.progress import Progress, Sums, Window
 
 PAUSED_BY_HAND = "somebody asked for it by PUT /learning"
 
@@ -35,17 +33,24 @@ def blueprint(service: Service) -> Blueprint:
     def answer() -> Response:
         weights, settings = service.replica.newest().weights, service.settings
         classes = weights.output_size
-        with service.log.reading() as reader:
-            reason = paused(reader)
-            row = figures_before(reader)
-            windows = Progress(reader.session).windows(row, classes)
+        standing = service.history.standing(classes)
+        reason, row = standing.paused, standing.row
         same = row.alarm_examples == settings.alarm_examples  # else it begins with the next step
         best = row.best_accuracy if same else None
         return json_answer(
             LearningAnswer,
             state="learning" if reason is None else "paused",
             reason=reason,
-            windows=[window_fields(window) for window in windows],
+            windows=[
+                {
+                    "examples": window.examples,
+                    **figures(*window.total),
+                    "by_class": [
+                        {"label": label, **figures(*sums)} for label, sums in enumerate(window.by_class.tolist())
+                    ],
+                }
+                for window in standing.windows
+            ],
             best_window_accuracy=best,
             alarm={
                 "act": settings.alarm,
@@ -61,22 +66,7 @@ def blueprint(service: Service) -> Blueprint:
     return routes
 
 
-def window_fields(window: Window) -> dict[str, Any]:
-    """What `WindowAnswer` describes."""
-    sums = window.by_class
-    return {
-        "examples": window.examples,
-        **figures(sums["count"].sum(), sums["hits"].sum(), sums["loss"].sum()),
-        "by_class": [{"label": label, **figures(*of_class)} for label, of_class in enumerate(rows_of(sums))],
-    }
-
-
-def rows_of(sums: Sums) -> list[tuple[int, int, float]]:
-    found: list[tuple[int, int, float]] = sums.tolist()
-    return found
-
-
 def figures(count: int, hits: int, loss: float) -> dict[str, Any]:
     if not count:
         return {"count": 0, "accuracy": None, "loss": None}
-    return {"count": int(count), "accuracy": float(hits / count), "loss": max(0.0, float(loss / count))}
+    return {"count": count, "accuracy": hits / count, "loss": max(0.0, loss / count)}

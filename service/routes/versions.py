@@ -2,9 +2,9 @@
 
 from flask import Blueprint, Response
 
-from service.http.answers import versions_answer
 from service.http.operation import Link
 from service.live.service import Service
+from service.routes.answers import versions_answer
 from service.routes.endpoint import NEXT_BEFORE, Endpoint
 from service.schemas import VersionsAnswer, VersionsQuery
 
@@ -31,10 +31,6 @@ def blueprint(service: Service) -> Blueprint:
         ),
     )
     def versions(query: VersionsQuery) -> Response:
-        with service.log.reading() as reader:
-            found = reader.versions(query.limit + 1, query.before)
-        page = found[: query.limit]
-        next_before = page[-1].model_version if len(found) > query.limit else None
-        return versions_answer(page, next_before)
+        return versions_answer(*service.history.page(query.limit, query.before))
 
     return routes

@@ -8,12 +8,13 @@ from pydantic import Field
 from model import memory
 from model import weights as weights_file
 from model.weights import WeightsError
-from service.http.answers import NPZ, npz_answer, version_answer
+from service.http.answers import NPZ, npz_answer
 from service.http.incoming import request
 from service.http.operation import Content, Link
 from service.http.problems import BadInput, Problem
 from service.live.learner import etag_of
 from service.live.service import Service
+from service.routes.answers import version_answer
 from service.routes.endpoint import Endpoint
 from service.routes.keys import ONCE, idempotency_key
 from service.routes.versions import OF_NEW_VERSION
