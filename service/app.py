@@ -56,9 +56,9 @@ def create_app(settings: Settings | None = None, say: bool = False) -> Flask:
     bounds.register(app, settings)
     origins.register(app, settings)
     access.register(app, settings)
-    proxy.register(app, settings)
-    observing.register(app, settings)
-    connection.register(app, settings)
+    observing.register(app)
+    for around in (bounds, origins, proxy, observing, connection):  # a request passes the last of them first
+        app.wsgi_app = around.wrapped(app.wsgi_app, settings)  # type: ignore[method-assign]
     for routes in (
         prediction,
         predictions,

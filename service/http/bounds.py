@@ -31,12 +31,15 @@ def server_threads(settings: Settings) -> int:
 
 def register(app: Flask, settings: Settings) -> None:
     app.config["MAX_IMAGES"] = settings.max_images
-    app.wsgi_app = Bounded(app.wsgi_app, settings)  # type: ignore[method-assign]
 
     @app.before_request
     def refuse() -> None:
         if (why := request.environ.get(REFUSED)) is not None:
             raise Problem(503, why, headers={"Retry-After": RETRY_AFTER_SECONDS})
+
+
+def wrapped(wsgi: "WSGIApplication", settings: Settings) -> "WSGIApplication":
+    return Bounded(wsgi, settings)
 
 
 class Bounded:

@@ -9,8 +9,6 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
-from flask import Flask
-
 from service.settings import Settings
 
 if TYPE_CHECKING:
@@ -25,8 +23,8 @@ LONGEST_LENGTH = 18
 """Digits of a Content-Length. Python itself reads no more than 4,300."""
 
 
-def register(app: Flask, settings: Settings) -> None:
-    app.wsgi_app = ErrorsAfterTheBody(app.wsgi_app, settings.max_body_bytes)  # type: ignore[method-assign]
+def wrapped(wsgi: "WSGIApplication", settings: Settings) -> "WSGIApplication":
+    return ErrorsAfterTheBody(wsgi, settings.max_body_bytes)
 
 
 class ErrorsAfterTheBody:

@@ -28,7 +28,7 @@ LONGEST_PATH = 200
 STANDARD_OUTPUT = 1
 
 
-def register(app: Flask, settings: Settings) -> None:
+def register(app: Flask) -> None:
     @app.after_request
     def note(answer: Response) -> Response:
         environ, rule = request.environ, request.url_rule
@@ -37,7 +37,9 @@ def register(app: Flask, settings: Settings) -> None:
         environ[MODEL_VERSION] = getattr(answer, "model_version", None)
         return answer
 
-    app.wsgi_app = Observed(app.wsgi_app, line_for(settings))  # type: ignore[method-assign]
+
+def wrapped(wsgi: "WSGIApplication", settings: Settings) -> "WSGIApplication":
+    return Observed(wsgi, line_for(settings))
 
 
 def line_for(settings: Settings) -> Any:

@@ -19,8 +19,6 @@ SCHEMAS = "#/components/schemas/"
 RESPONSES = "#/components/responses/"
 HEADERS = "#/components/headers/"
 BEARER = "key"
-KEYWORDS = {"ge": "minimum", "le": "maximum", "gt": "exclusiveMinimum", "lt": "exclusiveMaximum"}
-"""pydantic leaves a bound under its own name where a validator stands before it."""
 
 REQUEST_ID = "X-Request-ID"
 EVERY_ANSWER: Types = {REQUEST_ID: Annotated[str, Field(description="The request's own, where it can stand in a log.")]}
@@ -58,7 +56,7 @@ def document(app: Flask, described: str, settings: Settings) -> Json:
         "info": {"title": "TwoLayerNet Service", "version": version("twolayernet-service"), "description": described},
         "paths": dict(sorted(paths.items())),
         "components": {
-            "schemas": in_json_schemas_words(schemas["$defs"]),
+            "schemas": schemas["$defs"],
             "responses": dict(responses(forms)),
             "headers": headers(EVERY_ANSWER),
             "securitySchemes": {BEARER: {"type": "http", "scheme": "bearer"}},
@@ -119,7 +117,7 @@ def parameters(rule: Rule, operation: Operation) -> Iterator[Json]:
     for name, its in operation.path.items():
         if name in rule.arguments:
             yield {"name": name, "in": "path", "required": True, **described_schema(its)}
-    schema = in_json_schemas_words(operation.query.model_json_schema())
+    schema = operation.query.model_json_schema()
     for name, its in schema.get("properties", {}).items():
         yield {"name": name, "in": "query", "required": False, "schema": never_null(its)}
     for name, its in operation.headers.items():
@@ -128,7 +126,7 @@ def parameters(rule: Rule, operation: Operation) -> Iterator[Json]:
 
 def described_schema(of: Any) -> Json:
     """The schema of a type, and the description beside it, where OpenAPI has it."""
-    schema = in_json_schemas_words(TypeAdapter(of).json_schema())
+    schema = TypeAdapter(of).json_schema()
     return {"description": schema.pop("description"), "schema": schema}
 
 
@@ -202,7 +200,7 @@ def media_type(content: Content) -> Json:
 def form_of(models: Iterable[type[BaseModel]], files: str) -> Json:
     """A form's fields, and the files beside them."""
     (model,) = models
-    schema = in_json_schemas_words(model.model_json_schema())
+    schema = model.model_json_schema()
     properties = {name: never_null(its) for name, its in schema.get("properties", {}).items()}
     return {
         **schema,
@@ -230,14 +228,3 @@ def never_null(schema: Json) -> Json:
         (its,) = (one for one in kept.pop("anyOf") if one != {"type": "null"})
         kept = {**kept, **its}
     return kept
-
-
-def in_json_schemas_words(schema: Any) -> Any:
-    if isinstance(schema, list):
-        return [in_json_schemas_words(part) for part in schema]
-    if not isinstance(schema, dict):
-        return schema
-    return {
-        (KEYWORDS.get(name, name) if isinstance(value, int | float) else name): in_json_schemas_words(value)
-        for name, value in schema.items()
-    }

@@ -37,7 +37,6 @@ def register(app: Flask, settings: Settings) -> None:
     hosts = listed(settings.trusted_hosts)
     if hosts:
         app.config["TRUSTED_HOSTS"] = [*hosts, *LOOPBACK]
-        app.wsgi_app = HostInLowerCase(app.wsgi_app)  # type: ignore[method-assign]
     allowed = frozenset(listed(settings.allowed_origins))
     if allowed:
         CORS(
@@ -61,6 +60,10 @@ def register(app: Flask, settings: Settings) -> None:
                 "this comes from a page of another origin, which may neither change nor read anything here: "
                 "TWOLAYERNET_ALLOWED_ORIGINS names those that may",
             )
+
+
+def wrapped(wsgi: "WSGIApplication", settings: Settings) -> "WSGIApplication":
+    return HostInLowerCase(wsgi) if settings.trusted_hosts else wsgi
 
 
 class HostInLowerCase:

@@ -7,7 +7,7 @@ from pydantic import ValidationError
 from service.http.incoming import IncomingRequest
 from service.http.problems import BadInput, Location, Problem
 from service.mistakes import sentence
-from service.schemas import FLAT_OR_ROWS, ImagesFields, Request
+from service.schemas import FLAT_OR_ROWS, TEXT, ImagesFields, Request
 
 AnyRequest = TypeVar("AnyRequest", bound=Request)
 
@@ -19,7 +19,7 @@ def read_query(request: IncomingRequest, schema: type[AnyRequest]) -> AnyRequest
     for name, values in request.args.lists():
         if len(values) > 1:
             raise BadInput(("query", name), "given more than once")
-    return validated(request.args.to_dict(), schema, ("query",))
+    return validated(request.args.to_dict(), schema, ("query",), TEXT)
 
 
 def read_json(request: IncomingRequest, schema: type[AnyRequest]) -> AnyRequest:
@@ -39,10 +39,12 @@ def mimetype_meant(mimetype: str) -> str:
     return "; it is what curl -d says where no -H 'Content-Type: application/json' does" if of_curl else ""
 
 
-def validated(fields: dict[str, Any], schema: type[AnyRequest], within: Location = ()) -> AnyRequest:
-    """The fields as the schema says, or 422; within: where in the request they stand."""
+def validated(
+    fields: dict[str, Any], schema: type[AnyRequest], within: Location = (), context: Any = None
+) -> AnyRequest:
+    """The fields as the schema says, or 422; within: where in the request they stand; context: TEXT, where they are."""
     try:
-        return schema.model_validate(fields)
+        return schema.model_validate(fields, context=context)
     except ValidationError as error:
         raise problem_of(error, schema, within) from None
 

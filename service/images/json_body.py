@@ -20,25 +20,25 @@ from service.images.batch import (
     pixels_in_range,
     wanted,
 )
-from service.images.body import Body
+from service.images.body import Body, P
 from service.images.json_numbers import read_numbers
 from service.schemas import ImagesRequest
 
 DATA_URL = re.compile(r"data:(?P<type>[^;,]*)(?P<coding>[^,]*),(?P<data>.*)", re.DOTALL | re.IGNORECASE)
 
 
-def read_images(body: Body) -> Images:
+def read_images(body: Body[Any]) -> Images:
     images, _, _ = read(body)
     return images
 
 
-def read_labelled(body: Body) -> Labelled:
+def read_labelled(body: Body[P]) -> Labelled[P]:
     images, beside, parameters = read(body)
     labels = checked_labels(beside.labels, len(images.pixels), body.weights.output_size, ("labels",))
     return Labelled(images.pixels, labels, parameters)
 
 
-def read(body: Body) -> tuple[Images, Any, dict[str, Any]]:
+def read(body: Body[P]) -> tuple[Images, Any, P]:
     """The images, what stands beside them, and the parameters that there or in the query are given.
 
     Raises Problem.
@@ -53,16 +53,16 @@ def read(body: Body) -> tuple[Images, Any, dict[str, Any]]:
         raise
 
 
-def understood(body: Body, data: bytes) -> tuple[Images, Any, dict[str, Any]]:
+def understood(body: Body[P], data: bytes) -> tuple[Images, Any, P]:
     if (numbers := read_numbers(data, body.weights)) is not None:
         values, others = numbers
         beside: Any = validated(others, body.takes.fields)
         parameters = body.parameters(beside)
-        if (pixels := pixels_in_range(values, parameters.get("pixel_max", 1))) is not None:
+        if (pixels := pixels_in_range(values, parameters.pixel_max or 1)) is not None:
             return Images(pixels), beside, parameters
     request: Any = parse(data, body.takes.whole)
     parameters = body.parameters(request)
-    return images_of(request, parameters.get("pixel_max", 1), body.weights), request, parameters
+    return images_of(request, parameters.pixel_max or 1, body.weights), request, parameters
 
 
 def images_of(request: ImagesRequest, pixel_max: float, weights: Weights) -> Images:

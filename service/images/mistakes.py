@@ -11,7 +11,7 @@ from service.images.body import IMAGES_MEANT, LABELS_MEANT, MEANT, Body, hint
 NUMBERS = (int, float)
 
 
-def meant(body: Body, data: bytes) -> BadInput | None:
+def meant(body: Body[Any], data: bytes) -> BadInput | None:
     try:
         document = orjson.loads(data)
     except orjson.JSONDecodeError:
@@ -30,7 +30,7 @@ def meant(body: Body, data: bytes) -> BadInput | None:
     return misplaced(document.get("images"), ("images",), body)
 
 
-def misplaced(images: Any, location: Location, body: Body) -> BadInput | None:
+def misplaced(images: Any, location: Location, body: Body[Any]) -> BadInput | None:
     """One image where a list of them belongs."""
     if not isinstance(images, list) or not images:
         return None

@@ -16,6 +16,8 @@ from service.store.records import Examples
 
 Order = Literal["newest", "uncertain"]
 
+__all__ = ["Waiting", "position"]
+
 
 class Waiting:
     """Those that wait for a label. Safe to use from any number of threads."""
@@ -34,14 +36,12 @@ class Waiting:
         """What they take when they are kept."""
         return pixels.nbytes + len(pixels) * bytes_beside(classes)
 
-    def page(self, order: Order, limit: int, before: str | None) -> tuple[list[Prediction], str | None]:
-        """At most `limit` of them, and what the next page is before; None on the last. Raises ValueError for a `before`
-        that no page gave."""
-        at = None if before is None else position(before)
+    def page(self, order: Order, limit: int, before: tuple[int, float] | None) -> tuple[list[Prediction], str | None]:
+        """At most `limit` of them, and what the next page is before, for `position`; None on the last."""
         with self._log.reading() as reader:
             predictions = Predictions(reader.session)
             listed = predictions.uncertain if order == "uncertain" else predictions.newest
-            found = listed(limit + 1, at, time.time())
+            found = listed(limit + 1, before, time.time())
         return found[:limit], found[limit - 1].cursor if len(found) > limit else None
 
     def one(self, prediction_id: str) -> Prediction:

@@ -1,7 +1,7 @@
 """POST /train-step, /rollback; GET /examples."""
 
 import io
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Annotated, Any
 
 import numpy as np
@@ -26,8 +26,8 @@ from service.schemas import (
     ExamplesQuery,
     RememberedRequest,
     RollbackRequest,
+    StepParameters,
     TrainStepAnswer,
-    TrainStepQuery,
     VersionAnswer,
 )
 from service.store.records import Examples
@@ -48,7 +48,7 @@ def blueprint(service: Service) -> Blueprint:
         headers=ONCE,
         links=OF_NEW_VERSION,
     )
-    def train_step(query: TrainStepQuery) -> Response:
+    def train_step(query: StepParameters) -> Response:
         key = idempotency_key()
         if key is not None and (done := service.learner.answered(key)) is not None:
             return train_step_answer(done)
@@ -64,11 +64,11 @@ def blueprint(service: Service) -> Blueprint:
         examples = Examples(labelled.pixels, labelled.labels)
         return train_step_answer(service.learner.train_step(examples, learning_rate, rehearse, key))
 
-    def defaults(parameters: Mapping[str, Any]) -> tuple[float, int]:
+    def defaults(parameters: StepParameters) -> tuple[float, int]:
         """The learning rate and how much is rehearsed, where the request does not say."""
-        rehearse = parameters.get("rehearse")
+        rehearse = parameters.rehearse
         return (
-            parameters.get("learning_rate") or service.settings.learning_rate,
+            parameters.learning_rate or service.settings.learning_rate,
             service.settings.rehearse if rehearse is None else rehearse,
         )
 

@@ -1,6 +1,6 @@
 """GET /predictions, GET /predictions/{id}/image, DELETE /predictions/{id}; and their ids in a /train-step."""
 
-from typing import Annotated, Any
+from typing import Annotated
 
 from flask import Blueprint, Response
 from pydantic import Field
@@ -17,8 +17,9 @@ from service.images.batch import checked_labels
 from service.images.body import TRAIN_STEP, Body
 from service.images.explained import png
 from service.live.service import Service
+from service.live.waiting import position
 from service.routes.endpoint import NEXT_BEFORE, Endpoint
-from service.schemas import PredictionsAnswer, PredictionsQuery, RememberedRequest, TrainStepQuery
+from service.schemas import PredictionsAnswer, PredictionsQuery, RememberedRequest, StepParameters
 
 PREDICTION = {"prediction_id": Annotated[str, Field(description="What /predict?remember=true gave.")]}
 FIRST = "$response.body#/predictions/0"
@@ -48,9 +49,10 @@ def blueprint(service: Service) -> Blueprint:
     )
     def predictions(query: PredictionsQuery) -> Response:
         try:
-            page, next_before = service.waiting.page(query.order, query.limit, query.before)
+            before = None if query.before is None else position(query.before)
         except ValueError as error:
             raise BadInput(("query", "before"), str(error)) from None
+        page, next_before = service.waiting.page(query.order, query.limit, before)
         return json_answer(
             PredictionsAnswer,
             predictions=[
@@ -93,8 +95,8 @@ def are_named(incoming: IncomingRequest) -> bool:
 
 
 def read_lesson(
-    incoming: IncomingRequest, weights: Weights, query: TrainStepQuery
-) -> tuple[list[str], IntArray, dict[str, Any]]:
+    incoming: IncomingRequest, weights: Weights, query: StepParameters
+) -> tuple[list[str], IntArray, StepParameters]:
     """The ids, their labels (n,), and the parameters in the body or the query. Raises Problem."""
     body = parse(incoming.body, RememberedRequest)
     count = len(body.prediction_ids)
@@ -102,6 +104,6 @@ def read_lesson(
         raise BadInput(("labels",), f"{len(body.labels)} labels for {count} predictions: expected one for each")
     labels = checked_labels(body.labels, count, weights.output_size, ("labels",))
     parameters = Body(incoming, weights, TRAIN_STEP, query).parameters(body)
-    if "pixel_max" in parameters:
+    if parameters.pixel_max is not None:
         raise BadInput(("pixel_max",), "the images are remembered as they were taken: only new ones have one")
     return body.prediction_ids, labels, parameters

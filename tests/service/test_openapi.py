@@ -15,10 +15,9 @@ from model import TwoLayerNet
 from model import weights as weights_file
 from model.weights import Weights
 from service.app import create_app
-from service.http.openapi import methods_of, path_of
+from service.http.openapi import methods_of, never_null, path_of
 from service.settings import Settings
 from tests.conftest import CLASSES, COLUMNS, FEATURES, ROWS, Client
-
 
 PAGES = {"/", "/docs", "/docs/<name>", "/openapi.json", "/playground/<name>"}
 HEALTH = {"/healthz", "/readyz", "/v2/health/live", "/v2/health/ready", "/v2/models/twolayernet/ready"}
@@ -229,6 +228,27 @@ def test_no_operation_is_for_pages_of_other_origins(client: Client, document: di
         answer = send(client, method, path, headers={"Origin": "https://example.org"})
         assert answer.status_code == 403, path
         check(document, operation, answer)
+
+
+def test_a_parameter_is_the_same_in_json_in_a_form_and_in_the_query(document: dict[str, Any]) -> None:
+    operation = document["paths"]["/train-step"]["post"]
+    form = operation["requestBody"]["content"]["multipart/form-data"]["schema"]["properties"]
+    json = document["components"]["schemas"]["TrainStepRequest"]["properties"]
+    in_query = [parameter for parameter in operation["parameters"] if parameter["in"] == "query"]
+    assert {parameter["name"] for parameter in in_query} == {"pixel_max", "learning_rate", "rehearse"}
+    for parameter in in_query:
+        name, its = parameter["name"], parameter["schema"]
+        assert {**form[name], "examples": None} == {**its, "examples": None}
+        assert never_null(json[name]) == its
+
+
+@pytest.mark.parametrize("name", ["pixel_max", "learning_rate", "rehearse"])
+def test_text_is_a_number_in_a_query_but_not_in_json(client: Client, name: str) -> None:
+    example = {"image": [0] * FEATURES, "labels": [7]}
+    assert client.post(f"/train-step?{name}=1", json=example).status_code == 200
+    assert client.post("/train-step", json={**example, name: 1}).status_code == 200
+    answer = client.post("/train-step", json={**example, name: "1"})
+    assert (answer.status_code, answer.json["errors"][0]["loc"]) == (422, [name])
 
 
 def test_the_sizes_are_those_of_the_served_network(document: dict[str, Any]) -> None:
