@@ -5,6 +5,7 @@ from flask import Flask
 from service.http import access, connection, observing, origins, problems, proxy, tracing
 from service.http.incoming import IncomingRequest
 from service.live.alarm import Alarm
+from service.live.history import History
 from service.live.learner import Learner
 from service.live.replica import Replica
 from service.live.service import Service
@@ -44,7 +45,7 @@ def create_app(settings: Settings | None = None, say: bool = False) -> Flask:
     limits = Limits(settings.remember_days * DAY_SECONDS, settings.remember_bytes)
     alarm = Alarm(settings.alarm, settings.alarm_points, settings.alarm_examples)
     learner = Learner(log, replica, settings.gradient_norm_limit, settings.memory_size, alarm=alarm, limits=limits)
-    service = Service(settings, log, replica, learner, Waiting(log, limits))
+    service = Service(settings, log, replica, learner, Waiting(log, limits), History(log))
 
     app = Flask(__name__, static_folder=None)
     app.request_class = IncomingRequest
@@ -56,8 +57,8 @@ def create_app(settings: Settings | None = None, say: bool = False) -> Flask:
     origins.register(app, settings)
     access.register(app, settings)
     proxy.register(app, settings)
-    observing.register(app, settings)
-    connection.register(app)
+    for around in (origins, proxy, observing, connection):  # a request passes the last of them first
+        app.wsgi_app = around.wrapped(app.wsgi_app, settings)  # type: ignore[method-assign]
     for routes in (
         prediction,
         predictions,

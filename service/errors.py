@@ -1,5 +1,7 @@
 """What can go wrong apart from bad input, as exceptions that every part of the service may raise."""
 
+from model.online import UnsafeStepError as UnsafeStepError  # noqa: PLC0414  the one of them that the model raises
+
 
 class StartupError(Exception):
     """The service can't start; the message is one line that says why and what would help."""

@@ -1,8 +1,19 @@
 """What a request may say and what an answer says, as pydantic models."""
 
+from contextlib import suppress
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Discriminator, Field, Tag, model_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Discriminator,
+    Field,
+    Tag,
+    ValidationInfo,
+    model_validator,
+)
 from typing_extensions import TypeAliasType  # in typing from Python 3.12 on
 
 from model.memory import MOST_REHEARSED
@@ -66,49 +77,45 @@ def _whole_floats_as_integers(labels: Any) -> Any:
     return labels
 
 
-LearningRate = Annotated[float, Field(gt=0, allow_inf_nan=False, strict=True)]
-"""A setting bounds it; here it is a number at all."""
-
 Label = TypeAliasType("Label", Annotated[int, Field(strict=True, ge=0)])
 
 
-def _whole_float_as_integer(number: Any) -> Any:
-    """2.0 is 2, as JSON Schema has it, too."""
-    return int(number) if type(number) is float and number.is_integer() else number
-
-
-Whole = Annotated[int, Field(strict=True), BeforeValidator(_whole_float_as_integer)]
-"""In JSON."""
 ZeroOrOne = Annotated[Pixel, Field(json_schema_extra={"minimum": 0, "maximum": 1, "multipleOf": 1})]
 A_SINGLE_ONE = {"contains": {"const": 1}, "maxContains": 1}
 OneHot = TypeAliasType("OneHot", Annotated[list[ZeroOrOne], Field(fail_fast=True, json_schema_extra=A_SINGLE_ONE)])
 
-
-Version = Annotated[Whole, Field(ge=1, le=LARGEST_VERSION)]
+TEXT = "text"
+"""The context in which a query or a form is validated, where numbers are text; in JSON, text is no number."""
 
 
 LONGEST_NUMBER = 100
 """Characters of a number in a query or a form."""
 
-
-DECIMAL = {*"0123456789."}
-DECIMAL_E = DECIMAL | {*"eE+-"}
+OF_DECIMALS = frozenset("0123456789.eE+-")
 
 
-def _whole_number(text: Any) -> int:
-    """Only as a person writes it: Python's int() also takes 1_000, +5, spaces and the digits of any script."""
+def _whole_number(text: Any, info: ValidationInfo) -> Any:
+    """In JSON 2.0 is 2, as JSON Schema has it, too. Text only as a person writes it: Python's int() also takes 1_000,
+    +5, spaces and the digits of any script."""
+    if info.context != TEXT:
+        return int(text) if type(text) is float and text.is_integer() else text
     if not (isinstance(text, str) and len(text) <= LONGEST_NUMBER and text.isascii() and text.isdecimal()):
         raise ValueError("expected a whole number, in the digits 0 to 9 alone")
     return int(text)
 
 
-def _decimal_number(text: Any) -> float:
+def _decimal_number(text: Any, info: ValidationInfo) -> Any:
     """As `_whole_number`, with a decimal point and an exponent if need be."""
-    try:
-        if isinstance(text, str) and len(text) <= LONGEST_NUMBER and {*text[:1]} <= DECIMAL and set(text) <= DECIMAL_E:
+    if info.context != TEXT:
+        return text
+    if (
+        isinstance(text, str)
+        and 0 < len(text) <= LONGEST_NUMBER
+        and text[0] not in "eE+-"
+        and OF_DECIMALS.issuperset(text)
+    ):
+        with suppress(ValueError):
             return float(text)
-    except ValueError:
-        pass
     raise ValueError("expected a number, such as 0.02 or 2e-2")
 
 
@@ -119,19 +126,16 @@ def _true_or_false(text: Any) -> bool:
     return bool(text == "true")
 
 
-WholeNumber = Annotated[int, BeforeValidator(_whole_number)]
-"""In a query or a form, where everything is text."""
-
-DecimalNumber = Annotated[float, BeforeValidator(_decimal_number)]
-"""In a query or a form, where everything is text."""
+WHOLE, DECIMAL = BeforeValidator(_whole_number), BeforeValidator(_decimal_number)
+"""Around a strict int or float with its bounds: a number in JSON, or its text in a query or a form."""
 
 TrueOrFalse = Annotated[bool, BeforeValidator(_true_or_false)]
 """In a query, where everything is text."""
 
-VersionText = Annotated[WholeNumber, Field(ge=1, le=LARGEST_VERSION)]
-Rehearse = Annotated[Whole, Field(ge=0, le=MOST_REHEARSED)]
-RehearseText = Annotated[WholeNumber, Field(ge=0, le=MOST_REHEARSED)]
-LearningRateText = Annotated[DecimalNumber, Field(gt=0, allow_inf_nan=False)]
+Version = Annotated[int, Field(strict=True, ge=1, le=LARGEST_VERSION), WHOLE]
+Rehearse = Annotated[int, Field(strict=True, ge=0, le=MOST_REHEARSED), WHOLE]
+LearningRate = Annotated[float, Field(gt=0, allow_inf_nan=False, strict=True), DECIMAL]
+"""A setting bounds it; here it is a number at all."""
 
 
 LABELS_TEXT = r"^[0-9]{1,9}(,[0-9]{1,9})*$"
@@ -143,10 +147,9 @@ def _white(pixel_max: float) -> float:
     return pixel_max
 
 
-_ONE_OR_255 = Field(json_schema_extra={"enum": [1, 255]})
-
-PixelMax = Annotated[float, Field(strict=True), AfterValidator(_white), _ONE_OR_255]
-PixelMaxText = Annotated[DecimalNumber, AfterValidator(_white), _ONE_OR_255]
+PixelMax = Annotated[
+    float, Field(strict=True), AfterValidator(_white), DECIMAL, Field(json_schema_extra={"enum": [1, 255]})
+]
 
 
 def _some(images: list[Any]) -> list[Any]:
@@ -161,10 +164,25 @@ class Request(BaseModel):
     model_config = ConfigDict(extra="forbid")
 
 
-class ImagesFields(Request):
-    """What may stand beside the images."""
+class ImageParameters(Request):
+    """Each may be given in JSON, in a form or in the query: in one of them, and in the query where the body has no
+    place for it."""
 
-    pixel_max: PixelMax = Field(1, description="What a white pixel is: 1, or 255 where pixels are bytes.")
+    pixel_max: PixelMax | None = Field(
+        None, description="What a white pixel is: 1, or 255 where pixels are bytes. A picture says it itself."
+    )
+
+
+class StepParameters(ImageParameters):
+    learning_rate: LearningRate | None = Field(None, description="Without it, that of the settings.")
+    rehearse: Rehearse | None = Field(
+        None,
+        description="Remembered examples that take part for each posted one; without it, what the settings say.",
+    )
+
+
+class ImagesFields(ImageParameters):
+    """What may stand beside the images in JSON."""
 
 
 class LabelledFields(ImagesFields):
@@ -178,13 +196,8 @@ class LabelledFields(ImagesFields):
     ]
 
 
-LEARNING_RATE_MEANS = "Without it, that of the settings."
-REHEARSE_MEANS = "Remembered examples that take part for each posted one; without it, what the settings say."
-
-
-class TrainStepFields(LabelledFields):
-    learning_rate: LearningRate | None = Field(None, description=LEARNING_RATE_MEANS)
-    rehearse: Rehearse | None = Field(None, description=REHEARSE_MEANS)
+class TrainStepFields(LabelledFields, StepParameters):
+    """The class of each image, and how to learn it."""
 
 
 class ImagesRequest(ImagesFields):
@@ -245,15 +258,7 @@ class RememberedRequest(TrainStepFields):
         return self
 
 
-class ImagesForm(Request):
-    """What may stand beside the pictures of a form."""
-
-    pixel_max: PixelMaxText | None = Field(
-        None, description="Taken, though a picture says itself what its pixels mean."
-    )
-
-
-class LabelledForm(ImagesForm):
+class LabelledForm(ImageParameters):
     model_config = ConfigDict(json_schema_extra={"required": ["labels"]})  # whoever reads the form says it better
 
     labels: str = Field(
@@ -264,11 +269,15 @@ class LabelledForm(ImagesForm):
     )
 
 
-class TrainStepForm(LabelledForm):
-    """The examples are what is sent by somebody who tries it in /docs and changes nothing: they do no harm."""
+def _do_no_harm(schema: dict[str, Any]) -> None:
+    """Examples are what is sent by somebody who tries the form in /docs and changes nothing."""
+    schema["required"] = ["labels"]
+    schema["properties"]["learning_rate"]["examples"] = [0.04]
+    schema["properties"]["rehearse"]["examples"] = [8]
 
-    learning_rate: LearningRateText | None = Field(None, description=LEARNING_RATE_MEANS, examples=[0.04])
-    rehearse: RehearseText | None = Field(None, description=REHEARSE_MEANS, examples=[8])
+
+class TrainStepForm(LabelledForm, StepParameters):
+    model_config = ConfigDict(json_schema_extra=_do_no_harm)
 
 
 class RollbackRequest(Request):
@@ -279,23 +288,15 @@ VERSION_MEANS = "Of this version; without it, of the newest."
 NEXT_BEFORE_MEANS = "The next_before of the page before."
 
 
-class ImagesQuery(Request):
-    """What may stand in the query instead of beside the images, for the bodies that have no place for it."""
-
-    pixel_max: PixelMaxText | None = Field(
-        None, description="What a white pixel is, unless the body says it: 1, or 255 where pixels are bytes."
-    )
-
-
-class AccuracyQuery(ImagesQuery):
-    model_version: VersionText | None = Field(None, description=VERSION_MEANS)
+class AccuracyQuery(ImageParameters):
+    model_version: Version | None = Field(None, description=VERSION_MEANS)
 
 
 class PredictionsQuery(Request):
     order: Literal["newest", "uncertain"] = Field(
         "newest", description="uncertain: those first whose two best classes are closest."
     )
-    limit: Annotated[WholeNumber, Field(ge=1, le=MOST_AT_ONCE)] = 100
+    limit: Annotated[int, Field(strict=True, ge=1, le=MOST_AT_ONCE), WHOLE] = 100
     before: Annotated[str, Field(max_length=100)] | None = Field(None, description=NEXT_BEFORE_MEANS)
 
 
@@ -330,13 +331,8 @@ class PredictQuery(AccuracyQuery):
     remember: TrueOrFalse = Field(False, description="Keep the images for labels that come later.")
 
 
-class TrainStepQuery(ImagesQuery):
-    learning_rate: LearningRateText | None = Field(None, description=LEARNING_RATE_MEANS)
-    rehearse: RehearseText | None = Field(None, description=REHEARSE_MEANS)
-
-
 class WeightsQuery(Request):
-    model_version: VersionText | None = Field(None, description=VERSION_MEANS)
+    model_version: Version | None = Field(None, description=VERSION_MEANS)
 
 
 class PutWeightsQuery(Request):
@@ -344,18 +340,18 @@ class PutWeightsQuery(Request):
 
 
 class ExamplesQuery(Request):
-    after: Annotated[WholeNumber, Field(ge=0, le=LARGEST_VERSION)] = Field(
+    after: Annotated[int, Field(strict=True, ge=0, le=LARGEST_VERSION), WHOLE] = Field(
         0, description="A version: the examples up to it are not sent."
     )
-    limit: Annotated[WholeNumber, Field(ge=1, le=MOST_EXAMPLES_GIVEN)] = Field(
+    limit: Annotated[int, Field(strict=True, ge=1, le=MOST_EXAMPLES_GIVEN), WHOLE] = Field(
         MOST_EXAMPLES_GIVEN, description="Of images, though a step is never divided."
     )
     rehearsed: TrueOrFalse = Field(False, description="Also the remembered examples that took part.")
 
 
 class VersionsQuery(Request):
-    limit: Annotated[WholeNumber, Field(ge=1, le=MOST_VERSIONS_LISTED)] = 100
-    before: VersionText | None = Field(None, description=NEXT_BEFORE_MEANS)
+    limit: Annotated[int, Field(strict=True, ge=1, le=MOST_VERSIONS_LISTED), WHOLE] = 100
+    before: Version | None = Field(None, description=NEXT_BEFORE_MEANS)
 
 
 class PictureAnswer(BaseModel):

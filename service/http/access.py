@@ -6,28 +6,15 @@ from collections.abc import Sequence
 from flask import Flask, current_app, request
 
 from service import metrics
+from service.http.operation import operation_at
 from service.http.problems import Problem
 from service.settings import Settings
 
-OPEN = {
-    "health.healthz",
-    "health.readyz",
-    "inference.live",
-    "inference.ready",
-    "inference.model_ready",
-    "documentation.openapi",
-    "documentation.docs",
-    "documentation.file",
-    "playground.page",
-    "playground.file",
-}
-PREDICT = {"prediction.predict", "prediction.accuracy"}
-PREDICT |= {"inference.server_metadata", "inference.model_metadata", "inference.infer"}
 KEYS = "twolayernet.keys"
 
 
 def register(app: Flask, settings: Settings) -> None:
-    """Check the key before anything else of the request. An endpoint is closed unless it is named as open."""
+    """Check the key before anything else of the request. An endpoint is closed unless it declares that it is open."""
     full = [key.encode() for key in settings.keys("api_key")]
     predict = [key.encode() for key in settings.keys("api_key_predict")]
     if not full:
@@ -37,11 +24,12 @@ def register(app: Flask, settings: Settings) -> None:
     @app.before_request
     def check_key() -> None:
         endpoint = request.endpoint
-        if endpoint is None or endpoint in OPEN or request.method == "OPTIONS":  # a browser's preflight has no key
+        if endpoint is None or request.method == "OPTIONS":  # a browser's preflight has no key
             return
-        if endpoint not in PREDICT:
+        access = operation_at(app, endpoint).access
+        if access == "closed":
             check(full, "authentication required")
-        elif predict:
+        elif access == "predict" and predict:
             check(predict + full, "authentication required")
 
 

@@ -10,8 +10,6 @@ from pydantic import BaseModel
 from werkzeug.datastructures import Headers
 
 from service.http.observing import MODEL_VERSION
-from service.schemas import TrainStepAnswer, VersionAnswer, VersionsAnswer
-from service.store.records import Version
 
 NPZ = "application/x-npz"
 
@@ -47,35 +45,10 @@ def named(labels: Iterable[int], label_names: Sequence[str] | None) -> dict[str,
     return {} if label_names is None else {"label_names": [label_names[label] for label in labels]}
 
 
-def train_step_answer(version: Version) -> Response:
-    fields = {name: getattr(version, name) for name in TrainStepAnswer.model_fields}
-    fields["rehearsed"] = version.rehearsed or 0
-    if version.clip_norm is None:
-        del fields["clip_norm"]
-    return json_answer(TrainStepAnswer, **fields)
-
-
-def versions_answer(page: Sequence[Version], next_before: int | None) -> Response:
-    return json_answer(VersionsAnswer, versions=[version_fields(version) for version in page], next_before=next_before)
-
-
-def version_answer(version: Version) -> Response:
-    return json_answer(VersionAnswer, **version_fields(version))
-
-
 def npz_answer(data: bytes, name: str, **headers: str) -> Response:
     """An .npz file to keep."""
     disposition = f'attachment; filename="{name}"'
     return Response(data, mimetype=NPZ, headers={"Content-Disposition": disposition, **headers})
-
-
-def version_fields(version: Version) -> dict[str, Any]:
-    """What `VersionAnswer` describes."""
-    fields = {name: getattr(version, name) for name in VersionAnswer.model_fields}
-    for name in ("event", "reason"):
-        if fields[name] is None:
-            del fields[name]
-    return {**fields, "created_at": time_text(version.created_at)}
 
 
 def time_text(seconds: float) -> str:

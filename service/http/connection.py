@@ -9,8 +9,9 @@ from collections.abc import Iterable
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from flask import Flask
 from werkzeug.wsgi import ClosingIterator
+
+from service.settings import Settings
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse, WSGIApplication, WSGIEnvironment
@@ -19,8 +20,8 @@ PIECE_BYTES = 2**16
 HEADERS = [("X-Content-Type-Options", "nosniff"), ("Cross-Origin-Resource-Policy", "same-origin")]
 
 
-def register(app: Flask) -> None:
-    app.wsgi_app = WithHeaders(app.wsgi_app)  # type: ignore[method-assign]
+def wrapped(wsgi: "WSGIApplication", _settings: Settings) -> "WSGIApplication":
+    return WithHeaders(wsgi)
 
 
 class WithHeaders:

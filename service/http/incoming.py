@@ -66,3 +66,8 @@ class IncomingRequest(flask.Request):
 
 request = cast(IncomingRequest, flask.request)
 """flask.request, as what it is in this application."""
+
+
+def this_request() -> IncomingRequest:
+    """The request itself: `request` is a proxy, which looks it up for every attribute."""
+    return cast(IncomingRequest, flask.request._get_current_object())  # type: ignore[attr-defined]

@@ -13,7 +13,6 @@ from random import getrandbits
 from typing import TYPE_CHECKING, Any
 
 import orjson
-from flask import Flask
 
 from service import metrics
 from service.settings import Settings
@@ -38,8 +37,8 @@ PIECE_BYTES = select.PIPE_BUF
 """What is written into a pipe in one piece, and does not mix with what another worker writes."""
 
 
-def register(app: Flask, settings: Settings) -> None:
-    app.wsgi_app = Observed(app.wsgi_app, line_for(settings))  # type: ignore[method-assign]
+def wrapped(wsgi: "WSGIApplication", settings: Settings) -> "WSGIApplication":
+    return Observed(wsgi, line_for(settings))
 
 
 def line_for(settings: Settings) -> Any:

@@ -2,7 +2,6 @@
 
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
 from importlib.metadata import version
 from typing import Annotated, Any
 
@@ -11,23 +10,14 @@ from pydantic import BaseModel, Field, TypeAdapter
 from pydantic.json_schema import models_json_schema
 from werkzeug.routing import Rule
 
-from service.http import access
-from service.http.problems import MEDIA_TYPE, TITLES, path_of
-from service.schemas import ProblemAnswer, Request
+from service.http.operation import JSON, Content, Errors, Json, Link, Operation, Types, operation_at
+from service.http.problems import TITLES, path_of
 from service.settings import Settings
-
-Json = dict[str, Any]
-Types = Mapping[str, Any]
-"""What has a name and a type, annotated with bounds and a description as a field of a model is."""
 
 SCHEMAS = "#/components/schemas/"
 RESPONSES = "#/components/responses/"
 HEADERS = "#/components/headers/"
-JSON = "application/json"
-FORM = "multipart/form-data"
 BEARER = "key"
-KEYWORDS = {"ge": "minimum", "le": "maximum", "gt": "exclusiveMinimum", "lt": "exclusiveMaximum"}
-"""pydantic leaves a bound under its own name where a validator stands before it."""
 
 REQUEST_ID = "X-Request-ID"
 EVERY_ANSWER: Types = {REQUEST_ID: Annotated[str, Field(description="The request's own, where it can stand in a log.")]}
@@ -42,87 +32,20 @@ MEANINGS = {
 """Of the statuses that stand at many an operation."""
 
 
-@dataclass(frozen=True)
-class Errors:
-    """The form of errors. bad_input: the status of what can't be understood."""
-
-    name: str
-    media_type: str
-    model: type[BaseModel]
-    bad_input: int
-
-
-PROBLEMS = Errors("Problem", MEDIA_TYPE, ProblemAnswer, 422)
-
-
-@dataclass(frozen=True)
-class Content:
-    """models: what JSON or a form looks like, any of them; none: bytes. files: the field of a form that holds them;
-    file_types: what they may be.
-
-    examples: by their names, what a client may send as it stands.
-    """
-
-    models: tuple[type[BaseModel], ...] = ()
-    files: str | None = None
-    file_types: tuple[str, ...] = ()
-    examples: Mapping[str, Any] = field(default_factory=dict)
-
-
-@dataclass(frozen=True)
-class Link:
-    """What an answer is good for: parameters, or the body, of another operation, in OpenAPI's runtime expressions."""
-
-    operation: str
-    parameters: Mapping[str, str] = field(default_factory=dict)
-    body: Any = None
-
-
-@dataclass(frozen=True)
-class Operation:
-    """What one endpoint takes and gives.
-
-    answer: a model of JSON, or None; media_types: of answers that are text or bytes instead; with neither there is no
-    body. body: by content type. errors: statuses beside those that follow from the rest. headers: those that it reads;
-    given: those that it answers with, sometimes: only in some cases; path: what varies in it.
-    """
-
-    summary: str
-    answer: type[BaseModel] | None = None
-    query: type[Request] = Request
-    body: Mapping[str, Content] = field(default_factory=dict)
-    media_types: tuple[str, ...] = ()
-    errors: tuple[int, ...] = ()
-    headers: Types = field(default_factory=dict)
-    given: Types = field(default_factory=dict)
-    sometimes: Types = field(default_factory=dict)
-    path: Types = field(default_factory=dict)
-    links: tuple[Link, ...] = ()
-    form: Errors = PROBLEMS
-
-    def statuses(self) -> set[int]:
-        """The errors that may come to whoever has the right to ask."""
-        found = {403, self.form.bad_input, *self.errors}
-        if self.body:
-            found |= {400, 413, 415} if JSON in self.body else {400, 413}
-        return found
-
-
-def document(app: Flask, operations: Mapping[str, Operation], described: str, settings: Settings) -> Json:
-    """operations: by Flask's name of the endpoint. described: what the service is, in a sentence or two."""
+def document(app: Flask, described: str, settings: Settings) -> Json:
+    """Of all operations that have a summary. described: what the service is, in a sentence or two."""
     paths: dict[str, Json] = {}
-    models: set[type[BaseModel]] = {operation.form.model for operation in operations.values()}
-    rules = [rule for rule in app.url_map.iter_rules() if rule.endpoint in operations]
-    paths_of = Counter(rule.endpoint for rule in rules)
-    for rule in rules:
-        operation = operations[rule.endpoint]
+    rules = [(rule, operation_at(app, rule.endpoint)) for rule in app.url_map.iter_rules()]
+    rules = [(rule, operation) for rule, operation in rules if operation.summary]
+    forms = {operation.form.name: operation.form for _, operation in rules}
+    models: set[type[BaseModel]] = {form.model for form in forms.values()}
+    paths_of = Counter(rule.endpoint for rule, _ in rules)
+    for rule, operation in rules:
         suffix = "_at_" + "_".join(sorted(rule.arguments)) if paths_of[rule.endpoint] > 1 and rule.arguments else ""
         models |= set(models_of(operation))
         for method in methods_of(rule):
             found = {"operationId": name_of(rule.endpoint) + suffix, **as_openapi(rule, operation)}
-            paths.setdefault(path_of(rule.rule), {})[method.lower()] = with_key(
-                found, rule.endpoint, operation, settings
-            )
+            paths.setdefault(path_of(rule.rule), {})[method.lower()] = with_key(found, operation, settings)
     ordered = sorted(models, key=lambda model: model.__name__)
     _, schemas = models_json_schema([(model, "validation") for model in ordered], ref_template=SCHEMAS + "{model}")
     return {
@@ -130,8 +53,8 @@ def document(app: Flask, operations: Mapping[str, Operation], described: str, se
         "info": {"title": "TwoLayerNet Service", "version": version("twolayernet-service"), "description": described},
         "paths": dict(sorted(paths.items())),
         "components": {
-            "schemas": in_json_schemas_words(schemas["$defs"]),
-            "responses": dict(responses({operation.form.name: operation.form for operation in operations.values()})),
+            "schemas": schemas["$defs"],
+            "responses": dict(responses(forms)),
             "headers": headers(EVERY_ANSWER),
             "securitySchemes": {BEARER: {"type": "http", "scheme": "bearer"}},
         },
@@ -173,11 +96,11 @@ def as_openapi(rule: Rule, operation: Operation) -> Json:
     return found
 
 
-def with_key(found: Json, endpoint: str, operation: Operation, settings: Settings) -> Json:
-    """An operation, and whether it wants a key."""
-    if endpoint in access.OPEN:
+def with_key(found: Json, operation: Operation, settings: Settings) -> Json:
+    """An operation, and whether it requires a key."""
+    if operation.access == "open":
         return found
-    wanted = settings.keys("api_key_predict" if endpoint in access.PREDICT else "api_key")
+    wanted = settings.keys("api_key_predict" if operation.access == "predict" else "api_key")
     found["responses"]["401"] = error(401, operation.form)
     return {**found, "security": [{BEARER: []}] if wanted else [{}, {BEARER: []}]}
 
@@ -186,7 +109,7 @@ def parameters(rule: Rule, operation: Operation) -> Iterator[Json]:
     for name, its in operation.path.items():
         if name in rule.arguments:
             yield {"name": name, "in": "path", "required": True, **described_schema(its)}
-    schema = in_json_schemas_words(operation.query.model_json_schema())
+    schema = operation.query.model_json_schema()
     for name, its in schema.get("properties", {}).items():
         yield {"name": name, "in": "query", "required": False, "schema": never_null(its)}
     for name, its in operation.headers.items():
@@ -195,7 +118,7 @@ def parameters(rule: Rule, operation: Operation) -> Iterator[Json]:
 
 def described_schema(of: Any) -> Json:
     """The schema of a type, and the description beside it, where OpenAPI has it."""
-    schema = in_json_schemas_words(TypeAdapter(of).json_schema())
+    schema = TypeAdapter(of).json_schema()
     return {"description": schema.pop("description"), "schema": schema}
 
 
@@ -269,7 +192,7 @@ def media_type(content: Content) -> Json:
 def form_of(models: Iterable[type[BaseModel]], files: str) -> Json:
     """A form's fields, and the files beside them."""
     (model,) = models
-    schema = in_json_schemas_words(model.model_json_schema())
+    schema = model.model_json_schema()
     properties = {name: never_null(its) for name, its in schema.get("properties", {}).items()}
     return {
         **schema,
@@ -297,14 +220,3 @@ def never_null(schema: Json) -> Json:
         (its,) = (one for one in kept.pop("anyOf") if one != {"type": "null"})
         kept = {**kept, **its}
     return kept
-
-
-def in_json_schemas_words(schema: Any) -> Any:
-    if isinstance(schema, list):
-        return [in_json_schemas_words(part) for part in schema]
-    if not isinstance(schema, dict):
-        return schema
-    return {
-        (KEYWORDS.get(name, name) if isinstance(value, int | float) else name): in_json_schemas_words(value)
-        for name, value in schema.items()
-    }

@@ -10,7 +10,6 @@ import orjson
 from flask import Flask, Response, request
 from werkzeug.exceptions import HTTPException, MethodNotAllowed, NotFound
 
-from model.online import UnsafeStepError
 from service.errors import (
     KeyReusedError,
     LearningPausedError,
@@ -19,6 +18,7 @@ from service.errors import (
     StoreError,
     UnknownPredictionError,
     UnknownVersionError,
+    UnsafeStepError,
     WeightsChangedError,
 )
 from service.mistakes import MOST_ERRORS, shortened

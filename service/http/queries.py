@@ -8,7 +8,7 @@ from pydantic_core import from_json
 from service.http.incoming import IncomingRequest
 from service.http.problems import BadInput, Location, Problem, dotted
 from service.mistakes import MOST_ERRORS, sentence
-from service.schemas import FLAT_OR_ROWS, ImagesFields, Request
+from service.schemas import FLAT_OR_ROWS, TEXT, ImagesFields, Request
 
 AnyRequest = TypeVar("AnyRequest", bound=Request)
 
@@ -20,7 +20,7 @@ def read_query(request: IncomingRequest, schema: type[AnyRequest]) -> AnyRequest
     for name, values in request.args.lists():
         if len(values) > 1:
             raise BadInput(("query", name), "given more than once")
-    return validated(request.args.to_dict(), schema, ("query",))
+    return validated(request.args.to_dict(), schema, ("query",), TEXT)
 
 
 def read_json(request: IncomingRequest, schema: type[AnyRequest]) -> AnyRequest:
@@ -80,10 +80,10 @@ def load(body: bytes) -> Any:
         raise BadInput((), "this is not JSON" + (f": look at line {where}" if at else "")) from None
 
 
-def validated(fields: Any, schema: type[AnyRequest], within: Location = ()) -> AnyRequest:
-    """The fields as the schema says, or 422; within: where in the request they stand."""
+def validated(fields: Any, schema: type[AnyRequest], within: Location = (), context: Any = None) -> AnyRequest:
+    """The fields as the schema says, or 422; within: where in the request they stand; context: TEXT, where they are."""
     try:
-        return schema.model_validate(fields)
+        return schema.model_validate(fields, context=context)
     except ValidationError as error:
         raise problem_of(error, schema, within) from None
 

@@ -6,6 +6,7 @@ A decoder is found by the body's content type; each stands in a file of its own.
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from functools import lru_cache
+from typing import Any
 
 from flask import current_app
 
@@ -16,19 +17,29 @@ from service.http.problems import BadInput, Problem
 from service.http.queries import mimetype_meant
 from service.images import json_body, npy_body, picture_body
 from service.images.batch import Images, Labelled
-from service.images.body import IMAGES, LABELLED, TRAIN_STEP, Body, Takes
-from service.schemas import ImagesQuery
+from service.images.body import IMAGES, LABELLED, TRAIN_STEP, Body, P, Takes
+from service.schemas import ImageParameters
 from service.settings import variable
 
-__all__ = ["IMAGES", "LABELLED", "TRAIN_STEP", "Images", "Labelled", "count_batch", "read_images", "read_labelled"]
+__all__ = [
+    "IMAGES",
+    "LABELLED",
+    "TRAIN_STEP",
+    "Images",
+    "Labelled",
+    "Takes",
+    "count_batch",
+    "read_images",
+    "read_labelled",
+]
 
 
 @dataclass(frozen=True)
 class Decoder:
     """images: for a body of images; labelled: for one with labels too. None: the type is not for that."""
 
-    images: Callable[[Body], Images] | None = None
-    labelled: Callable[[Body], Labelled] | None = None
+    images: Callable[[Body[Any]], Images] | None = None
+    labelled: Callable[[Body[Any]], Labelled[Any]] | None = None
 
 
 DECODERS = {
@@ -44,14 +55,14 @@ IMAGE_DECODERS = {name: decoder.images for name, decoder in DECODERS.items() if 
 LABELLED_DECODERS = {name: decoder.labelled for name, decoder in DECODERS.items() if decoder.labelled is not None}
 
 
-def read_images(request: IncomingRequest, weights: Weights, query: ImagesQuery) -> Images:
+def read_images(request: IncomingRequest, weights: Weights, query: ImageParameters) -> Images:
     """Raises Problem: 415, 422 or, for a body over the limit, 413."""
     images = IMAGE_DECODERS[_content_type(request, IMAGE_DECODERS)](Body(request, weights, IMAGES, query))
     count_batch(request, len(images.pixels))
     return images
 
 
-def read_labelled(request: IncomingRequest, weights: Weights, takes: Takes, query: ImagesQuery) -> Labelled:
+def read_labelled(request: IncomingRequest, weights: Weights, takes: Takes, query: P) -> Labelled[P]:
     """takes: what may stand beside them. Raises Problem: 415, 422 or, for a body over the limit, 413."""
     labelled = LABELLED_DECODERS[_content_type(request, LABELLED_DECODERS)](Body(request, weights, takes, query))
     count_batch(request, len(labelled.labels))

@@ -1,8 +1,8 @@
 """What every decoder gives, and the checks that are the same for all of them."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Generic
 
 import numpy as np
 from numpy.typing import NDArray
@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from model.types import IntArray
 from model.weights import Weights
 from service.http.problems import BadInput, Location
+from service.images.body import P
 from service.images.finding import Digit
 
 
@@ -26,12 +27,12 @@ class Images:
 
 
 @dataclass(frozen=True)
-class Labelled:
-    """pixels as in `Images`; labels: (n,) class numbers; parameters: what body and query say beside, by name."""
+class Labelled(Generic[P]):
+    """pixels as in `Images`; labels: (n,) class numbers; parameters: those of the query, wherever they were given."""
 
     pixels: NDArray[Any]
     labels: IntArray
-    parameters: Mapping[str, Any]
+    parameters: P
 
 
 HAIR = 1e-6

@@ -1,15 +1,14 @@
 """What a decoder gets: a request, and what its endpoint takes beside images."""
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Generic, TypeVar
 
 from model.weights import Weights
 from service.http.incoming import IncomingRequest
 from service.http.problems import BadInput
 from service.schemas import (
+    ImageParameters,
     ImagesFields,
-    ImagesForm,
-    ImagesQuery,
     ImagesRequest,
     LabelledFields,
     LabelledForm,
@@ -17,7 +16,6 @@ from service.schemas import (
     Request,
     TrainStepFields,
     TrainStepForm,
-    TrainStepQuery,
     TrainStepRequest,
 )
 
@@ -26,39 +24,41 @@ from service.schemas import (
 class Takes:
     """The parameters of an endpoint, by where they stand.
 
-    fields: beside the images in JSON; whole: those and the images; form: as multipart fields. The query has its own
-    schema. A parameter of one name in several of them is one parameter, and comes from one of them.
+    fields: beside the images in JSON; whole: those and the images; form: as multipart fields.
     """
 
     fields: type[ImagesFields]
     whole: type[ImagesRequest]
-    form: type[ImagesForm]
+    form: type[ImageParameters]
 
 
-IMAGES = Takes(ImagesFields, ImagesRequest, ImagesForm)
+IMAGES = Takes(ImagesFields, ImagesRequest, ImageParameters)
 LABELLED = Takes(LabelledFields, LabelledRequest, LabelledForm)
 TRAIN_STEP = Takes(TrainStepFields, TrainStepRequest, TrainStepForm)
 
 
+P = TypeVar("P", bound=ImageParameters)
+
+
 @dataclass(frozen=True)
-class Body:
+class Body(Generic[P]):
     """The body of a request; query: what its query said."""
 
     request: IncomingRequest
     weights: Weights
     takes: Takes
-    query: ImagesQuery
+    query: P
 
-    def parameters(self, beside: Request | None = None) -> dict[str, Any]:
-        """What is said, by name, beside the images or in the query. Raises BadInput for what is said in both."""
-        in_query = self.query.__pydantic_fields_set__
-        if beside is None:
-            return {name: getattr(self.query, name) for name in in_query}
-        in_body = beside.__pydantic_fields_set__
-        for name in in_body & in_query:
+    def parameters(self, beside: Request | None = None) -> P:
+        """The query's, and those that stand beside the images. Raises BadInput for one that is given in both."""
+        known = type(self.query).model_fields
+        fields = () if beside is None else beside.__pydantic_fields_set__
+        said = {name: getattr(beside, name) for name in fields if name in known}
+        if not said:
+            return self.query
+        for name in said.keys() & self.query.__pydantic_fields_set__:
             raise BadInput((name,), "given twice, in the body and in the query")
-        said = {name: getattr(beside, name) for name in in_body}
-        return said | {name: getattr(self.query, name) for name in in_query} if in_query else said
+        return self.query.model_copy(update=said)
 
 
 def hint(name: str, takes: Takes, query: Request) -> str | None:
@@ -67,7 +67,7 @@ def hint(name: str, takes: Takes, query: Request) -> str | None:
         return f"its place is the query: ?{name}=…"
     if name == "labels":
         return "only images are taken here: /accuracy takes labels, too, and /train-step learns them"
-    if name in TrainStepFields.model_fields or name in TrainStepQuery.model_fields:
+    if name in TrainStepFields.model_fields:
         return "only a train-step has one"
     return MEANT.get(name)
 

@@ -17,7 +17,7 @@ from service.images.batch import (
     checked_pixels,
     wanted,
 )
-from service.images.body import Body
+from service.images.body import Body, P
 from service.images.json_numbers import Numbers, numbers_of, read_numbers
 from service.schemas import ImagesRequest
 
@@ -28,18 +28,18 @@ ESCAPES = {"%2B": "+", "%2F": "/", "%3D": "=", "%0A": "", "%0D": "", "%20": ""}
 """Of what base64 consists of."""
 
 
-def read_images(body: Body) -> Images:
+def read_images(body: Body[Any]) -> Images:
     images, _, _ = read(body)
     return images
 
 
-def read_labelled(body: Body) -> Labelled:
+def read_labelled(body: Body[P]) -> Labelled[P]:
     images, beside, parameters = read(body)
     labels = checked_labels(beside.labels, len(images.pixels), body.weights.output_size, ("labels",))
     return Labelled(images.pixels, labels, parameters)
 
 
-def read(body: Body) -> tuple[Images, Any, dict[str, Any]]:
+def read(body: Body[P]) -> tuple[Images, Any, P]:
     """The images, what stands beside them, and the parameters that there or in the query are given.
 
     Raises Problem.
@@ -55,14 +55,14 @@ def read(body: Body) -> tuple[Images, Any, dict[str, Any]]:
             raise BadInput((), f"expected images of {wanted(body.weights)}: to see which are not, send fewer at once")
         request: Any = validated(document, body.takes.whole)
         parameters = body.parameters(request)
-        return images_of(request, parameters.get("pixel_max", 1), body.weights), request, parameters
+        return images_of(request, parameters.pixel_max or 1, body.weights), request, parameters
     except Problem as problem:
         if problem.status == 422 and (meant := mistakes.meant(body, document)) is not None:
             raise meant from None
         raise
 
 
-def taken(numbers: Numbers, body: Body) -> tuple[Images, Any, dict[str, Any]]:
+def taken(numbers: Numbers, body: Body[P]) -> tuple[Images, Any, P]:
     beside: Any = validated(numbers.fields, body.takes.fields)
     parameters = body.parameters(beside)
 
@@ -70,7 +70,7 @@ def taken(numbers: Numbers, body: Body) -> tuple[Images, Any, dict[str, Any]]:
         pixel = divmod(i, (body.weights.image_shape or (1, 1))[1]) if n in numbers.in_rows else (i,)
         return ("image", *pixel) if numbers.single else ("images", n, *pixel)
 
-    return Images(checked_pixels(numbers.values, parameters.get("pixel_max", 1), locate)), beside, parameters
+    return Images(checked_pixels(numbers.values, parameters.pixel_max or 1, locate)), beside, parameters
 
 
 def images_of(request: ImagesRequest, pixel_max: float, weights: Weights) -> Images:

@@ -9,7 +9,7 @@ from service.images.body import IMAGES_MEANT, LABELS_MEANT, MEANT, Body, hint
 NUMBERS = (int, float)
 
 
-def meant(body: Body, document: Any) -> BadInput | None:
+def meant(body: Body[Any], document: Any) -> BadInput | None:
     if isinstance(document, list):
         return BadInput((), f"a list: expected an object with {IMAGES_MEANT.removeprefix('expected ')}")
     if not isinstance(document, dict):
@@ -24,7 +24,7 @@ def meant(body: Body, document: Any) -> BadInput | None:
     return misplaced(document.get("images"), ("images",), body)
 
 
-def misplaced(images: Any, location: Location, body: Body) -> BadInput | None:
+def misplaced(images: Any, location: Location, body: Body[Any]) -> BadInput | None:
     """One image where a list of them belongs."""
     if not isinstance(images, list) or not images:
         return None

@@ -10,7 +10,7 @@ from model.npy import NpyError, read_npy, read_npz
 from model.weights import Weights
 from service.http.problems import BadInput, Location
 from service.images.batch import Images, Labelled, checked_labels, checked_pixels, wanted
-from service.images.body import Body
+from service.images.body import Body, P
 
 BESIDE = ("model_version", "rehearsed")
 """Arrays that /examples gives with x and t, so that its answer can be posted as it is. Nothing else is passed over."""
@@ -19,7 +19,7 @@ OF_THE_QUERY = ("learning_rate", "rehearse", "pixel_max")
 LONGEST_NAME = 60
 
 
-def read_images(body: Body) -> Images:
+def read_images(body: Body[Any]) -> Images:
     try:
         array = read_npy(body.request.body)
     except NpyError as error:
@@ -27,7 +27,7 @@ def read_images(body: Body) -> Images:
     return Images(pixels_of(array, body.weights, (), body.query.pixel_max))
 
 
-def read_labelled(body: Body) -> Labelled:
+def read_labelled(body: Body[P]) -> Labelled[P]:
     try:
         arrays = read_npz(body.request.body, current_app.config["MAX_UNPACKED_BYTES"])
     except NpyError as error:

@@ -12,9 +12,10 @@ from service.http.incoming import IncomingRequest
 from service.http.problems import BadInput, Location
 from service.http.queries import digits, validated
 from service.images.batch import Images, Labelled, checked_labels
-from service.images.body import Body, hint
+from service.images.body import Body, P, hint
 from service.images.finding import Digit
 from service.images.picture import Cost, cost_of, read_picture
+from service.schemas import TEXT
 
 TYPES = ("image/png", "image/jpeg", "image/jpg")
 MOST_PICTURES = 30
@@ -28,20 +29,20 @@ NO_TEXT = "\ufffd"
 """What bytes that are no text become."""
 
 
-def read_images(body: Body) -> Images:
+def read_images(body: Body[Any]) -> Images:
     data = body.request.body
     if not data:
         raise BadInput((), "the request has no body, which is not a PNG or JPEG picture")
     return Images.of(digits_in({(): data}, body.weights))
 
 
-def read_multipart_images(body: Body) -> Images:
+def read_multipart_images(body: Body[Any]) -> Images:
     pictures = parts_of(body.request)
     fields_of(body)
     return Images.of(digits_in(pictures, body.weights))
 
 
-def read_multipart_labelled(body: Body) -> Labelled:
+def read_multipart_labelled(body: Body[P]) -> Labelled[P]:
     pictures = parts_of(body.request)
     parameters = fields_of(body)
     pixels = Images.of(digits_in(pictures, body.weights)).pixels
@@ -102,7 +103,7 @@ def about_text(text: str) -> str:
     return f"the text {text[:40]!r}: pictures are sent as files, with curl: -F image=@{text[:40] or 'seven.png'}"
 
 
-def fields_of(body: Body) -> dict[str, Any]:
+def fields_of(body: Body[P]) -> P:
     """The parameters that the form and the query give. Raises BadInput for a field that has no meaning here."""
     form = body.request.form
     for name, values in form.lists():
@@ -110,7 +111,7 @@ def fields_of(body: Body) -> dict[str, Any]:
             raise BadInput((name,), message)
         if len(values) > 1 and name != "labels":
             raise BadInput((name,), "given more than once")
-    return body.parameters(validated(form.to_dict(), body.takes.form))
+    return body.parameters(validated(form.to_dict(), body.takes.form, context=TEXT))
 
 
 def digits_in(pictures: Mapping[Location, bytes], weights: Weights) -> list[Digit]:

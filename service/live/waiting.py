@@ -9,11 +9,13 @@ from numpy.typing import NDArray
 from model.datasets import pixels_to_input
 from model.types import FloatArray, IntArray
 from service.store.log import StepLog
-from service.store.predictions import Limits, Prediction, Predictions
+from service.store.predictions import Limits, Prediction, Predictions, bytes_beside, position
 from service.store.progress import Outcomes
 from service.store.records import Examples
 
 Order = Literal["newest", "uncertain"]
+
+__all__ = ["Waiting", "position"]
 
 
 class Waiting:
@@ -29,11 +31,17 @@ class Waiting:
         with self._log.writing() as writer:
             return Predictions(writer.session).keep(pixels, probabilities, model_version, writer.now(), self._limits)
 
-    def page(self, order: Order, limit: int, before: tuple[int, float] | None) -> list[Prediction]:
+    def bytes_of(self, pixels: NDArray[Any], classes: int) -> int:
+        """What they take when they are kept."""
+        return pixels.nbytes + len(pixels) * bytes_beside(classes)
+
+    def page(self, order: Order, limit: int, before: tuple[int, float] | None) -> tuple[list[Prediction], str | None]:
+        """At most `limit` of them, and what the next page is before, for `position`; None on the last."""
         with self._log.reading() as reader:
             predictions = Predictions(reader.session)
             listed = predictions.uncertain if order == "uncertain" else predictions.newest
-            return listed(limit, before, reader.now())
+            found = listed(limit + 1, before, reader.now())
+        return found[:limit], found[limit - 1].cursor if len(found) > limit else None
 
     def one(self, prediction_id: str) -> Prediction:
         """Raises UnknownPredictionError."""

@@ -2,13 +2,29 @@
 
 import hashlib
 from collections.abc import Iterator
+from typing import Annotated
 
+from pydantic import Field
 from werkzeug.exceptions import RequestEntityTooLarge
 
 from service.http.incoming import request
 from service.http.problems import BadInput
 from service.live.learner import IdempotencyKey
 from service.schemas import LONGEST_KEY
+
+CHANGE = {
+    "Idempotency-Key": Annotated[
+        str,
+        Field(
+            min_length=1,
+            max_length=LONGEST_KEY,
+            description="Of your own making: a repeat with the same body gets the first answer, and changes nothing.",
+        ),
+    ],
+    "If-Match": Annotated[
+        str, Field(description="The ETag of GET /weights: 412 where the newest version has another.")
+    ],
+}
 
 
 def idempotency_key() -> IdempotencyKey | None:

@@ -1,36 +1,55 @@
 """POST /train-step, /rollback; GET /examples."""
 
 import io
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any
+from collections.abc import Sequence
+from typing import Annotated, Any
 
 import numpy as np
 from flask import Blueprint, Response
 from numpy.typing import NDArray
+from pydantic import Field
 
 from model.datasets import pixels_to_input
-from service.http.answers import npz_answer, train_step_answer, version_answer
+from service.http.answers import NPZ, npz_answer
 from service.http.incoming import request
 from service.http.problems import BadInput
-from service.http.queries import read_json, read_query
-from service.images import TRAIN_STEP, read_labelled
-from service.live import rehearsal
+from service.images import LABELLED_DECODERS, TRAIN_STEP, read_labelled
+from service.live.history import Group
 from service.live.service import Service
 from service.routes import predictions
-from service.routes.keys import idempotency_key, if_match
-from service.schemas import MOST_EXAMPLES_GIVEN, ExamplesQuery, Request, RollbackRequest, TrainStepQuery
+from service.routes.answers import train_step_answer, version_answer
+from service.routes.endpoint import Endpoint, a_labelled_image, of_images
+from service.routes.keys import CHANGE, idempotency_key, if_match
+from service.routes.versions import OF_NEW_VERSION
+from service.schemas import (
+    MOST_EXAMPLES_GIVEN,
+    ExamplesQuery,
+    RememberedRequest,
+    RollbackRequest,
+    StepParameters,
+    TrainStepAnswer,
+    VersionAnswer,
+)
 from service.settings import variable
-from service.store.log import AFTER_ALL, Reader
 from service.store.records import Examples
+
+OldestVersion = Annotated[int, Field(ge=1, description="Where the log begins.")]
 
 
 def blueprint(service: Service) -> Blueprint:
     routes = Blueprint("learning", __name__)
+    served = service.replica.newest().weights
 
     @routes.post("/train-step")
-    def train_step() -> Response:
-        query = read_query(request, TrainStepQuery)
+    @Endpoint(
+        "One gradient step on labelled images, or on remembered ones",
+        TrainStepAnswer,
+        body=of_images(LABELLED_DECODERS, TRAIN_STEP, a_labelled_image(served), RememberedRequest),
+        errors=(409, 412, 503),
+        headers=CHANGE,
+        links=OF_NEW_VERSION,
+    )
+    def train_step(query: StepParameters) -> Response:
         key = idempotency_key()
         if key is not None and (done := service.learner.answered(key)) is not None:
             return train_step_answer(done)
@@ -47,70 +66,44 @@ def blueprint(service: Service) -> Blueprint:
         examples = Examples(labelled.pixels, labelled.labels)
         return train_step_answer(service.learner.train_step(examples, learning_rate, rehearse, key, if_match()))
 
-    def defaults(parameters: Mapping[str, Any]) -> tuple[float, int]:
+    def defaults(parameters: StepParameters) -> tuple[float, int]:
         """The learning rate and how much is rehearsed: the request's, or those of the settings."""
-        settings = service.settings
-        rate, rehearse = parameters.get("learning_rate"), parameters.get("rehearse")
+        settings, rate, rehearse = service.settings, parameters.learning_rate, parameters.rehearse
         if rate is not None and rate > settings.max_learning_rate:
             bound = f"{settings.max_learning_rate:g} or less, which {variable('max_learning_rate')} allows"
             raise BadInput(("learning_rate",), f"expected {bound}")
         return rate or settings.learning_rate, settings.rehearse if rehearse is None else rehearse
 
     @routes.post("/rollback")
-    def rollback() -> Response:
-        read_query(request, Request)
+    @Endpoint(
+        "A new version with the weights of an older one",
+        VersionAnswer,
+        examples={"first": {"model_version": 1}},
+        errors=(404, 409, 412, 503),
+        headers=CHANGE,
+        links=OF_NEW_VERSION,
+    )
+    def rollback(body: RollbackRequest) -> Response:
         key = idempotency_key()
         if key is not None and (done := service.learner.answered(key)) is not None:
             return version_answer(done)
-        model_version = read_json(request, RollbackRequest).model_version
-        return version_answer(service.learner.rollback(model_version, key, if_match()))
+        return version_answer(service.learner.rollback(body.model_version, key, if_match()))
 
     @routes.get("/examples")
-    def examples() -> Response:
-        query = read_query(request, ExamplesQuery)
+    @Endpoint(
+        "The labelled examples that train-steps brought",
+        media_types=(NPZ,),
+        errors=(503,),
+        given={"X-Oldest-Model-Version": OldestVersion},
+    )
+    def examples(query: ExamplesQuery) -> Response:
         features = service.replica.newest().weights.input_size
         limit = min(query.limit, max(1, service.settings.max_unpacked_bytes // (4 * features)))
-        with service.log.reading() as reader:
-            steps = rehearsed_steps(reader, query.after) if query.rehearsed else plain_steps(reader, query.after)
-            groups = whole_steps(steps, limit)
-            oldest = reader.oldest()
+        groups, oldest = service.history.examples(query.after, limit, query.rehearsed)
         data = examples_npz(groups, features, query.rehearsed)
         return npz_answer(data, "examples.npz", **{"X-Oldest-Model-Version": str(oldest)})
 
     return routes
-
-
-@dataclass(frozen=True)
-class Group:
-    """Examples of one step: posted, or remembered."""
-
-    model_version: int
-    examples: Examples
-    rehearsed: bool = False
-
-
-def plain_steps(reader: Reader, after: int) -> Iterator[list[Group]]:
-    """For each step its examples, oldest first."""
-    for step in reader.steps(after, AFTER_ALL):
-        yield [Group(step.model_version, step.examples)]
-
-
-def rehearsed_steps(reader: Reader, after: int) -> Iterator[list[Group]]:
-    """For each step its examples and the remembered ones that took part, oldest first."""
-    for step, remembered in rehearsal.rehearsed_steps(reader, after):
-        yield [Group(step.model_version, step.examples), Group(step.model_version, remembered, True)]
-
-
-def whole_steps(steps: Iterator[list[Group]], limit: int) -> list[Group]:
-    """Whole ones, of `limit` images in all at the most, but one at the least if there is any."""
-    found: list[Group] = []
-    total = 0
-    for groups in steps:
-        total += sum(len(group.examples.labels) for group in groups)
-        if found and total > limit:
-            break
-        found += groups
-    return found
 
 
 def examples_npz(groups: Sequence[Group], features: int, tell_apart: bool) -> bytes:

@@ -10,11 +10,8 @@ from prometheus_client.registry import Collector
 from service import metrics
 from service.errors import StoreError
 from service.http.incoming import request
-from service.http.queries import read_query
-from service.live.learner import figures_before, paused
 from service.live.service import Service
-from service.schemas import Request
-from service.store.progress import Progress
+from service.routes.endpoint import Endpoint
 
 WINDOW = 1000
 """Labelled examples; one of those that GET /learning has."""
@@ -24,9 +21,12 @@ def blueprint(service: Service) -> Blueprint:
     routes = Blueprint("monitoring", __name__)
 
     @routes.get("/metrics")
+    @Endpoint(
+        "What Prometheus reads, of all workers together",
+        media_types=("text/plain", "application/openmetrics-text"),
+    )
     def prometheus() -> Response:
         """Of all workers together. Where the store can't be read, without what stands there."""
-        read_query(request, Request)
         body, media_type = metrics.exposition(request.headers.get("Accept", ""), AtThisMoment(service))
         return Response(body, content_type=media_type)
 
@@ -47,22 +47,20 @@ class AtThisMoment(Collector):
         try:
             known = self._service.replica.known_version()
             newest = self._service.replica.newest()
-            with self._service.log.reading() as reader:
-                lag = max(0, reader.head() - known)
-                learns = paused(reader) is None
-                windows = Progress(reader.session).windows(figures_before(reader), newest.weights.output_size)
+            standing = self._service.history.standing(newest.weights.output_size)
         except StoreError:
             yield GaugeMetricFamily("twolayernet_store_up", "Whether the log can be read.", 0)
             return
         yield GaugeMetricFamily("twolayernet_store_up", "Whether the log can be read.", 1)
         yield GaugeMetricFamily("twolayernet_model_version", "The newest version.", newest.version)
+        lag, learns = max(0, standing.head - known), standing.paused is None
         yield GaugeMetricFamily("twolayernet_replica_lag_versions", "Versions that this worker had not seen yet.", lag)
         yield GaugeMetricFamily("twolayernet_learning", "1 while it learns, 0 while that is paused.", int(learns))
-        sums = next(window.by_class for window in windows if window.examples == WINDOW)
-        if count := int(sums["count"].sum()):
-            for name, total in (("accuracy_ratio", sums["hits"].sum()), ("loss_nats", sums["loss"].sum())):
+        count, hits, loss = next(window.total for window in standing.windows if window.examples == WINDOW)
+        if count:
+            for name, total in (("accuracy_ratio", hits), ("loss_nats", loss)):
                 yield GaugeMetricFamily(
                     f"twolayernet_test_then_train_{name}",
                     f"Mean over the last {WINDOW} labelled examples, before they were learnt: as GET /learning has it.",
-                    float(total) / count,
+                    total / count,
                 )

@@ -5,16 +5,19 @@ from flask import Blueprint, Response
 from service.http.incoming import request
 from service.http.static import packaged
 from service.live.service import Service
+from service.routes.endpoint import page as open_page
 
 
 def blueprint(service: Service) -> Blueprint:
     routes = Blueprint("playground", __name__)
 
     @routes.get("/")
+    @open_page
     def page() -> Response:
         return packaged("service", "playground", "index.html").answer(request)
 
     @routes.get("/playground/<name>")
+    @open_page
     def file(name: str) -> Response:
         return packaged("service", "playground", name).answer(request)
 

@@ -1,9 +1,9 @@
 """POST /predict, /accuracy."""
 
-from typing import cast
+from typing import Annotated
 
-import flask
 from flask import Blueprint, Response
+from pydantic import Field
 
 from model.datasets import pixels_to_input
 from model.functions import confusion_matrix, softmax
@@ -11,13 +11,15 @@ from model.layers import SoftmaxWithLoss
 from model.two_layer_net import accuracy_of
 from service.http.access import require_key
 from service.http.answers import json_answer, named
-from service.http.incoming import IncomingRequest
+from service.http.incoming import IncomingRequest, this_request
 from service.http.problems import MIN_VERSION_HEADER, BadInput
-from service.http.queries import digits, read_query
-from service.images import LABELLED, Images, read_images, read_labelled
+from service.http.queries import digits
+from service.images import IMAGE_DECODERS, IMAGES, LABELLED, LABELLED_DECODERS, Images, read_images, read_labelled
 from service.images.explained import explained
 from service.live.replica import Model, Replica
 from service.live.service import Service
+from service.routes.endpoint import Endpoint, a_labelled_image, an_image, of_images
+from service.routes.predictions import of_prediction
 from service.schemas import (
     LARGEST_VERSION,
     MOST_AT_ONCE,
@@ -25,20 +27,40 @@ from service.schemas import (
     AccuracyQuery,
     PredictAnswer,
     PredictQuery,
+    Version,
 )
 from service.settings import variable
-from service.store.predictions import bytes_beside
+
+MinVersion = Annotated[
+    Version,
+    Field(description="From this version or a newer one; 503 where there is none within 250 ms.", examples=[1]),
+]
+MIN_VERSION = {MIN_VERSION_HEADER: MinVersion}
+Staleness = Annotated[
+    float, Field(ge=0, description="For how many seconds nobody could tell whether there is a newer version.")
+]
+STALENESS = {"X-Model-Staleness": Staleness}
 
 
 def blueprint(service: Service) -> Blueprint:
     routes = Blueprint("prediction", __name__)
+    served = service.replica.newest().weights
 
     say_how_stale(routes, service)
 
     @routes.post("/predict")
-    def predict() -> Response:
+    @Endpoint(
+        "Labels and probabilities of images",
+        PredictAnswer,
+        body=of_images(IMAGE_DECODERS, IMAGES, an_image(served)),
+        access="predict",
+        errors=(404, 503),
+        headers=MIN_VERSION,
+        sometimes=STALENESS,
+        links=of_prediction("$response.body#/prediction_ids/0", "$response.body#/labels/0"),
+    )
+    def predict(query: PredictQuery) -> Response:
         request = this_request()
-        query = read_query(request, PredictQuery)
         if query.remember:
             require_key("remember=true")
         model = asked_for(request, service.replica, query.model_version)
@@ -46,7 +68,7 @@ def blueprint(service: Service) -> Blueprint:
         if query.explain and images.found is None:
             raise BadInput(("query", "explain"), "only pictures can be explained, not arrays")
         if query.remember:
-            check_few_enough(images, model.weights.output_size, service.settings.remember_bytes)
+            check_few_enough(service, images, model.weights.output_size)
         pictures = {"pictures": [explained(digit) for digit in images.found or ()]} if query.explain else {}
         probabilities = softmax(model.network.predict(pixels_to_input(images.pixels)))
         labels = probabilities.argmax(axis=1)
@@ -64,9 +86,17 @@ def blueprint(service: Service) -> Blueprint:
         )
 
     @routes.post("/accuracy")
-    def accuracy() -> Response:
+    @Endpoint(
+        "How well labelled images are recognised",
+        AccuracyAnswer,
+        body=of_images(LABELLED_DECODERS, LABELLED, a_labelled_image(served)),
+        access="predict",
+        errors=(404, 503),
+        headers=MIN_VERSION,
+        sometimes=STALENESS,
+    )
+    def accuracy(query: AccuracyQuery) -> Response:
         request = this_request()
-        query = read_query(request, AccuracyQuery)
         model = asked_for(request, service.replica, query.model_version)
         labelled = read_labelled(request, model.weights, LABELLED, query)
         logits = model.network.predict(pixels_to_input(labelled.pixels))
@@ -81,11 +111,6 @@ def blueprint(service: Service) -> Blueprint:
         )
 
     return routes
-
-
-def this_request() -> IncomingRequest:
-    """Itself, where `flask.request` is looked up for every attribute."""
-    return cast(IncomingRequest, flask.request._get_current_object())  # type: ignore[attr-defined]
 
 
 def say_how_stale(routes: Blueprint, service: Service) -> None:
@@ -114,12 +139,12 @@ def asked_for(request: IncomingRequest, replica: Replica, version: int | None) -
     return newest
 
 
-def check_few_enough(images: Images, classes: int, most_bytes: int) -> None:
+def check_few_enough(service: Service, images: Images, classes: int) -> None:
     """Raises BadInput for more than are remembered, or than would be forgotten at once."""
     count = len(images.pixels)
     if count > MOST_AT_ONCE:
         raise BadInput((), f"{count} images: at most {MOST_AT_ONCE} are remembered in one request")
-    size = images.pixels.nbytes + count * bytes_beside(classes)
+    size, most_bytes = service.waiting.bytes_of(images.pixels, classes), service.settings.remember_bytes
     if size > most_bytes:
         raise BadInput((), f"{count} images take {size:,} bytes: {variable('remember_bytes')} is {most_bytes:,}")
 

@@ -5,12 +5,9 @@ from typing import Any
 from flask import Blueprint, Response
 
 from service.http.answers import json_answer, named
-from service.http.incoming import request
-from service.http.queries import read_json, read_query
-from service.live.learner import figures_before, paused
 from service.live.service import Service
-from service.schemas import LearningAnswer, LearningRequest, Request
-from service.store.progress import Progress, Sums, Window
+from service.routes.endpoint import Endpoint
+from service.schemas import LearningAnswer, LearningRequest
 
 PAUSED_BY_HAND = "somebody asked for it by PUT /learning"
 
@@ -19,17 +16,16 @@ def blueprint(service: Service) -> Blueprint:
     routes = Blueprint("progress", __name__)
 
     @routes.get("/learning")
+    @Endpoint("How well the network does, and whether it learns", LearningAnswer, errors=(503,))
     def get_learning() -> Response:
-        read_query(request, Request)
         return answer()
 
     @routes.put("/learning")
-    def put_learning() -> Response:
+    @Endpoint("Pause learning, or go on", LearningAnswer, examples={"go on": {"state": "learning"}}, errors=(503,))
+    def put_learning(body: LearningRequest) -> Response:
         """The same as GET answers, from then on."""
-        read_query(request, Request)
-        wanted = read_json(request, LearningRequest)
-        if wanted.state == "paused":
-            service.learner.pause(wanted.reason or PAUSED_BY_HAND)
+        if body.state == "paused":
+            service.learner.pause(body.reason or PAUSED_BY_HAND)
         else:
             service.learner.resume()
         return answer()
@@ -37,17 +33,24 @@ def blueprint(service: Service) -> Blueprint:
     def answer() -> Response:
         weights, settings = service.replica.newest().weights, service.settings
         classes = weights.output_size
-        with service.log.reading() as reader:
-            reason = paused(reader)
-            row = figures_before(reader)
-            windows = Progress(reader.session).windows(row, classes)
+        standing = service.history.standing(classes)
+        reason, row = standing.paused, standing.row
         same = row.alarm_examples == settings.alarm_examples  # else it begins with the next step
         best = row.best_accuracy if same else None
         return json_answer(
             LearningAnswer,
             state="learning" if reason is None else "paused",
             reason=reason,
-            windows=[window_fields(window) for window in windows],
+            windows=[
+                {
+                    "examples": window.examples,
+                    **figures(*window.total),
+                    "by_class": [
+                        {"label": label, **figures(*sums)} for label, sums in enumerate(window.by_class.tolist())
+                    ],
+                }
+                for window in standing.windows
+            ],
             best_window_accuracy=best,
             alarm={
                 "act": settings.alarm,
@@ -63,22 +66,7 @@ def blueprint(service: Service) -> Blueprint:
     return routes
 
 
-def window_fields(window: Window) -> dict[str, Any]:
-    """What `WindowAnswer` describes."""
-    sums = window.by_class
-    return {
-        "examples": window.examples,
-        **figures(sums["count"].sum(), sums["hits"].sum(), sums["loss"].sum()),
-        "by_class": [{"label": label, **figures(*of_class)} for label, of_class in enumerate(rows_of(sums))],
-    }
-
-
-def rows_of(sums: Sums) -> list[tuple[int, int, float]]:
-    found: list[tuple[int, int, float]] = sums.tolist()
-    return found
-
-
 def figures(count: int, hits: int, loss: float) -> dict[str, Any]:
     if not count:
         return {"count": 0, "accuracy": None, "loss": None}
-    return {"count": int(count), "accuracy": float(hits / count), "loss": max(0.0, float(loss / count))}
+    return {"count": count, "accuracy": hits / count, "loss": max(0.0, loss / count)}

@@ -18,7 +18,7 @@ from service.http.queries import digits, parse
 from service.images import count_batch
 from service.images.batch import checked_pixels
 from service.images.npy_body import batch_shape
-from service.schemas import Request, Whole
+from service.schemas import WHOLE, Request
 
 MOST_AXES = 8
 OUTPUTS = ("probabilities", "labels")
@@ -27,7 +27,7 @@ DATATYPES: dict[str, np.dtype[Any]] = {"FP32": np.dtype("<f4"), "FP64": np.dtype
 NAMES_OF_DATATYPES: dict[np.dtype[Any], str] = {np.dtype("f4"): "FP32", np.dtype("i8"): "INT64"}
 
 Parameters = dict[str, Any]
-Size = Annotated[Whole, Field(ge=0, le=2**31)]
+Size = Annotated[int, Field(strict=True, ge=0, le=2**31), WHOLE]
 
 
 class InputTensor(Request):

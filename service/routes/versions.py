@@ -2,23 +2,35 @@
 
 from flask import Blueprint, Response
 
-from service.http.answers import versions_answer
-from service.http.incoming import request
-from service.http.queries import read_query
+from service.http.operation import Link
 from service.live.service import Service
-from service.schemas import VersionsQuery
+from service.routes.answers import versions_answer
+from service.routes.endpoint import NEXT_BEFORE, Endpoint
+from service.schemas import VersionsAnswer, VersionsQuery
+
+NEW_VERSION = "$response.body#/model_version"
+OF_NEW_VERSION = (
+    Link("learning.rollback", body={"model_version": NEW_VERSION}),
+    Link("weights.get_weights", {"query.model_version": NEW_VERSION}),
+    Link("versions.versions", {"query.before": NEW_VERSION}),
+    Link("inference.model_metadata_at_model_version", {"path.model_version": NEW_VERSION}),
+)
 
 
 def blueprint(service: Service) -> Blueprint:
     routes = Blueprint("versions", __name__)
 
     @routes.get("/versions")
-    def versions() -> Response:
-        query = read_query(request, VersionsQuery)
-        with service.log.reading() as reader:
-            found = reader.versions(query.limit + 1, query.before)
-        page = found[: query.limit]
-        next_before = page[-1].model_version if len(found) > query.limit else None
-        return versions_answer(page, next_before)
+    @Endpoint(
+        "The log, newest first",
+        VersionsAnswer,
+        errors=(503,),
+        links=(
+            Link("learning.rollback", body={"model_version": "$response.body#/versions/0/model_version"}),
+            Link("versions.versions", {"query.before": NEXT_BEFORE}),
+        ),
+    )
+    def versions(query: VersionsQuery) -> Response:
+        return versions_answer(*service.history.page(query.limit, query.before))
 
     return routes

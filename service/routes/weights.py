@@ -1,19 +1,30 @@
 """GET and PUT /weights."""
 
+from typing import Annotated
+
 from flask import Blueprint, Response
+from pydantic import Field
 
 from model import memory
 from model import weights as weights_file
 from model.weights import WeightsError
-from service.http.answers import npz_answer, version_answer
+from service.http.answers import NPZ, npz_answer
 from service.http.incoming import request
+from service.http.operation import Content, Link
 from service.http.problems import BadInput, Problem
-from service.http.queries import read_query
 from service.live.learner import etag_of
 from service.live.service import Service
-from service.routes.keys import idempotency_key, if_match
+from service.routes.answers import version_answer
+from service.routes.endpoint import Endpoint
+from service.routes.keys import CHANGE, idempotency_key, if_match
 from service.routes.prediction import say_how_stale
-from service.schemas import PutWeightsQuery, WeightsQuery
+from service.routes.versions import OF_NEW_VERSION
+from service.schemas import PutWeightsQuery, VersionAnswer, WeightsQuery
+
+ETagWanted = Annotated[str, Field(description="The ETag that is wanted: 412 where it is another one.")]
+ETagKept = Annotated[str, Field(description="The ETag of what the client has: 304 where it is the same.")]
+ETag = Annotated[str, Field(description="Of these bytes.")]
+VersionAnswered = Annotated[int, Field(ge=1, description="The version.")]
 
 MOST_MEMORY_BYTES = 2 * memory.MOST_BYTES
 """Of what a network remembers: the sample and the recent ones."""
@@ -28,8 +39,19 @@ def blueprint(service: Service) -> Blueprint:
     most_bytes = service.settings.max_unpacked_bytes
 
     @routes.get("/weights")
-    def get_weights() -> Response:
-        version = read_query(request, WeightsQuery).model_version
+    @Endpoint(
+        "The weights of the newest version, or of another one",
+        media_types=(NPZ,),
+        errors=(404, 412, 503),
+        headers={"If-None-Match": ETagKept, "If-Match": ETagWanted},
+        given={"ETag": ETag, "X-Model-Version": VersionAnswered},
+        links=(
+            Link("weights.put_weights", {"header.If-Match": "$response.header.ETag"}),
+            Link("weights.get_weights", {"header.If-None-Match": "$response.header.ETag"}),
+        ),
+    )
+    def get_weights(query: WeightsQuery) -> Response:
+        version = query.model_version
         model = service.replica.newest() if version is None else service.replica.at(version)
         data = weights_file.to_bytes(model.weights)
         answer = npz_answer(data, f"weights-{model.version}.npz", **{"X-Model-Version": str(model.version)})
@@ -41,10 +63,17 @@ def blueprint(service: Service) -> Blueprint:
         return answer
 
     @routes.put("/weights")
-    def put_weights() -> Response:
+    @Endpoint(
+        "A new version with weights from a file",
+        VersionAnswer,
+        body={NPZ: Content(), "application/octet-stream": Content()},
+        errors=(409, 412, 503),
+        headers=CHANGE,
+        links=OF_NEW_VERSION,
+    )
+    def put_weights(query: PutWeightsQuery) -> Response:
         """A form is refused; else whatever the content type says, for clients that upload a file without one. A file
         that GET gave fits."""
-        query = read_query(request, PutWeightsQuery)
         if request.mimetype == "multipart/form-data":
             raise Problem(415, "a form: expected the file itself as the body, as curl -T weights.npz sends it")
         with_memory = most_bytes + MOST_MEMORY_BYTES

@@ -147,6 +147,12 @@ class Window:
     examples: int
     by_class: Sums
 
+    @property
+    def total(self) -> tuple[int, int, float]:
+        """How many there are, how many of them were recognised, and their loss."""
+        sums = self.by_class
+        return int(sums["count"].sum()), int(sums["hits"].sum()), float(sums["loss"].sum())
+
 
 class Progress:
     """What can be asked and said of it within one transaction."""

@@ -15,11 +15,16 @@ from model import TwoLayerNet
 from model import weights as weights_file
 from model.weights import Weights
 from service.app import create_app
-from service.http.openapi import methods_of
+from service.http.openapi import methods_of, never_null
 from service.http.problems import path_of
-from service.routes.documentation import NOT_DESCRIBED
 from service.settings import Settings
 from tests.conftest import CLASSES, COLUMNS, FEATURES, ROWS, Client, as_json, random_batch
+
+PAGES = {"/", "/docs", "/docs/<name>", "/openapi.json", "/playground/<name>"}
+HEALTH = {"/healthz", "/readyz", "/v2/health/live", "/v2/health/ready", "/v2/models/twolayernet/ready"}
+HEALTH |= {"/v2/models/twolayernet/versions/<model_version>/ready"}
+TO_PREDICT = {"/predict", "/accuracy", "/v2", "/v2/models/twolayernet", "/v2/models/twolayernet/infer"}
+TO_PREDICT |= {f"/v2/models/twolayernet/versions/<model_version>{rest}" for rest in ("", "/infer")}
 
 
 @pytest.fixture(scope="module")
@@ -78,7 +83,7 @@ def test_it_is_valid_openapi(document: dict[str, Any]) -> None:
 
 
 def test_every_endpoint_is_described_and_no_other(client: Client, document: dict[str, Any]) -> None:
-    rules = [rule for rule in client.app.url_map.iter_rules() if not rule.endpoint.startswith(NOT_DESCRIBED)]
+    rules = [rule for rule in client.app.url_map.iter_rules() if rule.rule not in PAGES]
     assert {(path, method) for method, path, _ in operations(document)} == {
         (path_of(rule.rule), method.lower()) for rule in rules for method in methods_of(rule)
     }
@@ -226,6 +231,27 @@ def test_no_operation_is_for_pages_of_other_origins(client: Client, document: di
         check(document, operation, answer)
 
 
+def test_a_parameter_is_the_same_in_json_in_a_form_and_in_the_query(document: dict[str, Any]) -> None:
+    operation = document["paths"]["/train-step"]["post"]
+    form = operation["requestBody"]["content"]["multipart/form-data"]["schema"]["properties"]
+    json = document["components"]["schemas"]["TrainStepRequest"]["properties"]
+    in_query = [parameter for parameter in operation["parameters"] if parameter["in"] == "query"]
+    assert {parameter["name"] for parameter in in_query} == {"pixel_max", "learning_rate", "rehearse"}
+    for parameter in in_query:
+        name, its = parameter["name"], parameter["schema"]
+        assert {**form[name], "examples": None} == {**its, "examples": None}
+        assert never_null(json[name]) == its
+
+
+@pytest.mark.parametrize("name", ["pixel_max", "learning_rate", "rehearse"])
+def test_text_is_a_number_in_a_query_but_not_in_json(client: Client, name: str) -> None:
+    example = {"image": [0] * FEATURES, "labels": [7]}
+    assert client.post(f"/train-step?{name}=1", json=example).status_code == 200
+    assert client.post("/train-step", json={**example, name: 1}).status_code == 200
+    answer = client.post("/train-step", json={**example, name: "1"})
+    assert (answer.status_code, answer.json["errors"][0]["loc"]) == (422, [name])
+
+
 def test_the_sizes_are_those_of_the_served_network(document: dict[str, Any]) -> None:
     schemas = document["components"]["schemas"]
     assert (schemas["FlatImage"]["minItems"], schemas["FlatImage"]["maxItems"]) == (FEATURES, FEATURES)
@@ -272,6 +298,27 @@ def test_an_error_is_among_those_that_are_said(
     assert answer.status_code == status
     said = path.partition("?")[0].replace("9999", "{model_version}")
     check(document, document["paths"][said]["post"], answer)
+
+
+@pytest.mark.parametrize(
+    ("keys", "is_open"),
+    [({"api_key"}, PAGES | HEALTH | TO_PREDICT), ({"api_key", "api_key_predict"}, PAGES | HEALTH)],
+)
+def test_every_path_is_closed_by_a_key_but_for_those_named_here(
+    settings: Settings, keys: set[str], is_open: set[str]
+) -> None:
+    update = {**dict.fromkeys(keys, SecretStr("a key")), "threads": 1}
+    client = Client(create_app(settings.model_copy(update=update)))
+    for rule in client.app.url_map.iter_rules():
+        for method in methods_of(rule):
+            refused = send(client, method, path_of(rule.rule).replace("{name}", "main.js")).status_code == 401
+            assert refused == (rule.rule not in is_open), (method, rule.rule)
+
+
+def test_an_endpoint_that_says_nothing_is_closed(settings: Settings) -> None:
+    app = create_app(settings.model_copy(update={"api_key": SecretStr("a key")}))
+    app.add_url_rule("/forgotten", view_func=lambda: "")
+    assert Client(app).get("/forgotten").status_code == 401
 
 
 @pytest.mark.parametrize("names", [("api_key",), ("api_key", "api_key_predict")])
