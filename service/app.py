@@ -57,7 +57,7 @@ def create_app(settings: Settings | None = None, say: bool = False) -> Flask:
     origins.register(app, settings)
     access.register(app, settings)
     proxy.register(app, settings)
-    for around in (origins, proxy, observing, connection):  # a request passes the last of them first
+    for around in (proxy, observing, connection):  # a request passes the last of them first
         app.wsgi_app = around.wrapped(app.wsgi_app, settings)  # type: ignore[method-assign]
     for routes in (
         prediction,
