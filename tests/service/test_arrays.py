@@ -18,8 +18,10 @@ from service.images.batch import pixels_in_range
 from service.images.json_body import images_of
 from service.images.json_numbers import read_numbers
 from service.schemas import TrainStepFields, TrainStepRequest
-from tests.conftest import Client, as_json, random_batch
+from tests.conftest import Client, as_json, random_batch, shared_client
 from tests.service.test_bad_input import is_problem
+
+client = shared_client
 
 X, T = random_batch(5)
 NPY, NPZ = "application/x-npy", "application/x-npz"

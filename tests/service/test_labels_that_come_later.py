@@ -13,8 +13,10 @@ from sqlalchemy.engine import make_url
 
 from service.app import create_app
 from service.settings import Settings
-from tests.conftest import Client, as_json, behind_the_back, random_batch
+from tests.conftest import Client, as_json, behind_the_back, random_batch, store_of_each_kind
 from tests.service.test_bad_input import is_problem
+
+store = store_of_each_kind
 
 X, T = random_batch(4)
 
