@@ -108,20 +108,20 @@ def test_a_history_that_was_exchanged_is_found(stopped: Settings) -> None:
         create_app(stopped)
 
 
-@pytest.mark.parametrize("store", ["schema_1", "schema_2", "schema_2_adagrad"])
-def test_a_store_of_an_older_release_is_brought_to_this_one(settings: Settings, store: str) -> None:
+@pytest.mark.parametrize("name", ["schema_1", "schema_2", "schema_2_adagrad"])
+def test_a_store_of_an_older_release_is_brought_to_this_one(settings: Settings, name: str) -> None:
     """As the releases before wrote them, with what they answered."""
     path = store_of(settings)
     with behind_the_back(path) as connection:
-        connection.executescript((STORES / f"{store}.sql").read_text())
-    known = json.loads((STORES / f"{store}.json").read_text())
+        connection.executescript((STORES / f"{name}.sql").read_text())
+    known = json.loads((STORES / f"{name}.json").read_text())
     settings.weights.unlink()
     client = Client(create_app(settings))
     for version, probabilities in enumerate(known["probabilities"], 1):
         answer = client.post(f"/predict?model_version={version}", json={"images": [[0.0, 0.2, 0.4, 0.6, 0.8, 1.0]]})
         assert np.array(answer.json["probabilities"]) == pytest.approx(np.array(probabilities), abs=1e-6), version
     versions = client.get("/versions").json["versions"]
-    assert versions == [{name: entry[name] for name in entry if name != "optimizer"} for entry in known["versions"]]
+    assert versions == [{field: entry[field] for field in entry if field != "optimizer"} for entry in known["versions"]]
     random = np.random.default_rng(0)
     first = {"images": random.integers(0, 256, (2, 6)).tolist(), "labels": random.integers(0, 3, 2).tolist()}
     repeat = client.post("/train-step", json={**first, "pixel_max": 255}, headers={"Idempotency-Key": "key 0"})
