@@ -77,9 +77,8 @@ def test_a_bare_gunicorn_serves_too(make_server: MakeServer) -> None:
     assert server.predict(random_batch(1)[0])["model_version"] == 1
 
 
-@pytest.mark.parametrize(
-    "bare", [False, pytest.param(True, marks=pytest.mark.long)], ids=["twolayernet serve", "gunicorn"]
-)
+@pytest.mark.long
+@pytest.mark.parametrize("bare", [False, True], ids=["twolayernet serve", "gunicorn"])
 def test_no_weights_and_no_store_is_one_clear_line(make_server: MakeServer, bare: bool) -> None:
     server = make_server(TWOLAYERNET_WEIGHTS="nowhere.npz")
     gunicorn = [sys.executable, "-m", "gunicorn", "-b", f"127.0.0.1:{server.port}", "service.wsgi:app"]

@@ -38,6 +38,10 @@ def images_of(test: Split, label: int, count: int) -> np.ndarray:
     return np.resize(test.images[test.labels == label], (count, 784))
 
 
+def test_the_network_that_is_served_here_knows_digits(digits: Client, held_out: Split) -> None:
+    assert accuracy(digits, held_out) >= 0.93
+
+
 @pytest.mark.long
 def test_two_hundred_of_one_class_cost_next_to_nothing(digits: Client, held_out: Split) -> None:
     before = accuracy(digits, held_out)
