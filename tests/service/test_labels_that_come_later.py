@@ -17,6 +17,8 @@ from tests.conftest import Client, as_json, behind_the_back, random_batch, store
 from tests.service.test_bad_input import is_problem
 
 store = store_of_each_kind
+on_sqlite = pytest.mark.parametrize("store", ["sqlite"], indirect=True)
+"""Of tests that look into the file."""
 
 X, T = random_batch(4)
 
@@ -159,6 +161,7 @@ def test_its_image_is_a_png_and_what_is_deleted_has_gone(client: Client) -> None
     assert waiting(client) == []
 
 
+@on_sqlite
 def test_what_has_expired_is_gone(settings: Settings) -> None:
     client = Client(create_app(settings.model_copy(update={"remember_days": 1e-9})))
     (id_,) = remembered(client, X[:1])["prediction_ids"]
@@ -183,6 +186,7 @@ def store_of(settings: Settings) -> Path:
     return Path(make_url(settings.store).database or "")
 
 
+@on_sqlite
 def test_an_image_that_was_changed_on_the_disk_is_not_learnt(client: Client, settings: Settings) -> None:
     ids = remembered(client)["prediction_ids"]
     with behind_the_back(store_of(settings)) as connection:
@@ -191,6 +195,7 @@ def test_an_image_that_was_changed_on_the_disk_is_not_learnt(client: Client, set
     assert learn(client, ids[:1], [1]).status_code == 200
 
 
+@on_sqlite
 @pytest.mark.parametrize("order", ["newest", "uncertain"])
 def test_one_that_is_damaged_hides_no_other_and_can_be_deleted(client: Client, settings: Settings, order: str) -> None:
     ids = [id_ for _ in range(3) for id_ in remembered(client)["prediction_ids"]]
@@ -209,6 +214,7 @@ def test_one_that_is_damaged_hides_no_other_and_can_be_deleted(client: Client, s
     is_problem(client.delete(f"/predictions/{ids[1]}"), 404)
 
 
+@on_sqlite
 def test_a_shorter_time_to_wait_is_of_those_that_wait_already(settings: Settings) -> None:
     remembered(Client(create_app(settings.model_copy(update={"remember_days": 3650}))))
     client = Client(create_app(settings.model_copy(update={"remember_days": 1e-9})))
