@@ -31,6 +31,7 @@ def twolayernet(*arguments: str | Path, cwd: Path | None = None) -> subprocess.C
     return subprocess.run(command, cwd=cwd, capture_output=True, text=True, check=False, timeout=100)
 
 
+@pytest.mark.long
 def test_training_on_the_packaged_digits_reaches_93_percent(tmp_path: Path) -> None:
     trained = twolayernet("train", cwd=tmp_path)
     assert trained.returncode == 0, trained.stderr
@@ -146,6 +147,7 @@ def test_the_weights_file_says_how_it_was_made(tmp_path: Path) -> None:
     assert settings["training"]["dataset"] == "digits"
 
 
+@pytest.mark.long
 def test_gradcheck_prints_every_parameter_and_fails_above_the_tolerance() -> None:
     for activation in ("relu", "sigmoid"):
         passed = twolayernet("gradcheck", "--activation", activation)

@@ -7,7 +7,7 @@ weights.
 
 import secrets
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -248,13 +248,15 @@ class Reader:
 
     def entries(self, after: int, until: int) -> Iterator[Entry]:
         """What leads from version `after` to `until`, oldest first, one at a time. Raises StoreCorruptError."""
-        for row in self.session.stream(SELECT_ENTRIES, after=after, until=until):
-            yield entry_of(Record.of_row(row[:RECORDS]), row[RECORDS], StoredExamples(*row[RECORDS + 1 :]))
+        with closing(self.session.stream(SELECT_ENTRIES, after=after, until=until)) as rows:
+            for row in rows:
+                yield entry_of(Record.of_row(row[:RECORDS]), row[RECORDS], StoredExamples(*row[RECORDS + 1 :]))
 
     def steps(self, after: int, until: int) -> Iterator[Step]:
         """The train-steps after + 1 … until, oldest first. Raises StoreCorruptError."""
-        for row in self.session.stream(SELECT_STEPS, after=after, until=until):
-            yield Step.of(Record.of_row(row[:RECORDS]), StoredExamples(*row[RECORDS:]))
+        with closing(self.session.stream(SELECT_STEPS, after=after, until=until)) as rows:
+            for row in rows:
+                yield Step.of(Record.of_row(row[:RECORDS]), StoredExamples(*row[RECORDS:]))
 
     def check(self) -> int:
         """Read all of the log; the number of its newest version. Raises StoreCorruptError for what is not as it was

@@ -12,7 +12,7 @@ import numpy as np
 import requests
 
 from tests.conftest import FEATURES, as_json
-from tests.processes.server import Server
+from tests.processes.server import GUARD_SECONDS, Server
 
 LOOKED_AT = np.random.default_rng(99).integers(0, 256, (2, FEATURES), dtype=np.uint8)
 """The images that are predicted all the while."""
@@ -85,7 +85,7 @@ class Clients:
                 return
             body = as_json(*marked_batch(mark, largest), learning_rate=random.choice([0.01, 0.02]))
             try:
-                answer = session.post(f"{self.server.url}/train-step", json=body, timeout=60)
+                answer = session.post(f"{self.server.url}/train-step", json=body, timeout=GUARD_SECONDS)
             except requests.RequestException:
                 self.seen.unanswered.add(mark)
                 time.sleep(0.01)
@@ -108,7 +108,7 @@ class Clients:
             at_least = 0 if self.trouble else self.seen.newest
             headers = {"X-Min-Model-Version": str(max(at_least, last, 1))} if self.says_minimum else {}
             try:
-                answer = session.post(f"{self.server.url}/predict", json=body, headers=headers, timeout=60)
+                answer = session.post(f"{self.server.url}/predict", json=body, headers=headers, timeout=GUARD_SECONDS)
             except requests.RequestException:
                 time.sleep(0.01)
                 continue
@@ -122,6 +122,12 @@ class Clients:
                 self.seen.wrong.append(f"a client saw version {last} and then {version}")
             last = version
             self.seen.predictions.append((at_least, answer.json()))
+
+    def wait_for_steps(self, count: int) -> None:
+        """Until so many more are acknowledged, or the server has ended."""
+        process, goal = self.server.process, len(self.seen.acknowledged) + count
+        assert process is not None
+        self.server.wait_for(lambda: len(self.seen.acknowledged) >= goal or process.poll() is not None)
 
     def finish(self) -> Seen:
         """Wait for the steps, then stop the predicting."""

@@ -1,3 +1,4 @@
+import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -7,6 +8,13 @@ from model.weights import Weights
 from tests.processes.server import Server
 
 MakeServer = Callable[..., Server]
+
+
+@pytest.fixture
+def tmp_path() -> Iterator[Path]:
+    """On a disk, as a store is: the others' are in memory."""
+    with tempfile.TemporaryDirectory(prefix="processes-") as folder:
+        yield Path(folder)
 
 
 @pytest.fixture

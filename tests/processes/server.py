@@ -5,6 +5,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,9 @@ import requests
 from tests.conftest import as_json
 from tests.postgres import free_port
 
-READY_SECONDS = 20
+GUARD_SECONDS = 120
+"""When a test gives up on a process that neither answers nor ends. No machine is so slow; a test that needs less says
+nothing by it."""
 
 
 class Server:
@@ -53,19 +56,38 @@ class Server:
         return self.process
 
     def start(self, command: list[str] | None = None) -> "Server":
-        """Start and wait until it is ready."""
+        """Start and wait until it is ready, or has ended, which fails.
+
+        A server may listen before its workers have imported the application: then a request waits as long as that
+        takes, and is reset should they never come.
+        """
         process = self.launch(command)
-        give_up = time.monotonic() + READY_SECONDS
-        while time.monotonic() < give_up:
-            assert process.poll() is None, self.log
-            try:
-                ready = requests.get(f"{self.url}/readyz", timeout=5).status_code == 200
-                if ready and len(self.workers()) == self.worker_processes:
-                    return self
-            except requests.ConnectionError:
-                pass
+        self.wait_for(self.is_ready)
+        assert process.poll() is None, self.log
+        return self
+
+    def is_ready(self) -> bool:
+        return self.answers() and len(self.workers()) == self.worker_processes
+
+    def answers(self) -> bool:
+        try:
+            return self.get("/readyz").status_code == 200
+        except requests.ConnectionError:
+            return False
+
+    def wait_for(self, condition: Callable[[], bool]) -> None:
+        """Until the condition holds; fails when the process has ended before."""
+        assert self.process is not None
+        give_up = time.monotonic() + GUARD_SECONDS
+        while not condition():
+            assert self.process.poll() is None, self.log
+            assert time.monotonic() < give_up, self.log
             time.sleep(0.02)
-        raise AssertionError(f"not ready in {READY_SECONDS} s: {self.log}")
+
+    def ended(self) -> int:
+        """The exit code of one that ends by itself."""
+        assert self.process is not None
+        return self.process.wait(GUARD_SECONDS)
 
     def workers(self) -> list[int]:
         assert self.process is not None
@@ -83,13 +105,13 @@ class Server:
         assert self.process is not None
         if self.process.poll() is None:
             self.process.terminate()
-        return self.process.wait(timeout=40)
+        return self.ended()
 
     def get(self, path: str, **options: Any) -> requests.Response:
-        return requests.get(self.url + path, timeout=60, **options)
+        return requests.get(self.url + path, timeout=GUARD_SECONDS, **options)
 
     def post(self, path: str, body: Any, **options: Any) -> requests.Response:
-        return requests.post(self.url + path, json=body, timeout=60, **options)
+        return requests.post(self.url + path, json=body, timeout=GUARD_SECONDS, **options)
 
     def predict(self, x: Any) -> dict[str, Any]:
         answer = self.post("/predict", as_json(x))

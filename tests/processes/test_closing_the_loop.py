@@ -32,6 +32,7 @@ def taught(make_server: MakeServer) -> Server:
     return server
 
 
+@pytest.mark.long
 def test_round_the_loop(taught: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     refused = twolayernet("train", "--examples", taught.url, "--data", "none", cwd=tmp_path)
     assert refused.returncode == 2

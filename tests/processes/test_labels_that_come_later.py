@@ -14,7 +14,7 @@ import requests
 from tests.conftest import as_json, behind_the_back, random_batch
 from tests.processes import stranger
 from tests.processes.conftest import MakeServer
-from tests.processes.server import Server
+from tests.processes.server import GUARD_SECONDS, Server
 
 
 @pytest.mark.long
@@ -57,7 +57,8 @@ def test_each_prediction_is_learnt_once_whoever_is_killed_when(make_server: Make
     for thread in threads:
         thread.start()
     for round_ in range(6):
-        time.sleep(random.uniform(0.3, 0.8))
+        goal = sum(outcomes.values()) + random.randint(5, 30)
+        server.wait_for(lambda goal=goal: sum(outcomes.values()) >= goal)  # type: ignore[misc]
         if round_ % 2:
             os.kill(random.choice(server.workers()), signal.SIGKILL)
         else:
@@ -84,7 +85,7 @@ def check_each_once(server: Server, remembered: dict[str, bytes], learnt: set[st
     lost = {id_ for id_, image in remembered.items() if id_ not in waiting and image not in posted}
     assert not lost, "answered with 200, and gone"
     assert {image for id_, image in remembered.items() if id_ in waiting}.isdisjoint(posted)
-    answers = {requests.get(f"{server.url}/learning", timeout=10).text for _ in range(10)}
+    answers = {requests.get(f"{server.url}/learning", timeout=GUARD_SECONDS).text for _ in range(10)}
     assert len(answers) == 1
     assert server.get("/learning").json()["windows"][2]["count"] == min(10_000, len(stranger.all_examples(server)))
 

@@ -3,7 +3,6 @@
 import os
 import signal
 import sys
-import time
 from pathlib import Path
 
 import pytest
@@ -34,10 +33,7 @@ def test_the_counts_of_all_workers_are_one_and_outlive_a_worker(make_server: Mak
     folder = folder_of(server)
     victim = server.workers()[0]
     os.kill(victim, signal.SIGKILL)
-    give_up = time.monotonic() + 20
-    while victim in server.workers() or len(server.workers()) < 2:
-        assert time.monotonic() < give_up, server.log
-        time.sleep(0.02)
+    server.wait_for(lambda: victim not in server.workers() and len(server.workers()) == 2)
     assert predictions(server) == 30
     workers_that_answer(server, 5)
     assert {predictions(server) for _ in range(4)} == {35}
@@ -68,13 +64,6 @@ def folder_of(server: Server) -> Path:
 def test_any_server_s_workers_count_together(make_server: MakeServer, command: str) -> None:
     server = make_server(workers=2)
     server.launch([sys.executable, *command.format(port=server.port).split()])
-    give_up = time.monotonic() + 20
-    while True:
-        try:
-            if server.get("/readyz").status_code == 200:
-                break
-        except OSError:
-            assert time.monotonic() < give_up, server.log
-            time.sleep(0.05)
+    server.wait_for(server.answers)
     workers_that_answer(server, 30)
     assert {predictions(server) for _ in range(6)} == {30}

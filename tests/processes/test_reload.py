@@ -19,7 +19,7 @@ from model.weights import Weights
 from tests.conftest import CLASSES, FEATURES, as_json
 from tests.processes.clients import LOOKED_AT
 from tests.processes.conftest import MakeServer
-from tests.processes.server import Server
+from tests.processes.server import GUARD_SECONDS, Server
 
 pytestmark = pytest.mark.long
 
@@ -42,7 +42,7 @@ class KeptConnections:
     def _run(self) -> None:
         while not self._over.is_set():
             self.connections += 1
-            with closing(http.client.HTTPConnection("127.0.0.1", self.port, timeout=30)) as client:
+            with closing(http.client.HTTPConnection("127.0.0.1", self.port, timeout=GUARD_SECONDS)) as client:
                 self._ask_on(client)
 
     def _ask_on(self, client: http.client.HTTPConnection) -> None:
@@ -81,9 +81,10 @@ def test_no_request_is_lost_or_mixed_while_workers_are_replaced(make_server: Mak
     expected, reloads, workers = server.predict(LOOKED_AT), 0, set(server.workers())
     with KeptConnections(server) as clients:
         while clients.go_on() or reloads < 2:
+            before = set(server.workers())
             server.process.send_signal(signal.SIGHUP)
             reloads += 1
-            time.sleep(2)
+            server.wait_for(lambda before=before: len(server.workers()) == 2 and not before & set(server.workers()))  # type: ignore[misc]
             workers |= set(server.workers())
     assert clients.failed == []
     assert len(workers) >= 2 + 2 * reloads
@@ -100,7 +101,7 @@ def test_no_answer_is_lost_or_mixed_while_weights_are_put_in(make_server: MakeSe
     with KeptConnections(server) as clients, requests.Session() as session:
         while clients.go_on():
             for number, data in enumerate(files):
-                answer = session.put(f"{server.url}/weights", data=data, timeout=30)
+                answer = session.put(f"{server.url}/weights", data=data, timeout=GUARD_SECONDS)
                 assert answer.status_code == 200, answer.text
                 served[answer.json()["model_version"]] = number
                 time.sleep(0.02)

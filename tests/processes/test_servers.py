@@ -218,7 +218,7 @@ def test_a_packed_body_may_come_in_chunks(unchanged: Server) -> None:
 
 def test_an_address_that_is_in_use_is_one_clear_line(unchanged: Server, make_server: MakeServer) -> None:
     other = make_server(TWOLAYERNET_PORT=str(unchanged.port), TWOLAYERNET_STORE="sqlite:///other.db")
-    assert other.launch().wait(timeout=20) == 4
+    assert other.launch().wait(timeout=120) == 4
     [line] = [line for line in other.log.splitlines() if "in use" in line]
     assert f"can't listen on 127.0.0.1:{unchanged.port}" in line
     assert not (other.folder / "other.db").exists()
@@ -245,6 +245,7 @@ def test_a_stopping_worker_answers_what_kept_connections_have_sent(server: Serve
     assert server.stop() == 0
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("http_server", ["gunicorn"])
 def test_the_application_runs_on_waitress(make_server: MakeServer) -> None:
     server = make_server(workers=0, **LIMITED)
@@ -260,6 +261,6 @@ def test_the_application_runs_on_waitress(make_server: MakeServer) -> None:
 
 def test_a_server_that_can_t_start_is_one_clear_line(make_server: MakeServer) -> None:
     server = make_server(TWOLAYERNET_WEIGHTS="nowhere.npz")
-    assert server.launch().wait(timeout=20) == 4
+    assert server.launch().wait(timeout=120) == 4
     assert "nowhere.npz does not exist" in server.log
     assert "Traceback" not in server.log

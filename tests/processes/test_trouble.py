@@ -15,6 +15,7 @@ from model import TwoLayerNet
 from model import weights as weights_file
 from model.weights import Weights
 from service.app import create_app
+from service.errors import StartupError, StoreError
 from service.settings import Settings
 from tests.conftest import Client, as_json, behind_the_back, random_batch
 from tests.processes.conftest import MakeServer
@@ -28,11 +29,11 @@ def learn(server: Server, steps: int) -> None:
         assert server.post("/train-step", as_json(*random_batch(4, seed))).status_code == 200
 
 
-def refused(server: Server) -> str:
+def refused(settings: Settings) -> str:
     """What a service that does not start has to say: one line."""
-    assert server.launch().wait(timeout=20) == 4
-    [line] = [line_ for line_ in server.log.splitlines() if line_.startswith("twolayernet: ")]
-    assert "Traceback" not in server.log
+    with pytest.raises((StartupError, StoreError)) as error:
+        create_app(settings)
+    [line] = str(error.value).splitlines()
     return line
 
 
@@ -43,46 +44,61 @@ def overwrite(path: Path, at: int, data: bytes) -> None:
 
 
 @pytest.fixture
-def stopped(make_server: MakeServer, settings: Settings) -> Server:
-    """A service that has learnt a little and is stopped: its store is one file."""
-    client = Client(create_app(settings.model_copy(update={"snapshot_every": 10})))
+def stopped(settings: Settings) -> Settings:
+    """Of a service that has learnt a little and is stopped: its store is one file."""
+    settings = settings.model_copy(update={"snapshot_every": 10})
+    client = Client(create_app(settings))
     for seed in range(25):
         assert client.post("/train-step", json=as_json(*random_batch(4, seed))).status_code == 200
-    server = make_server(TWOLAYERNET_SNAPSHOT_EVERY="10")
-    with behind_the_back(server.folder / "store.db") as connection:
+    client.close()
+    with behind_the_back(file_of(settings)) as connection:
         connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
-    return server
+    return settings
 
 
-def test_a_store_of_a_newer_release_is_refused(stopped: Server) -> None:
-    with behind_the_back(stopped.folder / "store.db") as connection:
+def file_of(settings: Settings) -> Path:
+    return settings.weights.with_name("store.db")
+
+
+def test_a_store_of_a_newer_release_is_refused(stopped: Settings, make_server: MakeServer) -> None:
+    """By the command, too: in one line, with exit code 4."""
+    with behind_the_back(file_of(stopped)) as connection:
         connection.execute("UPDATE store SET schema_version = 99")
-    assert "made by a newer release: its schema is 99" in refused(stopped)
+    said = refused(stopped)
+    assert "made by a newer release: its schema is 99" in said
+    server = make_server()
+    server.launch()
+    assert server.ended() == 4
+    assert f"twolayernet: {said}" in server.log.splitlines()
+    assert "Traceback" not in server.log
 
 
-def test_a_database_of_something_else_is_refused_and_not_touched(stopped: Server) -> None:
-    (stopped.folder / "store.db").unlink()
-    with behind_the_back(stopped.folder / "store.db") as connection:
+def test_a_database_of_something_else_is_refused_and_not_touched(stopped: Settings) -> None:
+    path = file_of(stopped)
+    path.unlink()
+    with behind_the_back(path) as connection:
         connection.execute("CREATE TABLE accounts (name TEXT)")
     assert "a database of something else: it has the tables accounts" in refused(stopped)
+    with behind_the_back(path) as connection:
+        assert connection.execute("SELECT name FROM sqlite_schema").fetchall() == [("accounts",)]
 
 
-def test_a_store_for_another_network_shape_is_refused(stopped: Server) -> None:
+def test_a_store_for_another_network_shape_is_refused(stopped: Settings) -> None:
     network = TwoLayerNet(784, 60, 10, seed=0, dtype=np.float32)
-    weights_file.save(stopped.folder / "weights.npz", Weights(network.params))
+    weights_file.save(stopped.weights, Weights(network.params))
     assert "is for a 784-50-10 network, but" in refused(stopped)
-    (stopped.folder / "weights.npz").unlink()
-    assert stopped.start().predict(X)["model_version"] == 26
+    stopped.weights.unlink()
+    assert Client(create_app(stopped)).get("/readyz").json["model_version"] == 26
 
 
-def test_a_damaged_weights_file_is_refused(stopped: Server) -> None:
-    (stopped.folder / "weights.npz").write_bytes(b"PK")
+def test_a_damaged_weights_file_is_refused(stopped: Settings) -> None:
+    stopped.weights.write_bytes(b"PK")
     assert "weights.npz: not a .npz file" in refused(stopped)
 
 
 @pytest.mark.parametrize("what", ["torn", "header", "tree", "not a database"])
-def test_a_corrupt_database_is_refused(stopped: Server, what: str) -> None:
-    path = stopped.folder / "store.db"
+def test_a_corrupt_database_is_refused(stopped: Settings, what: str) -> None:
+    path = file_of(stopped)
     size = path.stat().st_size
     if what == "torn":
         os.truncate(path, size // 2)
@@ -95,15 +111,15 @@ def test_a_corrupt_database_is_refused(stopped: Server, what: str) -> None:
     assert "corrupt" in refused(stopped)
 
 
-def test_a_step_that_is_not_what_was_written_is_never_served(stopped: Server) -> None:
+def test_a_step_that_is_not_what_was_written_is_never_served(stopped: Settings) -> None:
     """The newest steps have other pixels in the same structure: only the checksum can tell."""
-    with behind_the_back(stopped.folder / "store.db") as connection:
+    with behind_the_back(file_of(stopped)) as connection:
         connection.execute("UPDATE versions SET pixels = zeroblob(length(pixels)) WHERE model_version = 24")
     assert "version 24 is corrupt" in refused(stopped)
 
 
-def test_a_snapshot_that_is_not_what_was_written_is_never_served(stopped: Server) -> None:
-    with behind_the_back(stopped.folder / "store.db") as connection:
+def test_a_snapshot_that_is_not_what_was_written_is_never_served(stopped: Settings) -> None:
+    with behind_the_back(file_of(stopped)) as connection:
         [data] = connection.execute("SELECT weights FROM snapshots WHERE model_version = 20").fetchone()
         damaged = data[:5000] + bytes([data[5000] ^ 1]) + data[5001:]
         connection.execute("UPDATE snapshots SET weights = ? WHERE model_version = 20", [damaged])
@@ -149,30 +165,32 @@ def test_a_store_that_somebody_else_holds_refuses_steps_with_503_while_predict_g
     assert server.post("/train-step", as_json(X, T)).json()["model_version"] == 2
 
 
-def test_a_store_that_becomes_corrupt_while_it_is_served_is_not_served_from(make_server: MakeServer) -> None:
-    server = make_server(workers=1).start()
-    learn(server, 3)
-    with behind_the_back(server.folder / "store.db") as connection:
+def test_a_store_that_becomes_corrupt_while_it_is_served_is_not_served_from(settings: Settings) -> None:
+    client = Client(create_app(settings))
+    for seed in range(3):
+        assert client.post("/train-step", json=as_json(*random_batch(4, seed))).status_code == 200
+    with behind_the_back(file_of(settings)) as connection:
         connection.execute("UPDATE versions SET pixels = zeroblob(length(pixels)) WHERE model_version = 3")
         connection.execute("DELETE FROM snapshots WHERE model_version > 1")
-    for answer in (server.post("/predict?model_version=3", as_json(X)), server.get("/weights?model_version=3")):
+    for answer in (client.post("/predict?model_version=3", json=as_json(X)), client.get("/weights?model_version=3")):
         assert answer.status_code == 503
-        assert "version 3 is corrupt" in answer.json()["detail"]
-    assert server.predict(X)["model_version"] == 4
+        assert "version 3 is corrupt" in answer.json["detail"]
+    assert client.post("/predict", json=as_json(X)).json["model_version"] == 4
 
 
 @pytest.mark.long
 @pytest.mark.skipif(os.geteuid() != 0, reason="mounting a file system needs root")
-def test_a_store_on_a_read_only_disk_is_served_and_refuses_steps(stopped: Server, tmp_path_factory: Any) -> None:
+def test_a_store_on_a_read_only_disk_is_served_and_refuses_steps(
+    stopped: Settings, make_server: MakeServer, tmp_path_factory: Any
+) -> None:
     disk = tmp_path_factory.mktemp("disk")
     mounted = subprocess.run(["mount", "-t", "tmpfs", "tmpfs", disk], check=False, capture_output=True, text=True)
     if mounted.returncode != 0:
         pytest.skip(f"this machine does not mount: {mounted.stderr}")
     try:
-        shutil.copy(stopped.folder / "store.db", disk)
+        shutil.copy(file_of(stopped), disk)
         subprocess.run(["mount", "-o", "remount,ro", disk], check=True)
-        stopped.environment["TWOLAYERNET_STORE"] = f"sqlite:///{disk}/store.db"
-        server = stopped.start()
+        server = make_server(TWOLAYERNET_STORE=f"sqlite:///{disk}/store.db").start()
         answer = server.post("/train-step", as_json(X, T))
         assert answer.status_code == 503
         assert "Read-only file system" in answer.json()["detail"]

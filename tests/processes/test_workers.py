@@ -5,32 +5,45 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from tests.conftest import as_json, random_batch
+from service.app import create_app
+from service.errors import StartupError
+from tests.conftest import as_json, random_batch, untrained
 from tests.processes.conftest import MakeServer
+from tests.processes.server import Server
 
 
-def test_a_step_on_one_worker_is_seen_by_every_other(make_server: MakeServer) -> None:
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    """Two workers, for the tests that do nothing to them that does not pass."""
+    folder = tmp_path_factory.mktemp("workers")
+    untrained(folder)
+    server = Server(folder, workers=2).start()
+    yield server
+    server.kill()
+
+
+@pytest.mark.parametrize("steps", [8, pytest.param(50, marks=pytest.mark.long)])
+def test_a_step_on_one_worker_is_seen_by_every_other(server: Server, steps: int) -> None:
     """Each request comes on a connection of its own, so they spread over the workers."""
-    server = make_server(workers=2).start()
     x, t = random_batch(4)
     assert len(server.workers()) == 2
-    for _ in range(25):
+    for _ in range(steps):
         version = server.post("/train-step", as_json(x, t)).json()["model_version"]
         answers = [server.predict(x) for _ in range(6)]
         assert {answer["model_version"] for answer in answers} == {version}
         assert len({str(answer["probabilities"]) for answer in answers}) == 1
 
 
-def test_what_one_worker_learnt_another_answers_with(make_server: MakeServer) -> None:
+def test_what_one_worker_learnt_another_answers_with(server: Server) -> None:
     """One worker is stopped while the other one learns, then the other way round."""
-    server = make_server(workers=2).start()
     x, t = random_batch(1)
     first, second = server.workers()
-    version = 1
+    begun = version = server.predict(x)["model_version"]
     for learns, answers in ((first, second), (second, first)) * 3:
         suspend(answers)
         version = server.post("/train-step", as_json(x, t)).json()["model_version"]
@@ -38,7 +51,7 @@ def test_what_one_worker_learnt_another_answers_with(make_server: MakeServer) ->
         os.kill(answers, signal.SIGCONT)
         assert server.predict(x)["model_version"] == version
         os.kill(learns, signal.SIGCONT)
-    assert version == 7
+    assert version == begun + 6
 
 
 def suspend(pid: int) -> None:
@@ -64,12 +77,13 @@ def test_a_bare_gunicorn_serves_too(make_server: MakeServer) -> None:
     assert server.predict(random_batch(1)[0])["model_version"] == 1
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("bare", [False, True], ids=["twolayernet serve", "gunicorn"])
 def test_no_weights_and_no_store_is_one_clear_line(make_server: MakeServer, bare: bool) -> None:
     server = make_server(TWOLAYERNET_WEIGHTS="nowhere.npz")
     gunicorn = [sys.executable, "-m", "gunicorn", "-b", f"127.0.0.1:{server.port}", "service.wsgi:app"]
-    process = server.launch(gunicorn if bare else None)
-    assert process.wait(timeout=20) == 4
+    server.launch(gunicorn if bare else None)
+    assert server.ended() == 4
     assert "nowhere.npz does not exist" in server.log
     assert "Traceback" not in server.log
 
@@ -78,20 +92,24 @@ def test_no_weights_and_no_store_is_one_clear_line(make_server: MakeServer, bare
     ("name", "value"),
     [
         ("PORT", "http"),
-        pytest.param("WORKERS", "0", marks=pytest.mark.long),
+        ("WORKERS", "0"),
         ("STORE", "twolayernet.db"),
-        pytest.param("STORE", "sqlite://", marks=pytest.mark.long),
-        pytest.param("LEARNING_RATE", "-1", marks=pytest.mark.long),
+        ("STORE", "sqlite://"),
+        ("LEARNING_RATE", "-1"),
         ("API_KEY_PREDICT", "k"),
     ],
 )
-def test_a_setting_that_makes_no_sense_is_one_clear_line(make_server: MakeServer, name: str, value: str) -> None:
-    server = make_server(**{f"TWOLAYERNET_{name}": value})
-    assert server.launch().wait(timeout=20) == (4 if name == "STORE" else 2)
-    assert "Traceback" not in server.log
-    assert ("store" if name == "STORE" else f"TWOLAYERNET_{name}") in server.log
+def test_a_setting_that_makes_no_sense_is_one_clear_line(
+    monkeypatch: pytest.MonkeyPatch, name: str, value: str
+) -> None:
+    monkeypatch.setenv(f"TWOLAYERNET_{name}", value)
+    with pytest.raises(StartupError) as error:
+        create_app()
+    [line] = str(error.value).splitlines()
+    assert ("store" if name == "STORE" else f"TWOLAYERNET_{name}") in line
 
 
+@pytest.mark.long
 def test_train_then_serve_what_was_trained(make_server: MakeServer, tmp_path: Path) -> None:
     server = make_server()
     trained = subprocess.run(

@@ -1,21 +1,11 @@
-"""What the tests of pictures share: weights that know digits, and digits that they haven't seen."""
+"""What the tests of pictures share: digits that the trained network hasn't seen."""
 
 import pytest
 
-from model.datasets import Split, packaged_digits
-from model.training import Trainer, TrainingOptions
-from model.weights import Weights
-
-
-@pytest.fixture(scope="session")
-def trained() -> Weights:
-    """Ten seconds of school: the packaged digits."""
-    trainer = Trainer(packaged_digits(), TrainingOptions())
-    for _ in trainer.epochs():
-        pass
-    return trainer.weights()
+from model.datasets import Split
+from tests.conftest import digits
 
 
 @pytest.fixture(scope="session")
 def held_out() -> Split:
-    return packaged_digits().test
+    return digits().test

@@ -7,8 +7,10 @@ from pydantic import SecretStr
 from service.app import create_app
 from service.errors import StartupError
 from service.settings import Settings, load_settings
-from tests.conftest import Client, as_json, random_batch
+from tests.conftest import Client, as_json, random_batch, shared_client
 from tests.service.test_bad_input import is_problem
+
+client = shared_client
 
 X, T = random_batch(1)
 CLOSED: list[tuple[str, str, dict[str, Any]]] = [

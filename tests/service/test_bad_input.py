@@ -13,8 +13,10 @@ from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 from werkzeug.test import TestResponse
 
-from tests.conftest import Client, as_json, random_batch
+from tests.conftest import Client, as_json, random_batch, shared_client
 from tests.service.drawing import drawn
+
+client = shared_client
 
 X, T = random_batch(2)
 GOOD = as_json(X, T)

@@ -15,10 +15,12 @@ from model import TwoLayerNet
 from model import weights as weights_file
 from service.app import create_app
 from service.settings import Settings
-from tests.conftest import FEATURES, Client, as_json, random_batch
+from tests.conftest import FEATURES, Client, as_json, random_batch, shared_client
 from tests.service.drawing import drawn, encoded
 from tests.service.test_arrays import NPY, npy
 from tests.service.test_bad_input import is_problem
+
+client = shared_client
 
 X, T = random_batch(3)
 JSON = "application/json"

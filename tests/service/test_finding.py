@@ -21,7 +21,7 @@ from tests.service.papers import TO_BE_READ, TO_BE_REFUSED, encoded
 
 MNIST = Path(__file__).parents[3] / "shared" / "mnist"
 SHAPE = (28, 28)
-DIGITS = 40
+DIGITS, FEWER_DIGITS = 40, 20
 BELOW_PLAIN = {
     "cropped tightly": 0.1,
     "cropped tightly, white on black": 0.15,
@@ -34,16 +34,17 @@ each network has a few that it reads now so, now so."""
 
 READ_FIRST = ("plain", "white on black", "a shadow", "a frame", "28 × 28, grain")
 REFUSED_FIRST = ("blank", "noise, 28 × 28", "two digits")
-"""Of each sort one, tried by `make test`; all of them with the long tests."""
+"""Of each sort one, tried by `make test` with fewer digits; all of them with the long tests."""
 
 
 def kinds(all_of_them: Iterable[str], first: tuple[str, ...]) -> list[Any]:
-    return [pytest.param(kind, marks=() if kind in first else pytest.mark.long) for kind in all_of_them]
+    """Each with a count of digits."""
+    at_length = [pytest.param(kind, DIGITS, marks=pytest.mark.long) for kind in all_of_them]
+    return [(kind, FEWER_DIGITS) for kind in first] + at_length
 
 
-@pytest.fixture(scope="module")
-def some(held_out: Split) -> Split:
-    return held_out.take(np.arange(0, 1000, 1000 // DIGITS))
+def some_of(held_out: Split, count: int) -> Split:
+    return held_out.take(np.arange(0, 1000, 1000 // count))
 
 
 def labels_of(weights: Weights, pixels: np.ndarray) -> np.ndarray:
@@ -51,9 +52,9 @@ def labels_of(weights: Weights, pixels: np.ndarray) -> np.ndarray:
     return labels
 
 
-@pytest.mark.parametrize("kind", kinds(TO_BE_READ, READ_FIRST))
-def test_the_digit_is_found(kind: str, trained: Weights, some: Split) -> None:
-    right = 0
+@pytest.mark.parametrize(("kind", "count"), kinds(TO_BE_READ, READ_FIRST))
+def test_the_digit_is_found(kind: str, count: int, trained: Weights, held_out: Split) -> None:
+    some, right = some_of(held_out, count), 0
     for i, (image, label) in enumerate(zip(some.images, some.labels, strict=True)):
         picture = TO_BE_READ[kind](image.reshape(SHAPE), np.random.default_rng(i))
         try:
@@ -63,23 +64,24 @@ def test_the_digit_is_found(kind: str, trained: Weights, some: Split) -> None:
         except BadInput:
             continue
     as_pixels = int((labels_of(trained, some.images) == some.labels).sum())
-    assert right >= as_pixels - round(BELOW_PLAIN.get(kind, MOST_BELOW_PLAIN) * DIGITS)
+    assert right >= as_pixels - round(BELOW_PLAIN.get(kind, MOST_BELOW_PLAIN) * count)
 
 
-@pytest.mark.parametrize("kind", kinds(TO_BE_REFUSED, REFUSED_FIRST))
-def test_what_is_no_digit_or_more_than_one_is_refused(kind: str, some: Split) -> None:
+@pytest.mark.parametrize(("kind", "count"), kinds(TO_BE_REFUSED, REFUSED_FIRST))
+def test_what_is_no_digit_or_more_than_one_is_refused(kind: str, count: int, held_out: Split) -> None:
     message = "2 digits: crop the picture to one" if kind == "two digits" else "nothing stands out"
     refused = 0
-    for i, image in enumerate(some.images):
+    for i, image in enumerate(some_of(held_out, count).images):
         try:
             read_picture(encoded(TO_BE_REFUSED[kind](image.reshape(SHAPE), np.random.default_rng(i))), SHAPE, ())
         except BadInput as problem:
             refused += message in str(problem.detail)
-    assert refused >= 0.95 * DIGITS
+    assert refused >= 0.95 * count
 
 
-def test_a_picture_in_mnist_s_form_is_taken_as_it_is(held_out: Split) -> None:
-    assert all(is_taken_as_it_is(image.reshape(SHAPE)) for image in held_out.images)
+@pytest.mark.parametrize("every", [5, pytest.param(1, marks=pytest.mark.long)])
+def test_a_picture_in_mnist_s_form_is_taken_as_it_is(held_out: Split, every: int) -> None:
+    assert all(is_taken_as_it_is(image.reshape(SHAPE)) for image in held_out.images[::every])
 
 
 @pytest.mark.long
@@ -127,6 +129,7 @@ MOST_PLAIN_ONES = 3
 """Of a plain picture's cost; the worst that is known takes 2."""
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("kind", WORST)
 def test_whatever_is_in_a_picture_its_cost_is_bounded(kind: str, held_out: Split) -> None:
     digit = held_out.images[0].reshape(SHAPE)

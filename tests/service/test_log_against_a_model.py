@@ -2,6 +2,7 @@
 restarts has to leave both the same."""
 
 import io
+import os
 import shutil
 import tempfile
 from collections.abc import Mapping
@@ -48,7 +49,7 @@ class Log(RuleBasedStateMachine):
     def __init__(self) -> None:
         super().__init__()
         self.clients: list[Client] = []
-        self.folder = Path(tempfile.mkdtemp())
+        self.folder = Path(tempfile.mkdtemp(dir=os.environ.get("PYTEST_DEBUG_TEMPROOT")))
         self.versions: list[Parameters] = []
         self.keys: dict[str, tuple[dict[str, Any], Any]] = {}
 
@@ -170,7 +171,7 @@ SETTINGS = settings(
     max_examples=40, stateful_step_count=25, deadline=None, suppress_health_check=[HealthCheck.too_slow]
 )
 TestLog = Log.TestCase
-TestLog.settings = settings(SETTINGS, max_examples=10)
+TestLog.settings = settings(SETTINGS, max_examples=4)
 
 
 @pytest.mark.long

@@ -96,7 +96,7 @@ def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
 def examples(count: int) -> hypothesis_settings:
     """The same ones in each run; the long form looks for others."""
     return hypothesis_settings(
-        max_examples=max(5, count // 2),
+        max_examples=count // 6,
         deadline=None,
         derandomize=True,
         database=None,

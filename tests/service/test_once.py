@@ -9,9 +9,11 @@ import pytest
 from model import TwoLayerNet
 from model import weights as weights_file
 from model.weights import Weights
-from tests.conftest import FEATURES, Client, as_json, random_batch
+from tests.conftest import FEATURES, Client, as_json, random_batch, store_of_each_kind
 from tests.service.drawing import drawn, encoded
 from tests.service.test_bad_input import is_problem
+
+store = store_of_each_kind
 
 X, T = random_batch(2)
 

@@ -9,7 +9,9 @@ from pydantic import SecretStr
 
 from service.app import create_app
 from service.settings import Settings
-from tests.conftest import CLASSES, FEATURES, Client, as_json, random_batch
+from tests.conftest import CLASSES, FEATURES, Client, as_json, random_batch, shared_client
+
+client = shared_client
 
 X, T = random_batch(3)
 INFER = "/v2/models/twolayernet/infer"

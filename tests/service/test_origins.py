@@ -9,8 +9,10 @@ from service.app import create_app
 from service.errors import StartupError
 from service.server.address import say_where
 from service.settings import Settings, load_settings
-from tests.conftest import Client, as_json, random_batch
+from tests.conftest import Client, as_json, random_batch, shared_client
 from tests.service.test_bad_input import is_problem
+
+client = shared_client
 
 X, T = random_batch(1)
 FRIEND = "https://friend.example"

@@ -8,7 +8,9 @@ import pytest
 
 from service.app import create_app
 from service.settings import Settings
-from tests.conftest import Client
+from tests.conftest import Client, shared_client
+
+client = shared_client
 
 PAGES = ["/", "/docs"]
 

@@ -27,7 +27,7 @@ from service.images.picture import MOST_PICTURE_PIXELS, decoded
 from service.images.picture import read_picture as read_digit
 from service.schemas import PredictAnswer
 from service.settings import Settings
-from tests.conftest import Client
+from tests.conftest import Client, shared_client
 from tests.service.drawing import STROKES, drawn, encoded, photographed
 from tests.service.test_bad_input import is_problem
 
@@ -38,11 +38,13 @@ def read_picture(data: bytes, shape: tuple[int, int], location: tuple[()]) -> np
     return read_digit(data, shape, location).pixels.ravel()
 
 
-@pytest.fixture
-def client(settings: Settings, trained: Weights) -> Client:
-    """A service that knows digits."""
-    weights_file.save(settings.weights, trained)
-    return Client(create_app(settings))
+@pytest.fixture(scope="module")
+def shared_weights(trained: Weights) -> bytes:
+    """The service knows digits."""
+    return weights_file.to_bytes(trained)
+
+
+client = shared_client
 
 
 def recognised(weights: Weights, pixels: np.ndarray) -> np.ndarray:

@@ -6,7 +6,9 @@ import pytest
 from model.weights import Weights
 from service.schemas import AccuracyAnswer, PredictAnswer
 from tests import oracle
-from tests.conftest import Client, as_json, random_batch
+from tests.conftest import Client, as_json, random_batch, shared_client
+
+client = shared_client
 
 
 def test_predict_answers_with_labels_probabilities_and_version(client: Client, weights: Weights) -> None:

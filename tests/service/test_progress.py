@@ -9,8 +9,10 @@ import pytest
 from model.types import IntArray
 from service.app import create_app
 from service.settings import Settings
-from tests.conftest import Client, as_json, random_batch
+from tests.conftest import Client, as_json, random_batch, store_of_each_kind
 from tests.service.test_bad_input import is_problem
+
+store = store_of_each_kind
 
 X, T = random_batch(2)
 

@@ -1,33 +1,26 @@
 """The live model does not forget: what a step remembers is part of the version."""
 
 import io
-from functools import cache
 from typing import Any
 
 import numpy as np
 import pytest
 
 from model import weights as weights_file
-from model.datasets import packaged_digits
-from model.training import Trainer, TrainingOptions
+from model.datasets import Split
 from model.weights import Weights
 from service.app import create_app
 from service.settings import Settings
-from tests.conftest import Client, as_json, random_batch
+from tests.conftest import Client, as_json, random_batch, store_of_each_kind
 from tests.service.test_bad_input import is_problem
 
-
-@cache
-def trained() -> Weights:
-    trainer = Trainer(packaged_digits(), TrainingOptions(epochs=8))
-    list(trainer.epochs())
-    return trainer.weights()
+store = store_of_each_kind
 
 
 @pytest.fixture
-def digits(settings: Settings) -> Client:
+def digits(settings: Settings, trained: Weights) -> Client:
     """A service of a network that was trained, as `twolayernet train` leaves it."""
-    weights_file.save(settings.weights, trained())
+    weights_file.save(settings.weights, trained)
     return Client(create_app(settings.model_copy(update={"snapshot_every": 20})))
 
 
@@ -37,27 +30,29 @@ def arrays(answer: Any) -> dict[str, np.ndarray]:
         return dict(loaded)
 
 
-def accuracy(client: Client) -> float:
-    test = packaged_digits().test
+def accuracy(client: Client, test: Split) -> float:
     return float(client.post("/accuracy", json=as_json(test.images, test.labels)).json["accuracy"])
 
 
-def images_of(label: int, count: int) -> np.ndarray:
-    test = packaged_digits().test
+def images_of(test: Split, label: int, count: int) -> np.ndarray:
     return np.resize(test.images[test.labels == label], (count, 784))
 
 
+def test_the_network_that_is_served_here_knows_digits(digits: Client, held_out: Split) -> None:
+    assert accuracy(digits, held_out) >= 0.93
+
+
 @pytest.mark.long
-def test_two_hundred_of_one_class_cost_next_to_nothing(digits: Client) -> None:
-    before = accuracy(digits)
-    sevens = images_of(7, 200)
+def test_two_hundred_of_one_class_cost_next_to_nothing(digits: Client, held_out: Split) -> None:
+    before = accuracy(digits, held_out)
+    sevens = images_of(held_out, 7, 200)
     for image in sevens:
         assert digits.post("/train-step", json=as_json(image[np.newaxis], np.array([7]))).json["rehearsed"] == 8
-    assert accuracy(digits) > before - 0.01
+    assert accuracy(digits, held_out) > before - 0.01
     digits.post("/rollback", json={"model_version": 1})
     for image in sevens:
         digits.post("/train-step", json=as_json(image[np.newaxis], np.array([7]), rehearse=0))
-    assert accuracy(digits) < before - 0.01, "this stream would not show that anything was remembered"
+    assert accuracy(digits, held_out) < before - 0.01, "this stream would not show that anything was remembered"
 
 
 def test_a_rollback_brings_back_the_memory_of_that_version(digits: Client) -> None:

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import HealthCheck, example, given
+from hypothesis import example, given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
@@ -62,12 +62,18 @@ lessons = st.tuples(
 )
 
 
-@given(st.lists(lessons, min_size=1, max_size=4))
-@example([(7, "<f4", "fortran", 1), (20, ">f4", "fortran", 2), (2, "|u1", "fortran", 3)])
-@hypothesis_settings(
-    max_examples=12, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture], derandomize=True
-)
-def test_no_property_of_a_body_makes_a_difference(settings: Settings, steps: list[tuple[int, str, str, int]]) -> None:
+@pytest.mark.parametrize("examples", [2, pytest.param(40, marks=pytest.mark.long)])
+def test_no_property_of_a_body_makes_a_difference(settings: Settings, examples: int) -> None:
+    @given(st.lists(lessons, min_size=1, max_size=4))
+    @example([(7, "<f4", "fortran", 1), (20, ">f4", "fortran", 2), (2, "|u1", "fortran", 3)])
+    @hypothesis_settings(max_examples=examples, deadline=None, derandomize=True)
+    def try_it(steps: list[tuple[int, str, str, int]]) -> None:
+        it_makes_no_difference(settings, steps)
+
+    try_it()
+
+
+def it_makes_no_difference(settings: Settings, steps: list[tuple[int, str, str, int]]) -> None:
     writer, follower = Client(create_app(settings)), Client(create_app(settings))
     for count, kind, layout, seed in steps:
         random = np.random.default_rng(seed)

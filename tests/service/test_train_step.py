@@ -10,7 +10,9 @@ from service.app import create_app
 from service.schemas import TrainStepAnswer, VersionsAnswer
 from service.settings import Settings
 from tests import oracle
-from tests.conftest import Client, as_json, random_batch
+from tests.conftest import Client, as_json, random_batch, store_of_each_kind
+
+store = store_of_each_kind
 
 
 def test_a_step_answers_with_figures_from_before_it(client: Client, weights: Weights) -> None:
