@@ -1,5 +1,8 @@
 """The whole service on one page."""
 
+from collections.abc import Callable
+from typing import Any
+
 from flask import Flask
 
 from service.http import access, connection, observing, origins, problems, proxy, tracing
@@ -31,6 +34,14 @@ EXTENSION = "twolayernet"
 """Where the application keeps its `Service`, for whoever has to close it."""
 
 
+class Application(Flask):
+    request_class = IncomingRequest
+
+    def ensure_sync(self, func: Callable[..., Any]) -> Callable[..., Any]:
+        """As it is: no view here is a coroutine, and Flask would look anew at each request."""
+        return func
+
+
 def create_app(settings: Settings | None = None, say: bool = False) -> Flask:
     """The WSGI application, with the settings of the environment unless some are given.
 
@@ -47,8 +58,7 @@ def create_app(settings: Settings | None = None, say: bool = False) -> Flask:
     learner = Learner(log, replica, settings.gradient_norm_limit, settings.memory_size, alarm=alarm, limits=limits)
     service = Service(settings, log, replica, learner, Waiting(log, limits), History(log))
 
-    app = Flask(__name__, static_folder=None)
-    app.request_class = IncomingRequest
+    app = Application(__name__, static_folder=None)
     app.config["MAX_CONTENT_LENGTH"] = settings.max_body_bytes
     app.config["MAX_UNPACKED_BYTES"] = settings.max_unpacked_bytes
     app.config["MAX_IMAGES"] = settings.max_images

@@ -137,7 +137,7 @@ def test_an_empty_file_is_no_key() -> None:
 
 def test_a_backup_says_what_it_wrote_and_a_missing_folder_is_said(settings: Settings) -> None:
     Client(create_app(settings)).close()
-    assert "nowhere/copy.db can't be written: No such file" in one_line(
+    assert "nowhere/copy.db: No such file" in one_line(
         twolayernet("backup", "--store", settings.store, "nowhere/copy.db"), 2
     )
     said = twolayernet("backup", "--store", settings.store, "copy.db")

@@ -125,9 +125,9 @@ def read_classes(folder: Path, classes: dict[str, list[Path]], names: Sequence[s
     problems = []
     for i, (path, _) in enumerate(paths):
         try:
-            images[i] = read_picture(whole(path, MOST_PICTURE_BYTES), shape, (str(path),)).pixels.ravel()
+            images[i] = read_picture(whole(path, MOST_PICTURE_BYTES), shape, ()).pixels.ravel()
         except BadInput as problem:
-            problems.append(problem.detail)
+            problems.append(f"{path}: {problem.detail}")
     if problems:
         more = len(problems) - MOST_PROBLEMS_SHOWN
         raise DatasetError("; ".join(problems[:MOST_PROBLEMS_SHOWN]) + (f"; and {more} more" if more > 0 else ""))

@@ -6,8 +6,7 @@ sends no mark is no browser. A link that a person follows is no request of the p
 """
 
 import re
-from collections.abc import Iterable
-from typing import TYPE_CHECKING
+from functools import lru_cache
 from urllib.parse import urlsplit
 
 from flask import Flask, Request, request
@@ -16,9 +15,6 @@ from flask_cors import CORS
 from service.http.problems import Problem
 from service.lists import is_loopback, listed, normal_origin
 from service.settings import Settings
-
-if TYPE_CHECKING:
-    from _typeshed.wsgi import WSGIEnvironment
 
 READING = ("GET", "HEAD")
 
@@ -34,7 +30,7 @@ PREFLIGHT_SECONDS = 600
 
 def register(app: Flask, settings: Settings) -> None:
     hosts = listed(settings.trusted_hosts)
-    expected = [*hosts, *LOOPBACK]
+    expected = (*hosts, *LOOPBACK)
     allowed = frozenset(listed(settings.allowed_origins))
     if allowed:
         CORS(
@@ -49,8 +45,9 @@ def register(app: Flask, settings: Settings) -> None:
 
     @app.before_request
     def refuse_other_origins() -> None:
-        named = request.environ.get("HTTP_HOST", "")
-        local = settings.trusted_proxies == 0 and listens_on_loopback(request.environ)
+        environ = request.environ
+        named = environ.get("HTTP_HOST", "")
+        local = settings.trusted_proxies == 0 and listens_on_loopback(environ.get("SERVER_NAME", ""))
         if (hosts or local) and not is_expected(named, expected):
             raise Problem(
                 400,
@@ -65,13 +62,15 @@ def register(app: Flask, settings: Settings) -> None:
             )
 
 
-def listens_on_loopback(environ: "WSGIEnvironment") -> bool:
+@lru_cache(maxsize=16)
+def listens_on_loopback(server_name: str) -> bool:
     """By the address of the socket, which gunicorn and Granian give as the server's name: with a server that is started
     by hand, the settings need not know it. Behind a Unix socket, or where a server gives a name of its own, False."""
-    return is_loopback(environ.get("SERVER_NAME", ""))
+    return is_loopback(server_name)
 
 
-def is_expected(host: str, names: Iterable[str]) -> bool:
+@lru_cache(maxsize=256)
+def is_expected(host: str, names: tuple[str, ...]) -> bool:
     """Whether a Host header is one of the names, or under one that begins with a dot, with any port."""
     name = re.sub(r":[0-9]*\Z", "", host.lower()).removesuffix(".")
     return any(name == one or (one[0] == "." and f".{name}".endswith(one)) for one in names)

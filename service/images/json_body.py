@@ -8,7 +8,7 @@ import numpy as np
 
 from model.weights import Weights
 from service.http.problems import BadInput, Location, Problem
-from service.http.queries import check_json, load, validated
+from service.http.queries import check_json, load, occurrences, validated
 from service.images import mistakes, picture_body
 from service.images.batch import (
     Images,
@@ -51,7 +51,7 @@ def read(body: Body[P]) -> tuple[Images, Any, P]:
     try:
         if numbers is not None or (numbers := numbers_of(document, body.weights)) is not None:
             return taken(numbers, body)
-        if len(data) > MOST_FOR_PYDANTIC and data.count(b",") > MOST_FOR_PYDANTIC:
+        if len(data) > MOST_FOR_PYDANTIC and occurrences(data, b",") > MOST_FOR_PYDANTIC:
             raise BadInput((), f"expected images of {wanted(body.weights)}: to see which are not, send fewer at once")
         request: Any = validated(document, body.takes.whole)
         parameters = body.parameters(request)

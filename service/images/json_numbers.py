@@ -13,12 +13,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from model.weights import Weights
+from service.http.queries import occurrences
 
 if HAS_SIMDJSON := find_spec("simdjson") is not None:
     import simdjson
 
 LARGEST_KEPT_PARSER = 2**20
 """Bytes. A parser keeps some fifteen times the largest body that it has seen; a larger body gets one of its own."""
+
+MOST_OTHERS = 1_000_000
+"""Values that are no pixels, such as labels: each becomes a Python object."""
 
 _kept: list[Any] = []
 """At most one, for the next request: they are mostly answered one after the other."""
@@ -52,9 +56,7 @@ def read_numbers(body: bytes, weights: Weights) -> Numbers | None:
 
 
 def _read(document: Any, body: bytes, weights: Weights) -> Numbers | None:
-    if not isinstance(document, simdjson.Object):
-        return None
-    keys = list(document.keys())
+    keys = list(document.keys()) if isinstance(document, simdjson.Object) else []
     key = "images" if "images" in keys else "image"
     if ("image" in keys) == ("images" in keys) or len(set(keys)) != len(keys):
         return None
@@ -62,6 +64,8 @@ def _read(document: Any, body: bytes, weights: Weights) -> Numbers | None:
     if not isinstance(values, simdjson.Array) or len(values) == 0:
         return None
     images: list[Any] = [values] if key == "image" else list(values)
+    if len(body) > MOST_OTHERS and occurrences(body, b",") - len(images) * weights.input_size > MOST_OTHERS:
+        return None
     in_rows: set[int] = set()
     if set(map(len, images)) != {weights.input_size}:
         in_rows = {n for n, image in enumerate(images) if len(image) != weights.input_size}
@@ -73,7 +77,7 @@ def _read(document: Any, body: bytes, weights: Weights) -> Numbers | None:
     if isinstance(labels, list):
         lists += 1 + sum(isinstance(label, list) for label in labels)
     # Each list that was counted has one bracket. Any other bracket is of a list where a number belongs.
-    if np.count_nonzero(np.frombuffer(body, np.uint8) == ord("[")) != lists:
+    if occurrences(body, b"[") != lists:
         return None
     pixels: NDArray[np.float64] = np.frombuffer(values.as_buffer(of_type="d"), np.float64)
     return Numbers(pixels.reshape(len(images), weights.input_size), frozenset(in_rows), fields, key == "image")
