@@ -17,6 +17,9 @@ if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse, WSGIApplication, WSGIEnvironment
 
 PIECE_BYTES = 2**16
+MOST_PIECES = 1024
+"""64 MiB. After more than that, the server closes the connection."""
+
 HEADERS = [("X-Content-Type-Options", "nosniff"), ("Cross-Origin-Resource-Policy", "same-origin")]
 
 
@@ -46,9 +49,10 @@ def has_body(environ: "WSGIEnvironment") -> bool:
 
 
 def discard_body(environ: "WSGIEnvironment") -> None:
-    """Read what is left of it."""
+    """Read what is left of it, within a bound."""
     try:
-        while environ["wsgi.input"].read(PIECE_BYTES):
-            pass
+        for _ in range(MOST_PIECES):
+            if not environ["wsgi.input"].read(PIECE_BYTES):
+                return
     except Exception:  # the client has gone, or sends what is no body: the server closes the connection
         return
