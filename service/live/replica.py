@@ -62,10 +62,11 @@ class Replica:
         self._old = lru_cache(maxsize=OLD_MODELS_KEPT)(self._rebuild)
         log.follow(self._followed)
 
-    def known_version(self) -> int:
-        """The newest that this copy has seen, without a look at the log; 0 before the first."""
-        model = self._newest
-        return 0 if model is None else model.version
+    def known(self) -> Model:
+        """The newest that this copy has seen, without a look at the log, which would start a thread: for what is done
+        before a server forks. After the first `catch_up`."""
+        assert self._newest is not None
+        return self._newest
 
     def newest(self) -> Model:
         """On SQLite the newest version of the log at this moment, or a newer one; on PostgreSQL the newest that this

@@ -46,7 +46,7 @@ HeaderLength = Annotated[
 def blueprint(service: Service) -> Blueprint:
     routes = Blueprint("inference", __name__)
     say_how_stale(routes, service)
-    size = service.replica.newest().weights.input_size
+    size = service.replica.known().weights.input_size
     black = {"name": "images", "shape": [1, size], "datatype": "UINT8", "data": [0] * size}
 
     @routes.get("/v2", strict_slashes=False)

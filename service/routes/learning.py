@@ -38,7 +38,7 @@ OldestVersion = Annotated[int, Field(ge=1, description="Where the log begins.")]
 
 def blueprint(service: Service) -> Blueprint:
     routes = Blueprint("learning", __name__)
-    served = service.replica.newest().weights
+    served = service.replica.known().weights
 
     @routes.post("/train-step")
     @Endpoint(

@@ -45,7 +45,7 @@ class AtThisMoment(Collector):
             "twolayernet_model_staleness_seconds", "How long this worker has not known the newest version.", staleness
         )
         try:
-            known = self._service.replica.known_version()
+            known = self._service.replica.known().version
             newest = self._service.replica.newest()
             standing = self._service.history.standing(newest.weights.output_size)
         except StoreError:

@@ -44,7 +44,7 @@ STALENESS = {"X-Model-Staleness": Staleness}
 
 def blueprint(service: Service) -> Blueprint:
     routes = Blueprint("prediction", __name__)
-    served = service.replica.newest().weights
+    served = service.replica.known().weights
 
     say_how_stale(routes, service)
 

@@ -2,6 +2,7 @@
 
 import json
 import os
+import threading
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -65,3 +66,13 @@ def test_a_worker_that_is_replaced_after_the_store_s_file_was_removed_serves_not
         file.unlink()
     assert in_a_fork(lambda: asked(parent)) == [503, 503]
     parent.close()
+
+
+@pytest.mark.postgres
+def test_the_start_leaves_no_thread_behind_that_could_hold_a_lock_in_a_fork(
+    settings: Settings, postgres: Postgres
+) -> None:
+    before = set(threading.enumerate())
+    client = Client(create_app(settings.model_copy(update={"store": postgres.new_database()})))
+    assert set(threading.enumerate()) == before
+    client.close()

@@ -183,6 +183,7 @@ def test_what_has_expired_is_gone(settings: Settings) -> None:
         assert connection.execute("SELECT count(*) FROM predictions").fetchone() == (0,)
 
 
+@on_sqlite
 def test_one_that_was_kept_while_the_clock_was_ahead_keeps_no_other_on_the_disk(
     settings: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -104,7 +104,8 @@ def test_a_worker_has_no_more_connections_than_the_setting_says(start: Start, ur
         step(client)
         client.get("/examples?rehearsed=true")
     name = url.rpartition("/")[2]
-    assert postgres.run(f"SELECT count(*) FROM pg_stat_activity WHERE datname = '{name}'") == [(3,)]
+    ((count,),) = postgres.run(f"SELECT count(*) FROM pg_stat_activity WHERE datname = '{name}'")
+    assert 1 < count <= 3
 
 
 def test_requests_that_read_for_long_keep_no_worker_from_what_others_learn(start: Start, url: str) -> None:
@@ -412,7 +413,7 @@ def test_store_status_shows_what_there_is_and_which_hosts_use_it(start: Start, s
     client = start(url)
     wait_for(lambda: "(1)" in CliRunner().invoke(main, ["store", "status", url]).output)
     shown = CliRunner().invoke(main, ["store", "status", url])
-    for line in ("engine: PostgreSQL", "schema: 3", "newest version: 1,", "remember_days=7.0", socket.gethostname()):
+    for line in ("engine: PostgreSQL", "schema: 1", "newest version: 1,", "remember_days=7.0", socket.gethostname()):
         assert line in shown.output
     client.close()
     assert "hosts (workers): none known" in CliRunner().invoke(main, ["store", "status", url]).output
