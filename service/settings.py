@@ -144,6 +144,8 @@ class Settings(BaseSettings):
     def _some_key(cls, key: Any) -> Any:
         if isinstance(key, str) and not listed(key):
             raise ValueError("it holds no key")
+        if isinstance(key, str) and any("\ud800" <= character <= "\udfff" for character in key):
+            raise ValueError("it is not text")  # bytes that are not UTF-8, as Python has them in the environment
         return key
 
     @field_validator("allowed_origins")

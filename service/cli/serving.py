@@ -81,7 +81,10 @@ def serve(**options: Any) -> None:
 
     given = {name: value for name, value in options.items() if value is not None}
     for name, value in given.items():
-        text = value.read().strip() if hasattr(value, "read") else str(value)
+        try:
+            text = value.read().strip() if hasattr(value, "read") else str(value)
+        except UnicodeDecodeError:
+            fail(f"{option_name(name)}: the file is not text")
         if not text and name in ("host", "store"):
             fail(f"{option_name(name)} is empty")
         os.environ[variable(name)] = text

@@ -11,7 +11,7 @@ from model.weights import WeightsError
 from service.http.answers import NPZ, npz_answer
 from service.http.incoming import request
 from service.http.operation import Content, Link
-from service.http.problems import BadInput, Problem
+from service.http.problems import BadInput, Kind, Problem
 from service.live.learner import etag_of
 from service.live.service import Service
 from service.routes.answers import version_answer
@@ -59,7 +59,8 @@ def blueprint(service: Service) -> Blueprint:
         if "If-Match" not in request.headers:
             answer.make_conditional(request)
         elif (tags := if_match()) is not None and answer.get_etag()[0] not in tags:
-            raise Problem(412, f"the ETag of version {model.version} is not the one in If-Match")
+            why = f"the ETag of version {model.version} is not the one in If-Match"
+            raise Problem(412, why, kind=Kind.WEIGHTS_CHANGED)
         return answer
 
     @routes.put("/weights")

@@ -4,6 +4,7 @@ import errno
 import os
 import socket
 import sys
+from importlib.util import find_spec
 
 from service.errors import StartupError
 from service.server.address import say_where, url_host
@@ -22,6 +23,8 @@ def run(settings: Settings) -> None:
     """Raises StartupError and StoreError."""
     check_address(settings)
     if settings.server == "granian":
+        if find_spec("granian") is None:
+            raise StartupError("--server granian needs the extra granian: install twolayernet-service[granian]")
         open_log(settings, say=True).release()  # each worker loads the application: say here, once, what is wrong
         os.environ[SAID] = "1"
         say_where(settings, settings.port)
@@ -60,14 +63,11 @@ def run_gunicorn(app: str = APPLICATION) -> None:
 
 
 def run_granian(settings: Settings, app: str = APPLICATION) -> None:
-    """Raises StartupError where it is not installed."""
-    try:
-        from granian import Granian
-        from granian.constants import HTTPModes, Interfaces
-        from granian.http import HTTP1Settings
-        from granian.log import LogLevels
-    except ImportError:
-        raise StartupError("--server granian needs the extra granian: install twolayernet-service[granian]") from None
+    from granian import Granian
+    from granian.constants import HTTPModes, Interfaces
+    from granian.http import HTTP1Settings
+    from granian.log import LogLevels
+
     Granian(
         app,
         address=settings.host,

@@ -269,3 +269,9 @@ def test_without_keys_nothing_requires_one(client: Client) -> None:
     assert client.post("/train-step", json=as_json(X, T)).status_code == 200
     for request_ in COSTLY:
         assert sent(client, request_, None).status_code in (200, 404, 503)
+
+
+def test_a_key_that_is_not_text_is_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TWOLAYERNET_API_KEY", "k\udce9y")
+    with pytest.raises(StartupError, match="TWOLAYERNET_API_KEY: it is not text"):
+        load_settings()
