@@ -7,6 +7,7 @@ import sys
 import threading
 import time
 from collections.abc import Iterable, Iterator
+from contextlib import suppress
 from datetime import UTC, datetime
 from functools import lru_cache
 from random import getrandbits
@@ -132,7 +133,8 @@ class RequestLog:
     """Lines for standard output, written together: each call of the system lets another thread have Python's lock.
 
     The first line starts a thread that waits for a moment and writes all that have come. Python waits for it at the end
-    of the process, so that no line is lost. Lines of several workers stay whole.
+    of the process, so that no line is lost. Granian does not let it wait: there, each line is written at once. Lines of
+    several workers stay whole.
     """
 
     def __init__(self) -> None:
@@ -141,6 +143,9 @@ class RequestLog:
         self._is_written = False
 
     def add(self, line: bytes) -> None:
+        if "granian" in sys.modules:
+            write(line)
+            return
         with self._lock:
             self._waiting.append(line)
             begin, full = not self._is_written, len(self._waiting) > MOST_LINES_WAITING
@@ -165,11 +170,14 @@ class RequestLog:
             lines, self._waiting = self._waiting, []
             self._is_written = bool(lines)
         for piece in pieces(lines):
-            try:
-                os.write(STANDARD_OUTPUT, piece)
-            except OSError:  # nobody listens any more: no reason to fail a request
-                break
+            write(piece)
         return bool(lines)
+
+
+def write(piece: bytes) -> None:
+    with suppress(OSError):  # nobody listens any more: no reason to fail a request
+        while piece:
+            piece = piece[os.write(STANDARD_OUTPUT, piece) :]
 
 
 def pieces(lines: list[bytes]) -> Iterator[bytes]:

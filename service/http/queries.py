@@ -1,5 +1,6 @@
 """Queries and JSON, checked by pydantic, whose findings become answers."""
 
+from codecs import BOM_UTF8
 from typing import Any, TypeVar
 
 import numpy as np
@@ -59,6 +60,9 @@ a hundred times the room of its text, so the characters are counted in the text 
 MOST_OBJECTS_OF_NUMBERS = 2_500_000
 """A Python object for each number takes 32 bytes."""
 
+MOST_WIDE_BYTES = 2**20
+"""Of JSON with characters that make a string take four bytes for each of its characters."""
+
 SHORT_BYTES = 2**15
 """Of a text in which `bytes.count` is faster than numpy."""
 
@@ -73,6 +77,8 @@ def check_json(body: bytes) -> None:
     """Raises BadInput for a body that would take more memory than a request may."""
     if not body:
         raise BadInput((), "the request has no body: JSON is expected")
+    if len(body) > MOST_WIDE_BYTES and (not body.isascii() or b"\\ud" in body or b"\\uD" in body):
+        raise BadInput((), f"more than {MOST_WIDE_BYTES:,} bytes with characters outside of ASCII")
     for character, (most, what) in MOST_OF_JSON.items():
         if len(body) > most and occurrences(body, character) > most:
             raise BadInput((), f"more than {most:,} {what}")
@@ -93,7 +99,7 @@ def load(body: bytes) -> Any:
             "application/x-npy, in an eighth of the bytes",
         )
     try:
-        return from_json(body)
+        return from_json(body.removeprefix(BOM_UTF8))
     except ValueError as error:
         _, at, where = str(error).rpartition(" at line ")
         raise BadInput((), "this is not JSON" + (f": look at line {where}" if at else "")) from None

@@ -116,6 +116,8 @@ def header_and_cost(data: bytes, location: Location) -> tuple[Header, Cost]:
     )  # before Pillow, which would warn of it, or refuse it
     try:
         with opened(header) as picture:
+            if picture.size != (header.width, header.height):
+                raise ValueError  # Pillow reads it as another picture than was counted
             if picture.format == "PNG":
                 return header, Cost(int(size * weight(picture)))
             if header.scans > 1 and coefficients(picture) > MOST_COEFFICIENTS:

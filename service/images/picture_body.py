@@ -18,8 +18,8 @@ from service.images.picture import Cost, cost_of, read_picture
 from service.schemas import TEXT
 
 TYPES = ("image/png", "image/jpeg", "image/jpg")
-MOST_PICTURES = 30
-"""In one request: what bounds the time, a digit taking some 25 ms to find, whatever the size of its picture."""
+MOST_PICTURES = 20
+"""In one request: what bounds the time. To find a digit takes some 25 ms, in noise four times that."""
 
 LONGEST_LABEL = 9
 """Digits."""

@@ -59,7 +59,7 @@ def read_header(data: bytes, location: Location) -> Header:
 
 def of_png(data: bytes, location: Location) -> Header:
     at, orientation = len(PNG) + 25, 1
-    if data[12:16] != b"IHDR":
+    if data[8:16] != b"\x00\x00\x00\x0dIHDR":
         raise ValueError
     kept: list[bytes | memoryview] = [data[:at]]
     view = memoryview(data)
@@ -95,6 +95,8 @@ def of_jpeg(data: bytes, location: Location) -> Header:
             kept.append(view[at:])
             break
         end = at + 2 + int.from_bytes(data[at + 2 : at + 4], "big")
+        if not at + 4 <= end <= len(data):
+            raise ValueError
         if marker in FRAMES and size is None:
             size = int.from_bytes(data[at + 7 : at + 9], "big"), int.from_bytes(data[at + 5 : at + 7], "big")
             kept.append(view[at:end])

@@ -14,7 +14,7 @@ from model.weights import Weights
 from service.http.answers import JsonAnswer
 from service.http.incoming import IncomingRequest
 from service.http.problems import BadInput, Location, Problem
-from service.http.queries import digits, parse
+from service.http.queries import digits, occurrences, parse
 from service.images import count_batch
 from service.images.batch import checked_pixels
 from service.images.npy_body import batch_shape
@@ -51,10 +51,14 @@ class InferRequest(Request):
 
     model_name: str | None = None
     model_version: str | None = None
-    id: str | None = None
+    id: Annotated[str, Field(max_length=1000)] | None = None
     parameters: Parameters | None = None
     inputs: Annotated[list[InputTensor], Field(min_length=1, fail_fast=True, json_schema_extra={"maxItems": 1})]
     outputs: Annotated[list[WantedOutput], Field(fail_fast=True)] | None = None
+
+
+MOST_LISTS = 150_000
+"""In JSON: numpy takes a second for twice as many."""
 
 
 @dataclass(frozen=True)
@@ -69,6 +73,8 @@ class Inference:
 def read_inference(request: IncomingRequest, weights: Weights) -> Inference:
     """Raises Problem."""
     header, behind = parts_of(request)
+    if len(header) > MOST_LISTS and occurrences(header, b"[") > MOST_LISTS:
+        raise BadInput((), f"more than {MOST_LISTS:,} lists: send the tensor flat, or as bytes")
     asked = parse(header, InferRequest)
     if len(asked.inputs) != 1:
         raise BadInput(("inputs",), f"{len(asked.inputs)} tensors: expected one, the images")

@@ -292,7 +292,8 @@ class PostgresSession:
             if isinstance(error, NoAnswerError):
                 raise
             self.connection.close()
-            self.connection = self._connect()
+            before, self.connection = self.connection, self._connect()
+            self.connection.answer_seconds, self.connection.heard = before.answer_seconds, before.heard
             cursors = self.connection.exchange(sent)
         self._connect = None
         self._queue.clear()

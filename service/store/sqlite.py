@@ -213,11 +213,11 @@ class SqliteDatabase:
                 index = connection.index
                 header = b"" if index is None else index[:HEADER_BYTES]
                 newest: int = connection.execute(HEAD).fetchone()[0] or 0
+                self._seen = None if index is None or not is_whole(header) else (index, header, newest)
             finally:
                 self._idle.append(connection)
         except sqlite3.Error as error:
             raise store_error(error) from error
-        self._seen = None if index is None or not is_whole(header) else (index, header, newest)
         return newest
 
     def exists(self) -> bool:

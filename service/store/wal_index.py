@@ -34,7 +34,7 @@ def mapped(path: Path, inode: tuple[int, int]) -> mmap.mmap | None:
         if index is None:
             try:
                 file = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
-                index = mmap.mmap(file, mmap.PAGESIZE, prot=mmap.PROT_READ)
+                index = mmap.mmap(file, HEADER_BYTES, prot=mmap.PROT_READ)
             except (OSError, ValueError):  # the file stays open, for the locks' sake
                 return None
             weakref.finalize(index, os.close, file).atexit = False

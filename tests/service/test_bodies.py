@@ -139,8 +139,8 @@ def test_a_packed_body_larger_than_a_piece_is_unpacked_whole(client: Client) -> 
 
 def test_as_many_pictures_are_taken_in_json_as_in_a_form(client: Client) -> None:
     seven = base64.b64encode(SEVEN).decode()
-    problem = is_problem(client.post("/predict", json={"images": [seven] * 31}), 422)
-    assert problem["errors"] == [{"loc": [], "msg": "31 pictures: at most 30 are taken in one request"}]
+    problem = is_problem(client.post("/predict", json={"images": [seven] * 21}), 422)
+    assert problem["errors"] == [{"loc": [], "msg": "21 pictures: at most 20 are taken in one request"}]
 
 
 def test_a_length_of_any_number_of_digits_is_answered(client: Client) -> None:

@@ -9,6 +9,7 @@ import sys
 import time
 import zlib
 from collections.abc import Callable
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
@@ -23,6 +24,8 @@ from model import weights as weights_file
 from model.datasets import Split, pixels_to_input
 from model.weights import Weights
 from service.app import create_app
+from service.http.problems import BadInput
+from service.images import picture as picture_module
 from service.images.picture import MOST_PICTURE_PIXELS, decoded
 from service.images.picture import read_picture as read_digit
 from service.schemas import PredictAnswer
@@ -437,3 +440,30 @@ def test_a_network_whose_images_have_no_shape_takes_no_pictures(settings: Settin
     assert (
         client.post("/predict", data=json.dumps({"image": [0] * 7}), content_type="application/json").status_code == 200
     )
+
+
+def test_a_png_whose_header_hides_another_one_is_refused() -> None:
+    """A header of 25 bytes, the last 12 of which are where another reader sees the next chunk begin."""
+    hidden = encoded(Image.new("L", (9, 3000)))[8:]
+    outer = struct.pack(">IIBBBBB", 28, 28, 8, 0, 0, 0, 0) + bytes(4) + struct.pack(">I", 4 + len(hidden)) + b"IDAT"
+    body = struct.pack(">I", zlib.crc32(b"IHDR" + outer)) + hidden
+    ends = struct.pack(">I", zlib.crc32(b"IDAT" + body)) + chunk(b"IEND", b"")
+    picture = b"\x89PNG\r\n\x1a\n" + struct.pack(">I", 25) + b"IHDR" + outer + body + ends
+    assert Image.open(io.BytesIO(picture)).size != SHAPE
+    with pytest.raises(BadInput, match="not a PNG or JPEG"):
+        decoded(picture, ())
+
+
+@pytest.mark.parametrize("length", [0, 1, 60_000])
+def test_a_jpeg_with_a_segment_of_no_length_or_beyond_its_end_is_refused(length: int) -> None:
+    picture = encoded(Image.new("L", SHAPE), "JPEG")
+    at = picture.index(b"\xff\xdb")
+    with pytest.raises(BadInput, match="not a PNG or JPEG"):
+        decoded(picture[:at] + b"\xff\xe0" + length.to_bytes(2, "big") + picture[at:], ())
+
+
+def test_a_picture_that_pillow_reads_as_another_size_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    real = picture_module.read_header
+    monkeypatch.setattr(picture_module, "read_header", lambda *given: replace(real(*given), width=27))
+    with pytest.raises(BadInput, match="not a PNG or JPEG"):
+        decoded(encoded(Image.new("L", SHAPE)), ())
