@@ -21,7 +21,7 @@ from service.errors import (
     StoreReplacedError,
     UnknownVersionError,
 )
-from service.store.database import Database, Session, database_at
+from service.store.database import Database, Session
 from service.store.migrations import MIGRATIONS
 from service.store.records import (
     NOTHING_BEFORE,
@@ -36,6 +36,7 @@ from service.store.records import (
     stored_is,
 )
 from service.store.schema import SCHEMA_VERSION, metadata, snapshots_table, store_table, versions_table
+from service.store.sqlite import SqliteDatabase, database_path, parsed_url
 
 MOST_UNSNAPPED_BYTES = 32 * 2**20
 """Of pixels: more than that is not replayed to come to a version."""
@@ -189,6 +190,19 @@ class StepLog:
         self._store_id = identity.store_id
         self._database.served_as(identity.store_id)
         return identity
+
+
+def database_at(url: str, connections: int) -> Database:
+    """connections: the most of this process, where the database is a server. Raises StartupError."""
+    if parsed_url(url).get_backend_name() == "sqlite":
+        return SqliteDatabase(database_path(url))
+    try:
+        from service.store.postgres import PostgresDatabase
+    except ImportError:
+        raise StartupError(
+            "a store on PostgreSQL needs the extra postgres: install twolayernet-service[postgres]"
+        ) from None
+    return PostgresDatabase(parsed_url(url), connections)
 
 
 class Reader:

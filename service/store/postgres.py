@@ -25,9 +25,9 @@ import psycopg
 import sqlalchemy as sa
 from psycopg import sql
 from sqlalchemy.dialects.postgresql.psycopg import dialect as psycopg_dialect
-from sqlalchemy.sql.ddl import CreateIndex, CreateTable
 
 from service.errors import StartupError, StoreAwayError, StoreBusyError, StoreCorruptError, StoreError
+from service.store.database import Database, Parameters, Session, compiled
 from service.store.following import CHANNEL, USERS_LOCK, Follower, first_line
 from service.store.schema import SCHEMA_VERSION, metadata, versions_table
 from service.store.turn import ThreadQueue
@@ -123,7 +123,6 @@ CORRUPT_STATES = {"XX001", "XX002"}
 
 logger = logging.getLogger(__name__)
 Given = TypeVar("Given")
-Parameters = dict[str, Any]
 Asked = tuple[str, Parameters]
 
 
@@ -175,9 +174,11 @@ class BoundedConnection(psycopg.Connection[Any]):
         return cursors
 
 
-class PostgresSession:
+class PostgresSession(Session):
     """A transaction, which begins with its first round trip. Statements that give no rows wait for the next one that
     does, or for the commit."""
+
+    dialect = DIALECT
 
     def __init__(self, connection: BoundedConnection, connect: Callable[[], BoundedConnection] | None, begin: str):
         """connect: makes another connection in place of one that was idle and turns out to be gone."""
@@ -200,7 +201,6 @@ class PostgresSession:
         self._queue.append((LOCK, {}))
 
     def ahead(self, *asked: tuple[Any, Parameters]) -> None:
-        """Run these with the lock; `execute` gives what they gave."""
         compiled = [compiled_with(statement, parameters) for statement, parameters in asked]
         for (text, parameters), cursor in zip(compiled, self._exchange(compiled), strict=True):
             self._ahead[text, tuple(parameters.items())] = cursor
@@ -232,31 +232,20 @@ class PostgresSession:
                 yield from self.run(f"FETCH {count} FROM {name}")
 
     def execute_many(self, statement: Any, rows: Sequence[Parameters]) -> None:
-        for row in rows:
-            self.execute(statement, **row)
+        super().execute_many(statement, rows)
         if len(rows) > 1:
             self._exchange([])
-
-    def scalar(self, statement: Any, **parameters: Any) -> Any:
-        row = self.execute(statement, **parameters).fetchone()
-        return None if row is None else row[0]
 
     def run(self, text: str, **parameters: Any) -> Any:
         return self._exchange([(text, parameters)])[0]
 
     def now(self) -> float:
-        """By the database's clock, which is the same for all hosts."""
         if self._now is None:
             self._now = self.run(NOW).fetchone()[0]
         return self._now
 
     def table_names(self) -> set[str]:
         return {row[0] for row in self.run(TABLES)}
-
-    def create_table(self, table: sa.Table) -> None:
-        self.run(str(CreateTable(table).compile(dialect=DIALECT)))
-        for index in table.indexes:
-            self.run(str(CreateIndex(index).compile(dialect=DIALECT)))
 
     def appended(self, model_version: int, digest: bytes) -> None:
         self.newest = model_version, digest
@@ -343,7 +332,7 @@ class Pool:
             self._idle.pop().close()
 
 
-class PostgresDatabase:
+class PostgresDatabase(Database):
     """A database that a URL names. A process has at most `connections` connections to it: two are the follower's, so
     that requests, however many read at once, do not keep it from what others wrote."""
 
@@ -389,7 +378,6 @@ class PostgresDatabase:
         return connection
 
     def release(self) -> None:
-        """Close the connections that are not in use: before a fork. The next call opens another."""
         for pool in (self._pool, self._followers_pool):
             pool.close()
 
@@ -399,20 +387,9 @@ class PostgresDatabase:
             self._follower = None
         self.release()
 
-    def exists(self) -> bool:
-        return True
-
-    def check_whole(self, up_to_bytes: float = 0) -> None:
-        """PostgreSQL looks after its own files."""
-
     @contextmanager
     def opening(self) -> Iterator[bool]:
-        """Around what a start does: alone with those that start on the same store at the same moment, by a lock that
-        ends with its transaction, and so with a start that is cut off.
-
-        Raises StartupError for a server that could lose what was acknowledged, that can't be written to, or that the
-        service would misunderstand; StoreAwayError for one that can't be reached; StoreError.
-        """
+        """By a lock that ends with its transaction, and so with a start that is cut off. Raises StoreAwayError, too."""
         try:
             connection = self._connected(answer_seconds=OPENING_SECONDS)
         except psycopg.Error as error:
@@ -478,7 +455,6 @@ class PostgresDatabase:
             return session.scalar(HEAD) or 0
 
     def recorded(self) -> dict[str, Any]:
-        """The settings that `record` recorded last. Raises StoreError."""
         with self.reading() as session:
             (comment,) = session.run(RECORDED).fetchone()
         try:
@@ -488,7 +464,6 @@ class PostgresDatabase:
         return found if isinstance(found, dict) else {}
 
     def record(self, settings: dict[str, Any]) -> None:
-        """Keep settings in the store, if this user owns its table. Raises StoreError."""
         text = sql.Literal(orjson.dumps(settings).decode()).as_string(None)
         passed = psycopg.errors.InsufficientPrivilege, psycopg.errors.LockNotAvailable
         with self._session(WRITE) as session, suppress(*passed):
@@ -496,14 +471,12 @@ class PostgresDatabase:
             session.commit()
 
     def status(self) -> dict[str, Any]:
-        """Raises StoreError."""
         with self.reading() as session:
             names = {"names": [table.name for table in metadata.sorted_tables]}
             version, size = session.run(VERSION_AND_SIZE, **names).fetchone()
         return {"engine": f"PostgreSQL {version}", "bytes": size}
 
     def users(self) -> list[str]:
-        """The hosts whose services use the store now, each with the number of its workers. Raises StoreError."""
         with self.reading() as session:
             return [f"{name.removeprefix('twolayernet ')} ({count})" for name, count in session.run(USERS)]
 
@@ -524,18 +497,14 @@ class PostgresDatabase:
 
     @contextmanager
     def reading(self) -> Iterator[PostgresSession]:
-        """One consistent view. Raises StoreError."""
         with self._session(READ) as session:
             yield session
             session.end()
 
     @contextmanager
     def writing(self) -> Iterator[PostgresSession]:
-        """The one writer of this moment; what was written is durable when the block has ended, or not there at all.
-
-        Raises StoreError: StoreBusyError when it can't be had in time. A commit whose answer was lost is settled before
-        this ends; where that can't be done in time the StoreError says so.
-        """
+        """A commit whose answer was lost is settled before this ends; where that can't be done in time the StoreError
+        says so."""
         is_opener = self._is_opener()
         with nullcontext() if is_opener else self._writers.front(LOCK_SECONDS):
             with self._session(WRITE) as session:
@@ -578,15 +547,8 @@ class PostgresDatabase:
         raise StoreError(NOT_MADE)
 
 
-@lru_cache(None)
-def compiled(statement: Any) -> Asked:
-    """A statement that is kept, as text, and its constants."""
-    found = statement.compile(dialect=DIALECT)
-    return str(found), {name: value for name, value in found.params.items() if value is not None}
-
-
 def compiled_with(statement: Any, parameters: Parameters) -> Asked:
-    text, constants = compiled(statement)
+    text, constants = compiled(statement, DIALECT)
     return text, constants | parameters
 
 

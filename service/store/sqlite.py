@@ -17,7 +17,7 @@ import sqlite3
 import threading
 import time
 import weakref
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import closing, contextmanager, nullcontext, suppress
 from pathlib import Path
 from typing import Any
@@ -26,10 +26,10 @@ import sqlalchemy as sa
 from sqlalchemy.dialects.sqlite import dialect as sqlite_dialect
 from sqlalchemy.engine import URL, make_url
 from sqlalchemy.exc import ArgumentError
-from sqlalchemy.sql.ddl import CreateIndex, CreateTable
 
 from model.whole_file import PRIVATE
 from service.errors import StartupError, StoreBusyError, StoreCorruptError, StoreError, StoreReplacedError
+from service.store.database import Database, Session, compiled
 from service.store.schema import versions_table
 from service.store.turn import WriteTurn
 from service.store.wal_index import HEADER_BYTES, is_whole, mapped
@@ -39,68 +39,31 @@ CHECKED_AT_START_BYTES = 256 * 2**20
 """A larger database is not read from end to end at every start; what is served is checked as it is read."""
 
 DIALECT = sqlite_dialect(paramstyle="named")
-Parameters = dict[str, Any]
 
 AT_SIGN = ": in a user's name or a password, @ is written %40, : is %3A and / is %2F"
 REPLACED = "the store's file {path} was removed or replaced while it was served: nothing more is learnt until a restart"
 
 
-class SqliteSession:
-    """A connection within one transaction.
-
-    Statements are written with SQLAlchemy, compiled once, and run by the driver itself: each takes part in a predict
-    or a step, and SQLAlchemy's own execute costs ten times what SQLite does.
-    """
-
-    _compiled: dict[sa.ClauseElement, tuple[str, Parameters]] = {}  # noqa: RUF012  shared on purpose
+class SqliteSession(Session):
+    dialect = DIALECT
 
     def __init__(self, connection: sqlite3.Connection) -> None:
         self._connection = connection
 
-    def execute(self, statement: sa.ClauseElement, **parameters: Any) -> sqlite3.Cursor:
-        """statement: one that is kept, so that it is compiled once for all."""
-        try:
-            text, constants = self._compiled[statement]
-        except KeyError:
-            compiled = statement.compile(dialect=DIALECT)
-            constants = {name: value for name, value in compiled.params.items() if value is not None}
-            text = str(compiled)
-            self._compiled[statement] = text, constants
+    def execute(self, statement: Any, **parameters: Any) -> sqlite3.Cursor:
+        text, constants = compiled(statement, DIALECT)
         return self._connection.execute(text, constants | parameters)
 
     stream = execute
 
-    def execute_many(self, statement: sa.ClauseElement, rows: Sequence[Parameters]) -> None:
-        for row in rows:
-            self.execute(statement, **row)
-
-    def scalar(self, statement: sa.ClauseElement, **parameters: Any) -> Any:
-        """The first column of the first row, None where there is no row."""
-        row = self.execute(statement, **parameters).fetchone()
-        return None if row is None else row[0]
-
-    def table_names(self) -> set[str]:
-        return {row[0] for row in self._connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'")}
-
-    def create_table(self, table: sa.Table) -> None:
-        self.run(str(CreateTable(table).compile(dialect=DIALECT)))
-        for index in table.indexes:
-            self.run(str(CreateIndex(index).compile(dialect=DIALECT)))
-
     def run(self, text: str) -> sqlite3.Cursor:
         return self._connection.execute(text)
-
-    def ahead(self, *asked: tuple[Any, Parameters]) -> None:
-        """No-op: there is no network to cross."""
 
     def now(self) -> float:
         return time.time()
 
-    def appended(self, model_version: int, digest: bytes) -> None:
-        """Others ask."""
-
-    def made_if(self, statement: Any, gives: Any, **parameters: Any) -> None:
-        """A commit says itself what became of it."""
+    def table_names(self) -> set[str]:
+        return {row[0] for row in self.run("SELECT name FROM sqlite_master WHERE type = 'table'")}
 
 
 class Connection(sqlite3.Connection):
@@ -119,7 +82,7 @@ class Connection(sqlite3.Connection):
 HEAD = str(sa.select(sa.func.max(versions_table.c.model_version)).compile(dialect=DIALECT))
 
 
-class SqliteDatabase:
+class SqliteDatabase(Database):
     """The file at a path. Safe to use from any number of threads and processes.
 
     Connections that nobody uses are kept for whoever comes next, so that there are as many as were ever used at once.
@@ -160,7 +123,6 @@ class SqliteDatabase:
                 self._idle.append(self._take())
 
     def release(self) -> None:
-        """Close the connections that are not in use: before a fork. The next call opens another."""
         self._seen = None
         close_all(self._idle)
 
@@ -226,37 +188,16 @@ class SqliteDatabase:
     def is_newest(self, model_version: int) -> bool:
         return model_version == self.head()
 
-    def served_as(self, store_id: str) -> None:
-        """Told by the log."""
-
-    def follow(self, catch_up: Callable[[], tuple[int, bytes]]) -> None:
-        """Nobody need: every predict asks."""
-
-    def recorded(self) -> dict[str, Any]:
-        """All who use the file are on one host."""
-        return {}
-
-    def record(self, settings: dict[str, Any]) -> None:
-        """No-op, for the same reason."""
-
     def status(self) -> dict[str, Any]:
         files = [file for file in (self.path, beside(self.path, "wal")) if file.exists()]
         return {"engine": f"SQLite {sqlite3.sqlite_version}", "bytes": sum(file.stat().st_size for file in files)}
-
-    def users(self) -> list[str]:
-        """They can't be listed: `store.backup.in_use_or_not` tells whether there are some."""
-        return []
 
     def goes_on_alone(self) -> bool:
         """Where the store was taken away: nobody can have written a newer version there."""
         return self.is_replaced()
 
-    def staleness(self) -> None:
-        return None
-
     @contextmanager
     def reading(self) -> Iterator[SqliteSession]:
-        """One consistent view. Raises StoreError."""
         with store_errors(), self._connected() as connection:
             connection.execute("BEGIN")
             yield SqliteSession(connection)
@@ -264,11 +205,7 @@ class SqliteDatabase:
 
     @contextmanager
     def writing(self) -> Iterator[SqliteSession]:
-        """The one writer of this moment; what was written is on the disk when the block has ended, or not at all.
-
-        Raises StoreError: StoreBusyError when it can't be had in time, StoreReplacedError for a file that is not the
-        one that is served.
-        """
+        """Raises StoreReplacedError, too, for a file that is not the one that is served."""
         turn = nullcontext(0) if self._opener == threading.get_ident() else self._turn.taken()
         with turn, store_errors(), self._connected() as connection:
             connection.execute("BEGIN IMMEDIATE")
@@ -278,11 +215,7 @@ class SqliteDatabase:
 
     @contextmanager
     def opening(self) -> Iterator[bool]:
-        """Around what a start does: alone with those that start on the same store at the same moment. Gives whether
-        nobody else uses it.
-
-        The file is made where there is none. From here on the store is held. Raises StartupError, StoreError.
-        """
+        """Gives whether nobody else uses the store. The file is made where there is none; from here on it is held."""
         if not self.path.parent.is_dir():
             raise StartupError(f"the store {self.path} can't be made: its folder does not exist")
         if not os.access(self.path.parent, os.W_OK) and self.path.exists():
