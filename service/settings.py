@@ -1,10 +1,14 @@
 """Every setting of the service: its default, its bounds and its environment variable, TWOLAYERNET_ and the name."""
 
 import os
+import re
 from collections.abc import Callable
 from difflib import get_close_matches
+from functools import lru_cache
+from ipaddress import ip_address
 from pathlib import Path
 from typing import Any, Literal
+from urllib.parse import urlsplit
 
 from pydantic import Field, SecretStr, ValidationError, field_validator, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
@@ -12,12 +16,12 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 from model.memory import MOST_REHEARSED, MOST_REMEMBERED
 from model.two_layer_net import Activation
 from service.errors import StartupError
-from service.lists import host_name, listed, normal_origin
 from service.mistakes import sentence, shortened
 
 PREFIX = "TWOLAYERNET_"
 LARGEST_LEARNING_RATE = 10.0
 SECRETS = ("api_key", "api_key_predict")
+DEFAULT_PORTS = {"http": 80, "https": 443}
 
 
 def variable(name: str) -> str:
@@ -173,6 +177,45 @@ class Settings(BaseSettings):
         """Those that are accepted: one is enough, several while clients change from one to the next."""
         secret: SecretStr | None = getattr(self, name)
         return [] if secret is None else listed(secret.get_secret_value())
+
+
+def listed(text: str) -> list[str]:
+    """What commas or lines divide, without the space around it."""
+    return [part for part in (piece.strip() for piece in re.split(r"[,\r\n]", text)) if part]
+
+
+def normal_origin(text: str) -> str:
+    """An origin as browsers write it: scheme, host and, where it is not the scheme's own, port. Raises ValueError."""
+    try:
+        parts = urlsplit(text.lower())
+        port = parts.port
+    except ValueError:
+        parts, port = urlsplit(""), None
+    if (
+        parts.scheme not in DEFAULT_PORTS
+        or not parts.hostname
+        or parts.path.strip("/")
+        or parts.query
+        or parts.username
+    ):
+        raise ValueError(f"{text[:60]!r} is no origin: expected such as https://example.org or http://localhost:3000")
+    host = f"[{parts.hostname}]" if ":" in parts.hostname else parts.hostname
+    return f"{parts.scheme}://{host}{'' if port in (None, DEFAULT_PORTS[parts.scheme]) else f':{port}'}"
+
+
+def host_name(text: str) -> str:
+    """A name as a Host header has it, in lower case; with a dot before it: those under it, too. Raises ValueError."""
+    if not re.fullmatch(r"\.?[a-z0-9_-]{1,63}(\.[a-z0-9_-]{1,63})*", text.lower()):
+        raise ValueError(f"{text[:60]!r} is no name of a host: expected such as example.org, .example.org or 10.0.0.7")
+    return text.lower()
+
+
+@lru_cache(maxsize=16)
+def is_loopback(address: str) -> bool:
+    try:
+        return ip_address(address).is_loopback
+    except ValueError:
+        return address == "localhost"
 
 
 def without_marks(value: Any) -> Any:

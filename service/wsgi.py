@@ -8,8 +8,7 @@ from service.counting import share_in_the_process_group
 share_in_the_process_group()  # before the rest is imported
 
 from service.app import create_app
-from service.errors import StartupError, StoreAwayError, StoreError
-from service.exit_codes import AWAY, NO_START
+from service.errors import AWAY, NO_START, StartupError, StoreAwayError, StoreError
 from service.startup import SAID
 
 try:

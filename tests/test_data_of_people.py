@@ -17,7 +17,7 @@ from model.datasets import Dataset, DatasetError, Split, packaged_digits
 from model.datasets.splitting import validation_split
 from service.cli import main
 from service.cli.data import load_data
-from service.exit_codes import CRASHED
+from service.errors import CRASHED
 
 NAMES = ("one", "seven")
 

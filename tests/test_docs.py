@@ -21,7 +21,7 @@ from werkzeug.serving import make_server
 from model import TwoLayerNet
 from model import weights as weights_file
 from model.weights import Weights
-from service import exit_codes
+from service import errors
 from service.app import create_app
 from service.cli import main
 from service.http.problems import Kind
@@ -295,7 +295,7 @@ def test_the_table_of_types_of_problems_is_the_types() -> None:
 
 def test_the_table_of_exit_codes_is_the_exit_codes() -> None:
     rows = re.findall(r"^\| ([^|]+) \| (\d+)(?: \+ signal)? \|", read("docs/deployment.md"), re.MULTILINE)
-    given = {str(value) for name, value in vars(exit_codes).items() if name.isupper() and isinstance(value, int)}
+    given = {str(value) for name, value in vars(errors).items() if name.isupper() and isinstance(value, int)}
     assert {code for _, code in rows} - {"128"} == given
     for name, command in main.commands.items():
         said = re.search(r"Exit codes:(.*)", " ".join((command.help or "").split()))

@@ -17,7 +17,7 @@ from model import TwoLayerNet
 from model import weights as weights_file
 from model.weights import Weights
 from service.cli import main
-from service.exit_codes import CRASHED
+from service.errors import CRASHED
 
 SIDE, IMAGES, CLASSES = 3, 20, 3
 FEATURES = SIDE * SIDE

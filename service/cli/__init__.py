@@ -11,7 +11,7 @@ from service.cli.evaluating import evaluate, gradcheck, publish
 from service.cli.serving import serve
 from service.cli.storing import backup, restore, store
 from service.cli.training import train
-from service.exit_codes import CRASHED, INTERRUPTED
+from service.errors import CRASHED, INTERRUPTED
 
 
 class Commands(click.Group):

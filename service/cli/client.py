@@ -22,8 +22,7 @@ from model.datasets.splitting import digests
 from model.npy import NpyError, read_npz
 from model.weights import Weights
 from service.errors import ServiceError
-from service.lists import listed
-from service.settings import PREFIX, key_in
+from service.settings import PREFIX, key_in, listed
 
 SECONDS = 60
 MOST_EXAMPLES_BYTES = 1 << 31

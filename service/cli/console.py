@@ -15,8 +15,7 @@ from model.datasets import DatasetError
 from model.training import TrainingError
 from model.two_layer_net import Activation
 from model.weights import Weights, WeightsError
-from service.errors import ServiceError, StartupError, StoreError
-from service.exit_codes import BROKEN_PIPE, MISTAKE
+from service.errors import BROKEN_PIPE, MISTAKE, ServiceError, StartupError, StoreError
 
 
 def fail(message: object, exit_code: int = MISTAKE) -> NoReturn:

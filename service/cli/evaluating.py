@@ -17,7 +17,7 @@ from model.two_layer_net import TwoLayerNet
 from model.weights import Weights
 from service.cli.console import loaded_weights, reported_errors
 from service.cli.data import DATA_HELP, load_data
-from service.exit_codes import WORSE
+from service.errors import WORSE
 
 MOST_RECENT = 100_000
 MOST_TRIES = 20

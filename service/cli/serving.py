@@ -13,8 +13,7 @@ from pydantic.fields import FieldInfo
 
 from service.cli.console import fail, reported_errors
 from service.counting import share
-from service.errors import StartupError, StoreAwayError, StoreError
-from service.exit_codes import AWAY, NO_START
+from service.errors import AWAY, NO_START, StartupError, StoreAwayError, StoreError
 from service.settings import Settings, load_settings, variable
 
 Command = TypeVar("Command", bound=Callable[..., Any])

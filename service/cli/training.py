@@ -27,7 +27,7 @@ from model.weights import Weights
 from service.cli.console import fail, loaded_weights, reported_errors
 from service.cli.data import DATA_HELP, load_data
 from service.cli.evaluating import activation_option, print_test, warn
-from service.exit_codes import DIVERGED, INTERRUPTED
+from service.errors import DIVERGED, INTERRUPTED
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 Say = Callable[[str], None]

@@ -13,8 +13,7 @@ from flask import Flask, Request, request
 from flask_cors import CORS
 
 from service.http.problems import Problem
-from service.lists import is_loopback, listed, normal_origin
-from service.settings import Settings
+from service.settings import Settings, is_loopback, listed, normal_origin
 
 READING = ("GET", "HEAD")
 

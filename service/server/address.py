@@ -2,8 +2,7 @@
 
 import sys
 
-from service.lists import is_loopback
-from service.settings import Settings
+from service.settings import Settings, is_loopback
 
 OPEN_TO_ALL = (
     "WARNING: it listens for other machines and has no key: anyone who reaches it may train the model, replace or roll "
