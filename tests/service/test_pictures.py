@@ -28,6 +28,7 @@ from service.http.problems import BadInput
 from service.images import picture as picture_module
 from service.images.picture import MOST_PICTURE_PIXELS, decoded
 from service.images.picture import read_picture as read_digit
+from service.images.picture_header import read_header
 from service.schemas import PredictAnswer
 from service.settings import Settings
 from tests.conftest import Client, shared_client
@@ -463,7 +464,6 @@ def test_a_jpeg_with_a_segment_of_no_length_or_beyond_its_end_is_refused(length:
 
 
 def test_a_picture_that_pillow_reads_as_another_size_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
-    real = picture_module.read_header
-    monkeypatch.setattr(picture_module, "read_header", lambda *given: replace(real(*given), width=27))
+    monkeypatch.setattr(picture_module, "read_header", lambda *given: replace(read_header(*given), width=27))
     with pytest.raises(BadInput, match="not a PNG or JPEG"):
         decoded(encoded(Image.new("L", SHAPE)), ())
