@@ -4,12 +4,8 @@ import zlib
 
 from service.http.problems import BadInput, Problem
 
-GZIP, DEFLATE = ("gzip", "x-gzip"), ("deflate",)
-PIECE_BYTES = 2**20
-PACKED_PIECE_BYTES = 2**16
-MOST_MEMBERS = 10_000
-"""Of a gzip body. One that is packed in blocks, for several cores, has one for every 64 kB or more."""
-
+FORMATS = {"gzip": 31, "x-gzip": 31, "deflate": 15}
+"""zlib's numbers for them."""
 
 NEVER_PACKED = ("image/", "multipart/")
 """Beginnings of content types that gain nothing by it, for pictures are packed themselves."""
@@ -34,44 +30,20 @@ def unpacked(body: bytes, coding: str, mimetype: str, most_bytes: int) -> bytes:
             f"a Content-Encoding is for JSON and arrays: send {mimetype[:60]} without one",
             headers={"Accept-Encoding": "identity"},
         )
-    if name not in GZIP + DEFLATE:
+    if name not in FORMATS:
         raise Problem(
             415,
             f"the content encoding {coding[:40]!r} is not understood: expected gzip or deflate, or none",
             headers={"Accept-Encoding": "gzip, deflate"},
         )
+    raw_deflate = name == "deflate" and body[0] & 15 != 8  # many send it without the header that the standard has
+    unpacker = zlib.decompressobj(-15 if raw_deflate else FORMATS[name])
     try:
-        return inflated(body, 31 if name in GZIP else deflate_format(body), most_bytes)
+        data = unpacker.decompress(body, most_bytes + 1)
     except zlib.error:
-        raise BadInput((), f"the body is not {name}, which its Content-Encoding says that it is") from None
-
-
-def deflate_format(body: bytes) -> int:
-    """zlib's number for it: the standard's, with a header of two bytes, or, as many send it, none."""
-    has_header = len(body) > 1 and body[0] & 15 == 8 and int.from_bytes(body[:2], "big") % 31 == 0
-    return 15 if has_header else -15
-
-
-def inflated(data: bytes, format_: int, most_bytes: int) -> bytes:
-    """All that is packed, gzip's members one after the other. Raises TooLargeError, zlib.error, Problem."""
-    pieces: list[bytes] = []
-    left = most_bytes + 1
-    at = members = 0  # what lies behind a member is copied with it: never all that follows
-    while at < len(data):
-        unpacker = zlib.decompressobj(format_)
-        while not unpacker.eof:
-            packed = data[at : at + PACKED_PIECE_BYTES]
-            piece = unpacker.decompress(packed, min(left, PIECE_BYTES))
-            at += len(packed) - len(unpacker.unconsumed_tail or unpacker.unused_data)
-            left -= len(piece)
-            pieces.append(piece)
-            if left == 0:
-                raise TooLargeError
-            if not piece and not packed and not unpacker.eof:
-                raise zlib.error("cut off")
-        members += 1
-        if at < len(data) and format_ != 31:
-            raise zlib.error("more behind the end")
-        if members > MOST_MEMBERS:
-            raise BadInput((), f"the body has more than {MOST_MEMBERS:,} gzip members")
-    return b"".join(pieces)
+        data = b""
+    if len(data) > most_bytes:
+        raise TooLargeError
+    if not unpacker.eof or unpacker.unused_data:
+        raise BadInput((), f"the body is not {name}, which its Content-Encoding says that it is")
+    return data

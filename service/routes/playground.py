@@ -3,7 +3,7 @@
 from flask import Blueprint, Response
 
 from service.http.incoming import request
-from service.http.static import packaged
+from service.http.static import page_file
 from service.live.service import Service
 from service.routes.endpoint import page as open_page
 
@@ -14,12 +14,12 @@ def blueprint(service: Service) -> Blueprint:
     @routes.get("/")
     @open_page
     def page() -> Response:
-        return packaged("service", "playground", "index.html").answer(request)
+        return page_file("service", "playground", "index.html")
 
     @routes.get("/playground/<name>")
     @open_page
     def file(name: str) -> Response:
-        return packaged("service", "playground", name).answer(request)
+        return page_file("service", "playground", name)
 
     if service.settings.prefix:
         routes.before_app_request(with_a_slash)

@@ -45,7 +45,7 @@ def raw_deflate(data: bytes) -> bytes:
 
 PACKERS: dict[str, tuple[str, Callable[[bytes], bytes]]] = {
     "gzip": ("gzip", gzip.compress),
-    "gzip in two members": ("GZIP", lambda data: gzip.compress(data[:99]) + gzip.compress(data[99:])),
+    "GZIP": ("GZIP", gzip.compress),
     "deflate": ("deflate", zlib.compress),
     "deflate without its header": ("deflate", raw_deflate),
     "identity": ("identity", bytes),
@@ -111,30 +111,24 @@ def test_another_coding_is_415_and_names_the_two(client: Client, coding: str) ->
         ("gzip", b"{}"),
         ("gzip", gzip.compress(b"{}")[:-1]),
         ("gzip", gzip.compress(b"{}") + b"x"),
+        ("gzip", gzip.compress(b"{}") * 100_000),
         ("gzip", zlib.compress(b"{}")),
         ("deflate", gzip.compress(b"{}")),
         ("deflate", zlib.compress(b"{}") + b"x"),
         ("deflate", zlib.compress(b"{}")[:-1]),
     ],
-    ids=str.split("plain cut longer zlib gzip longer-zlib cut-zlib"),
+    ids=str.split("plain cut longer members zlib gzip longer-zlib cut-zlib"),
 )
 def test_a_body_that_is_not_packed_as_it_says_is_422(client: Client, coding: str, data: bytes) -> None:
     answer = client.post("/predict", data=data, content_type=JSON, headers={"Content-Encoding": coding})
     assert f"the body is not {coding}" in is_problem(answer, 422)["detail"]
 
 
-@pytest.mark.parametrize("members", [10_001, 100_000])
-def test_a_body_of_very_many_gzip_members_is_422_at_once(client: Client, members: int) -> None:
-    data = gzip.compress(b"") * members
-    answer = client.post("/predict", data=data, content_type=JSON, headers={"Content-Encoding": "gzip"})
-    assert "more than 10,000 gzip members" in is_problem(answer, 422)["detail"]
-
-
 def test_a_packed_body_larger_than_a_piece_is_unpacked_whole(client: Client) -> None:
     x, _ = random_batch(300)
-    for packed in (gzip.compress(npy(x)), gzip.compress(npy(x)[:99]) + gzip.compress(npy(x)[99:])):
-        answer = client.post("/predict", data=packed, content_type=NPY, headers={"Content-Encoding": "gzip"})
-        assert len(answer.json["labels"]) == 300
+    packed = gzip.compress(npy(x))
+    answer = client.post("/predict", data=packed, content_type=NPY, headers={"Content-Encoding": "gzip"})
+    assert len(answer.json["labels"]) == 300
 
 
 def test_as_many_pictures_are_taken_in_json_as_in_a_form(client: Client) -> None:
