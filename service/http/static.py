@@ -1,4 +1,4 @@
-"""Files that a package brings along, and other answers that a client may keep: with an ETag, and 304 for what it has."""
+"""Files that a package brings along, and other answers that a client may keep: with an ETag, by which it asks again."""
 
 from functools import cache
 from importlib.resources import files
@@ -34,4 +34,5 @@ def kept(data: bytes, mimetype: str | None) -> Response:
         answer.headers["Content-Security-Policy"] = POLICY
         answer.headers["Referrer-Policy"] = "no-referrer"
     answer.add_etag()
-    return answer.make_conditional(request)
+    answer.make_conditional(request)
+    return answer
