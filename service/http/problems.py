@@ -8,6 +8,7 @@ from typing import Any
 import orjson
 from flask import Flask, Response, request
 from werkzeug.exceptions import HTTPException, MethodNotAllowed, NotFound
+from werkzeug.http import HTTP_STATUS_CODES
 
 from service.errors import (
     KeyReusedError,
@@ -29,26 +30,13 @@ LONGEST_MESSAGE = 500
 RETRY_AFTER_SECONDS = "1"
 MIN_VERSION_HEADER = "X-Min-Model-Version"
 
-TITLES = {
-    400: "Bad Request",
-    401: "Unauthorized",
-    403: "Forbidden",
-    404: "Not Found",
-    405: "Method Not Allowed",
-    408: "Request Timeout",
-    409: "Conflict",
-    412: "Precondition Failed",
+TITLES = HTTP_STATUS_CODES | {
     413: "Content Too Large",
     414: "URI Too Long",
-    415: "Unsupported Media Type",
     416: "Range Not Satisfiable",
     422: "Unprocessable Content",
-    429: "Too Many Requests",
-    431: "Request Header Fields Too Large",
-    500: "Internal Server Error",
-    503: "Service Unavailable",
 }
-"""Names of RFC 9110 and RFC 6585. Those of the standard library depend on the version of Python."""
+"""RFC 9110's names, where werkzeug has older ones."""
 
 logger = logging.getLogger(__name__)
 

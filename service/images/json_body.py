@@ -18,11 +18,8 @@ from service.images.batch import (
     wanted,
 )
 from service.images.body import Body, P
-from service.images.json_numbers import Numbers, numbers_of, read_numbers
+from service.images.json_numbers import MOST_OTHERS, Numbers, numbers_of, read_numbers
 from service.schemas import ImagesRequest
-
-MOST_FOR_PYDANTIC = 1_000_000
-"""Numbers. It copies each of them."""
 
 ESCAPES = {"%2B": "+", "%2F": "/", "%3D": "=", "%0A": "", "%0D": "", "%20": ""}
 """Of what base64 consists of."""
@@ -52,7 +49,7 @@ def read(body: Body[P]) -> tuple[Images, Any, P]:
         numbers = numbers_of(document, body.weights)
     if numbers is not None:
         return taken(numbers, body)
-    if len(data) > MOST_FOR_PYDANTIC and occurrences(data, b",") > MOST_FOR_PYDANTIC:
+    if len(data) > MOST_OTHERS and occurrences(data, b",") > MOST_OTHERS:
         raise BadInput((), f"expected images of {wanted(body.weights)}: to see which are not, send fewer at once")
     request: Any = validated(document, body.takes.whole)
     parameters = body.parameters(request)

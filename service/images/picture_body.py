@@ -15,7 +15,7 @@ from service.http.queries import validated
 from service.images.batch import Images, Labelled, checked_labels
 from service.images.body import Body, P
 from service.images.finding import Digit
-from service.images.picture import Cost, cost_of, read_picture
+from service.images.picture import Cost, header_and_cost, read_picture
 from service.schemas import TEXT
 
 TYPES = ("image/png", "image/jpeg", "image/jpg")
@@ -83,11 +83,7 @@ def parts_of(request: IncomingRequest) -> dict[Location, bytes]:
             raise BadInput((name,), "no file of this name is read: expected pictures, as files named image")
     if not parts:
         raise BadInput(("image",), "no part of this name: expected one or more pictures, as files")
-    pictures: dict[Location, bytes] = {("image", i): part.stream.read() for i, part in enumerate(parts)}
-    for location, picture in pictures.items():
-        if not picture:
-            raise BadInput(location, "an empty file: expected a PNG or JPEG picture")
-    return pictures
+    return {("image", i): part.stream.read() for i, part in enumerate(parts)}
 
 
 def fields_of(body: Body[P]) -> P:
@@ -106,7 +102,7 @@ def digits_in(pictures: Mapping[Location, bytes], weights: Weights) -> list[Digi
         raise BadInput((), f"{len(pictures):,} pictures: at most {most:,} are taken in one request")
     cost = Cost(0)
     for location, picture in pictures.items():
-        cost += cost_of(picture, location)
+        cost += header_and_cost(picture, location)[1]
         cost.check(location)
     shape = shape_of(weights)
     return [read_picture(picture, shape, location) for location, picture in pictures.items()]

@@ -348,8 +348,8 @@ def form(*parts: tuple[str, bytes]) -> dict[str, Any]:
 FORMS: dict[str, tuple[dict[str, Any], list[object], str]] = {
     "no @": (form(('name="image"', b"seven.png")), ["image"], "pictures are sent as files, which have a file name; with curl: -F image=@seven.png"),
     "no file name": (form(('name="image"', SEVEN)), ["image"], "a text: pictures are sent as files"),
-    "an empty file": (form(('name="image"; filename="a.png"', b"")), ["image", 0], "an empty file"),
-    "no file chosen": (form(('name="image"; filename=""', b"")), ["image", 0], "an empty file"),
+    "an empty file": (form(('name="image"; filename="a.png"', b"")), ["image", 0], "not a PNG or JPEG picture"),
+    "no file chosen": (form(('name="image"; filename=""', b"")), ["image", 0], "not a PNG or JPEG picture"),
     "a file of another name": (form(('name="image"; filename="a"', SEVEN), ('name="mask"; filename="b"', SEVEN)), ["mask"], "no file of this name"),
     "only another name": (form(('name="file"; filename="a"', SEVEN)), ["file"], "no file of this name is read: expected pictures, as files named image"),
     "no boundary": ({**form(), "content_type": "multipart/form-data"}, ["Content-Type"], "without its boundary"),
