@@ -22,6 +22,7 @@ TEXT, BINARY = {"type": "string"}, {"type": "string", "format": "binary"}
 
 REQUEST_ID = "X-Request-ID"
 EVERY_ANSWER: Types = {REQUEST_ID: Annotated[str, Field(description="The request's own, where it can stand in a log.")]}
+WITH_EVERY_ANSWER = {name: {"$ref": HEADERS + name} for name in EVERY_ANSWER}
 WITH_ERRORS: Mapping[int, Types] = {
     401: {"WWW-Authenticate": Annotated[str, Field(description="Bearer.")]},
     503: {"Retry-After": Annotated[int, Field(description="Seconds.", ge=1)]},
@@ -122,7 +123,7 @@ def success(operation: Operation) -> Json:
     answer: Json = {
         "description": operation.summary,
         "headers": {
-            **with_every_answer(),
+            **WITH_EVERY_ANSWER,
             **headers(operation.given),
             **headers(operation.sometimes, required=False),
         },
@@ -141,10 +142,6 @@ def as_link(link: Link) -> Json:
     return found
 
 
-def with_every_answer() -> Json:
-    return {name: {"$ref": HEADERS + name} for name in EVERY_ANSWER}
-
-
 def error(status: int, form: Errors) -> Json:
     return {"$ref": f"{RESPONSES}{form.name}{status}"}
 
@@ -153,13 +150,13 @@ def responses(forms: Mapping[str, Errors]) -> Iterator[tuple[str, Json]]:
     """Each error once, for all operations, and the one of which nothing but the form is known."""
     for name, form in forms.items():
         content = {form.media_type: {"schema": reference(form.model)}}
-        yield name, {"description": "What is wrong, and where.", "headers": with_every_answer(), "content": content}
+        yield name, {"description": "What is wrong, and where.", "headers": WITH_EVERY_ANSWER, "content": content}
         for status in (400, 401, 403, 404, 409, 412, 413, 415, 422, 503):
             yield (
                 f"{name}{status}",
                 {
                     "description": MEANINGS.get(status, TITLES[status]),
-                    "headers": {**with_every_answer(), **headers(WITH_ERRORS.get(status, {}))},
+                    "headers": {**WITH_EVERY_ANSWER, **headers(WITH_ERRORS.get(status, {}))},
                     "content": content,
                 },
             )

@@ -7,7 +7,7 @@ from typing import Any
 
 import orjson
 from flask import Flask, Response, request
-from werkzeug.exceptions import HTTPException, MethodNotAllowed, NotFound
+from werkzeug.exceptions import HTTPException, NotFound
 from werkzeug.http import HTTP_STATUS_CODES
 
 from service.errors import (
@@ -157,12 +157,6 @@ def no_such_path(app: Flask) -> str:
     return f"there is nothing at {shortened(request.root_path + request.path)}. The paths are {paths}"
 
 
-def no_such_method(error: MethodNotAllowed) -> str:
-    taken = sorted(set(error.valid_methods or ()) - {"HEAD", "OPTIONS"})
-    path = shortened(request.root_path + request.path)
-    return f"{path} takes {' and '.join(taken)}, not {shortened(request.method)}"
-
-
 def register(app: Flask) -> None:
     """Answer every error, the framework's included, with a problem document."""
 
@@ -180,8 +174,6 @@ def register(app: Flask) -> None:
             return Response(error.get_body(), status, error.get_headers())
         if isinstance(error, NotFound):
             error.description = no_such_path(app)
-        elif isinstance(error, MethodNotAllowed):
-            error.description = no_such_method(error)
         headers = {
             name: value for name, value in error.get_headers() if name.lower() not in ("content-type", "content-length")
         }
