@@ -24,14 +24,7 @@ HEADERS = [("X-Content-Type-Options", "nosniff"), ("Cross-Origin-Resource-Policy
 
 
 def wrapped(wsgi: "WSGIApplication", _settings: Settings) -> "WSGIApplication":
-    return WithHeaders(wsgi)
-
-
-class WithHeaders:
-    def __init__(self, app: "WSGIApplication") -> None:
-        self.app = app
-
-    def __call__(self, environ: "WSGIEnvironment", start_response: "StartResponse") -> Iterable[bytes]:
+    def with_headers(environ: "WSGIEnvironment", start_response: "StartResponse") -> Iterable[bytes]:
         failed = False
 
         def start(status: str, headers: list[tuple[str, str]], exc_info: Any = None) -> Any:
@@ -40,8 +33,10 @@ class WithHeaders:
             headers = headers + HEADERS
             return start_response(status, headers, exc_info) if exc_info else start_response(status, headers)
 
-        answer = self.app(environ, start)
+        answer = wsgi(environ, start)
         return ClosingIterator(answer, partial(discard_body, environ)) if failed and has_body(environ) else answer
+
+    return with_headers
 
 
 def has_body(environ: "WSGIEnvironment") -> bool:

@@ -18,9 +18,11 @@ SCHEMAS = "#/components/schemas/"
 RESPONSES = "#/components/responses/"
 HEADERS = "#/components/headers/"
 BEARER = "key"
+TEXT, BINARY = {"type": "string"}, {"type": "string", "format": "binary"}
 
 REQUEST_ID = "X-Request-ID"
 EVERY_ANSWER: Types = {REQUEST_ID: Annotated[str, Field(description="The request's own, where it can stand in a log.")]}
+WITH_EVERY_ANSWER = {name: {"$ref": HEADERS + name} for name in EVERY_ANSWER}
 WITH_ERRORS: Mapping[int, Types] = {
     401: {"WWW-Authenticate": Annotated[str, Field(description="Bearer.")]},
     503: {"Retry-After": Annotated[int, Field(description="Seconds.", ge=1)]},
@@ -42,10 +44,12 @@ def document(app: Flask, described: str, settings: Settings) -> Json:
     paths_of = Counter(rule.endpoint for rule, _ in rules)
     for rule, operation in rules:
         suffix = "_at_" + "_".join(sorted(rule.arguments)) if paths_of[rule.endpoint] > 1 and rule.arguments else ""
-        models |= set(models_of(operation))
+        if operation.answer is not None:
+            models.add(operation.answer)
+        models.update(*(content.models for content in operation.body.values() if content.files is None))
         for method in methods_of(rule):
-            found = {"operationId": name_of(rule.endpoint) + suffix, **as_openapi(rule, operation)}
-            paths.setdefault(path_of(rule.rule), {})[method.lower()] = with_key(found, operation, settings)
+            found = {"operationId": name_of(rule.endpoint) + suffix, **as_openapi(rule, operation, settings)}
+            paths.setdefault(path_of(rule.rule), {})[method.lower()] = found
     ordered = sorted(models, key=lambda model: model.__name__)
     _, schemas = models_json_schema([(model, "validation") for model in ordered], ref_template=SCHEMAS + "{model}")
     return {
@@ -69,16 +73,7 @@ def methods_of(rule: Rule) -> list[str]:
     return sorted((rule.methods or set()) - {"HEAD", "OPTIONS"})
 
 
-def models_of(operation: Operation) -> Iterator[type[BaseModel]]:
-    """Those that are referred to. Queries and forms stand where they are used."""
-    if operation.answer is not None:
-        yield operation.answer
-    for content in operation.body.values():
-        if content.files is None:
-            yield from content.models
-
-
-def as_openapi(rule: Rule, operation: Operation) -> Json:
+def as_openapi(rule: Rule, operation: Operation, settings: Settings) -> Json:
     errors = {str(status): error(status, operation.form) for status in sorted(operation.statuses())}
     found: Json = {
         "tags": [rule.endpoint.partition(".")[0]],
@@ -88,21 +83,16 @@ def as_openapi(rule: Rule, operation: Operation) -> Json:
     }
     if "If-None-Match" in operation.headers:
         found["responses"]["304"] = {"description": "What the client has is what there is."}
+    if operation.access != "open":
+        wanted = settings.keys("api_key_predict" if operation.access == "predict" else "api_key")
+        found["responses"]["401"] = error(401, operation.form)
+        found["security"] = [{BEARER: []}] if wanted else [{}, {BEARER: []}]
     if operation.body:
         found["requestBody"] = {
             "required": True,
             "content": {name: media_type(content) for name, content in operation.body.items()},
         }
     return found
-
-
-def with_key(found: Json, operation: Operation, settings: Settings) -> Json:
-    """An operation, and whether it requires a key."""
-    if operation.access == "open":
-        return found
-    wanted = settings.keys("api_key_predict" if operation.access == "predict" else "api_key")
-    found["responses"]["401"] = error(401, operation.form)
-    return {**found, "security": [{BEARER: []}] if wanted else [{}, {BEARER: []}]}
 
 
 def parameters(rule: Rule, operation: Operation) -> Iterator[Json]:
@@ -127,13 +117,13 @@ def headers(types: Types, required: bool = True) -> Json:
 
 
 def success(operation: Operation) -> Json:
-    content = {name: {"schema": text() if name.startswith("text/") else binary()} for name in operation.media_types}
+    content = {name: {"schema": TEXT if name.startswith("text/") else BINARY} for name in operation.media_types}
     if operation.answer is not None:
         content = {JSON: {"schema": reference(operation.answer)}, **content}
     answer: Json = {
         "description": operation.summary,
         "headers": {
-            **with_every_answer(),
+            **WITH_EVERY_ANSWER,
             **headers(operation.given),
             **headers(operation.sometimes, required=False),
         },
@@ -152,10 +142,6 @@ def as_link(link: Link) -> Json:
     return found
 
 
-def with_every_answer() -> Json:
-    return {name: {"$ref": HEADERS + name} for name in EVERY_ANSWER}
-
-
 def error(status: int, form: Errors) -> Json:
     return {"$ref": f"{RESPONSES}{form.name}{status}"}
 
@@ -164,13 +150,13 @@ def responses(forms: Mapping[str, Errors]) -> Iterator[tuple[str, Json]]:
     """Each error once, for all operations, and the one of which nothing but the form is known."""
     for name, form in forms.items():
         content = {form.media_type: {"schema": reference(form.model)}}
-        yield name, {"description": "What is wrong, and where.", "headers": with_every_answer(), "content": content}
+        yield name, {"description": "What is wrong, and where.", "headers": WITH_EVERY_ANSWER, "content": content}
         for status in (400, 401, 403, 404, 409, 412, 413, 415, 422, 503):
             yield (
                 f"{name}{status}",
                 {
                     "description": MEANINGS.get(status, TITLES[status]),
-                    "headers": {**with_every_answer(), **headers(WITH_ERRORS.get(status, {}))},
+                    "headers": {**WITH_EVERY_ANSWER, **headers(WITH_ERRORS.get(status, {}))},
                     "content": content,
                 },
             )
@@ -178,15 +164,16 @@ def responses(forms: Mapping[str, Errors]) -> Iterator[tuple[str, Json]]:
 
 def media_type(content: Content) -> Json:
     if not content.models:
-        return {"schema": binary()}
+        return {"schema": BINARY}
     if content.files is not None:
         encoding = {content.files: {"contentType": ", ".join(content.file_types)}}
         return {"schema": form_of(content.models, content.files), "encoding": encoding}
     schemas = [reference(model) for model in content.models]
-    found: Json = {"schema": schemas[0] if len(schemas) == 1 else {"anyOf": schemas}}
-    if content.examples:
-        found["examples"] = {name: {"value": value} for name, value in content.examples.items()}
-    return found
+    examples = {name: {"value": value} for name, value in content.examples.items()}
+    return {
+        "schema": schemas[0] if len(schemas) == 1 else {"anyOf": schemas},
+        **({"examples": examples} if examples else {}),
+    }
 
 
 def form_of(models: Iterable[type[BaseModel]], files: str) -> Json:
@@ -196,21 +183,13 @@ def form_of(models: Iterable[type[BaseModel]], files: str) -> Json:
     properties = {name: never_null(its) for name, its in schema.get("properties", {}).items()}
     return {
         **schema,
-        "properties": {files: {"type": "array", "minItems": 1, "items": binary()}, **properties},
+        "properties": {files: {"type": "array", "minItems": 1, "items": BINARY}, **properties},
         "required": [files, *schema.get("required", ())],
     }
 
 
 def reference(model: type[BaseModel]) -> Json:
     return {"$ref": SCHEMAS + model.__name__}
-
-
-def text() -> Json:
-    return {"type": "string"}
-
-
-def binary() -> Json:
-    return {"type": "string", "format": "binary"}
 
 
 def never_null(schema: Json) -> Json:

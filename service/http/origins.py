@@ -79,25 +79,11 @@ def is_foreign(request: Request, allowed: frozenset[str], scheme_is_known: bool)
     """Whether a page of another origin makes it, by the browser's own word."""
     environ = request.environ
     origin, site = environ.get("HTTP_ORIGIN"), environ.get("HTTP_SEC_FETCH_SITE")
-    if origin is None and site is None and request.method not in READING:
-        origin = origin_of(environ.get("HTTP_REFERER"))  # all that old browsers say of a form that was sent
-    if origin is None and site is None:
-        return False
-    if origin in allowed:
+    if (origin is None and site is None) or origin in allowed:
         return False
     if site is not None:
         return site not in ("same-origin", "none") and not is_a_link_followed(request)
     return not is_own(origin or "", request, scheme_is_known)
-
-
-def origin_of(referer: str | None) -> str | None:
-    if referer is None:
-        return None
-    try:
-        parts = urlsplit(referer)
-    except ValueError:
-        return "null"
-    return f"{parts.scheme}://{parts.netloc}"
 
 
 def is_a_link_followed(request: Request) -> bool:

@@ -2,13 +2,13 @@
 
 import logging
 from collections.abc import Callable, Mapping, Sequence
-from difflib import get_close_matches
 from enum import StrEnum
 from typing import Any
 
 import orjson
 from flask import Flask, Response, request
-from werkzeug.exceptions import HTTPException, MethodNotAllowed, NotFound
+from werkzeug.exceptions import HTTPException, NotFound
+from werkzeug.http import HTTP_STATUS_CODES
 
 from service.errors import (
     KeyReusedError,
@@ -30,26 +30,13 @@ LONGEST_MESSAGE = 500
 RETRY_AFTER_SECONDS = "1"
 MIN_VERSION_HEADER = "X-Min-Model-Version"
 
-TITLES = {
-    400: "Bad Request",
-    401: "Unauthorized",
-    403: "Forbidden",
-    404: "Not Found",
-    405: "Method Not Allowed",
-    408: "Request Timeout",
-    409: "Conflict",
-    412: "Precondition Failed",
+TITLES = HTTP_STATUS_CODES | {
     413: "Content Too Large",
     414: "URI Too Long",
-    415: "Unsupported Media Type",
     416: "Range Not Satisfiable",
     422: "Unprocessable Content",
-    429: "Too Many Requests",
-    431: "Request Header Fields Too Large",
-    500: "Internal Server Error",
-    503: "Service Unavailable",
 }
-"""Names of RFC 9110 and RFC 6585. Those of the standard library depend on the version of Python."""
+"""RFC 9110's names, where werkzeug has older ones."""
 
 logger = logging.getLogger(__name__)
 
@@ -80,8 +67,6 @@ class Kind(StrEnum):
 class Problem(Exception):  # noqa: N818  the RFC's own word
     """An answer that says what is wrong. errors: (where, what was expected), where being a path into the request."""
 
-    most_errors = MOST_ERRORS
-
     def __init__(
         self,
         status: int,
@@ -89,11 +74,13 @@ class Problem(Exception):  # noqa: N818  the RFC's own word
         errors: Sequence[tuple[Location, str]] = (),
         headers: Mapping[str, str] | None = None,
         kind: Kind | None = None,
+        *,
+        most_errors: int = MOST_ERRORS,
     ) -> None:
         super().__init__(detail)
         self.status = status
         self.detail = detail
-        self.errors = errors
+        self.errors = errors[:most_errors]
         self.headers = headers or {}
         self.kind = kind
 
@@ -103,7 +90,7 @@ class Problem(Exception):  # noqa: N818  the RFC's own word
                 "loc": [shortened(part) if isinstance(part, str) else part for part in loc],
                 "msg": shortened(msg, LONGEST_MESSAGE),
             }
-            for loc, msg in self.errors[: self.most_errors]
+            for loc, msg in self.errors
         ]
         while len(body := self._document(errors)) > MOST_ANSWER_BYTES and errors:
             del errors[len(errors) // 2 :]
@@ -121,16 +108,6 @@ class Problem(Exception):  # noqa: N818  the RFC's own word
         )
 
 
-class PredictionsGone(Problem):
-    """409 that names the predictions that can't be learnt from, as many of them as an answer has room for."""
-
-    most_errors = 100
-
-    def __init__(self, error: PredictionsGoneError) -> None:
-        errors: list[tuple[Location, str]] = [(("prediction_ids", at), why) for at, why in error.wrong.items()]
-        super().__init__(409, str(error), errors, kind=Kind.PREDICTION_GONE)
-
-
 class BadInput(Problem):
     """422 for one mistake at one place of the request."""
 
@@ -143,13 +120,19 @@ def dotted(location: Location) -> str:
     return ".".join(shortened(str(part)) for part in location)
 
 
+def predictions_gone(error: PredictionsGoneError) -> Problem:
+    """409 that names the predictions that can't be learnt from, as many of them as an answer has room for."""
+    errors: list[tuple[Location, str]] = [(("prediction_ids", at), why) for at, why in error.wrong.items()]
+    return Problem(409, str(error), errors, kind=Kind.PREDICTION_GONE, most_errors=100)
+
+
 ERRORS: dict[type[Exception], Callable[[Any], Problem]] = {
     UnknownVersionError: lambda error: about(404, Kind.UNKNOWN_VERSION, error, "model_version"),
     NotYetError: lambda error: about(503, Kind.VERSION_NOT_YET, error, MIN_VERSION_HEADER),
     UnsafeStepError: lambda error: BadInput((), str(error), Kind.UNSAFE_STEP),
     KeyReusedError: lambda error: about(409, Kind.KEY_REUSED, error, "Idempotency-Key"),
     LearningPausedError: lambda error: Problem(409, str(error), [((), error.reason)], kind=Kind.LEARNING_PAUSED),
-    PredictionsGoneError: PredictionsGone,
+    PredictionsGoneError: predictions_gone,
     UnknownPredictionError: lambda error: about(404, Kind.UNKNOWN_PREDICTION, error),
     WeightsChangedError: lambda error: about(412, Kind.WEIGHTS_CHANGED, error, "If-Match"),
     StoreError: lambda error: about(503, Kind.STORE_AWAY, error),
@@ -168,18 +151,10 @@ def path_of(rule: str) -> str:
 
 
 def no_such_path(app: Flask) -> str:
-    """What is asked for instead: the path that is likely to be meant, and all there are."""
-    rules = {path_of(rule.rule) for rule in app.url_map.iter_rules()}
-    root, asked = shortened(request.root_path), shortened(request.path, 200).lower().replace("_", "-").rstrip("/")
-    meant = "".join(f" is {root}{rule} meant?" for rule in get_close_matches(asked, rules, 1, 0.75))
-    paths = ", ".join(f"{root}{rule}" for rule in sorted(rules))
-    return f"there is nothing at {shortened(request.root_path + request.path)}:{meant} The paths are {paths}"
-
-
-def no_such_method(error: MethodNotAllowed) -> str:
-    taken = sorted(set(error.valid_methods or ()) - {"HEAD", "OPTIONS"})
-    path = shortened(request.root_path + request.path)
-    return f"{path} takes {' and '.join(taken)}, not {shortened(request.method)}"
+    """What is asked for instead: all paths that there are."""
+    root = shortened(request.root_path)
+    paths = ", ".join(sorted({f"{root}{path_of(rule.rule)}" for rule in app.url_map.iter_rules()}))
+    return f"there is nothing at {shortened(request.root_path + request.path)}. The paths are {paths}"
 
 
 def register(app: Flask) -> None:
@@ -199,8 +174,6 @@ def register(app: Flask) -> None:
             return Response(error.get_body(), status, error.get_headers())
         if isinstance(error, NotFound):
             error.description = no_such_path(app)
-        elif isinstance(error, MethodNotAllowed):
-            error.description = no_such_method(error)
         headers = {
             name: value for name, value in error.get_headers() if name.lower() not in ("content-type", "content-length")
         }

@@ -106,10 +106,8 @@ def checked_labels(labels: Sequence[Any] | NDArray[Any], count: int, classes: in
 
 
 def _checked_numbers(labels: NDArray[Any], classes: int, location: Location) -> IntArray:
-    if labels.dtype.kind == "f" and not (whole := labels == np.round(labels)).all():  # nor is NaN
-        i = int((~whole).argmax())
-        raise BadInput((*location, i), f"the label is {labels[i]}: expected a class number, 0…{classes - 1}")
-    wrong = (labels < 0) | (labels >= classes)
+    wrong = ~((labels >= 0) & (labels < classes))  # as NaN is
+    wrong[~wrong] = labels[~wrong] % 1 != 0
     if wrong.any():
         i = int(wrong.argmax())
         raise BadInput((*location, i), f"the label is {labels[i]}: expected a class number, 0…{classes - 1}")

@@ -59,21 +59,3 @@ class Body(Generic[P]):
         for name in said.keys() & self.query.__pydantic_fields_set__:
             raise BadInput((name,), "given twice, in the body and in the query")
         return self.query.model_copy(update=said)
-
-
-def hint(name: str, takes: Takes, query: Request) -> str | None:
-    """What was meant by a field that the endpoint does not take, if that can be told."""
-    if name in type(query).model_fields:
-        return f"its place is the query: ?{name}=…"
-    if name == "labels":
-        return "only images are taken here: /accuracy takes labels, too, and /train-step learns them"
-    if name in TrainStepFields.model_fields:
-        return "only a train-step has one"
-    return MEANT.get(name)
-
-
-IMAGES_MEANT = 'expected "images", a list of images, or "image", one of them'
-LABELS_MEANT = 'expected "labels", a list with the class number of each image'
-MEANT = dict.fromkeys(("instances", "inputs", "data", "x", "X", "pixels", "img"), IMAGES_MEANT)
-MEANT |= dict.fromkeys(("label", "t", "y", "target", "targets"), LABELS_MEANT)
-"""What a field is called elsewhere."""

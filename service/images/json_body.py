@@ -7,9 +7,9 @@ from typing import Any
 import numpy as np
 
 from model.weights import Weights
-from service.http.problems import BadInput, Location, Problem
+from service.http.problems import BadInput, Location
 from service.http.queries import check_json, load, occurrences, validated
-from service.images import mistakes, picture_body
+from service.images import picture_body
 from service.images.batch import (
     Images,
     Labelled,
@@ -18,11 +18,8 @@ from service.images.batch import (
     wanted,
 )
 from service.images.body import Body, P
-from service.images.json_numbers import Numbers, numbers_of, read_numbers
+from service.images.json_numbers import MOST_OTHERS, Numbers, numbers_of, read_numbers
 from service.schemas import ImagesRequest
-
-MOST_FOR_PYDANTIC = 1_000_000
-"""Numbers. It copies each of them."""
 
 ESCAPES = {"%2B": "+", "%2F": "/", "%3D": "=", "%0A": "", "%0D": "", "%20": ""}
 """Of what base64 consists of."""
@@ -47,19 +44,16 @@ def read(body: Body[P]) -> tuple[Images, Any, P]:
     data = body.request.body
     check_json(data)
     numbers = read_numbers(data, body.weights)
-    document = {**numbers.fields, "image": None} if numbers is not None else load(data)
-    try:
-        if numbers is not None or (numbers := numbers_of(document, body.weights)) is not None:
-            return taken(numbers, body)
-        if len(data) > MOST_FOR_PYDANTIC and occurrences(data, b",") > MOST_FOR_PYDANTIC:
-            raise BadInput((), f"expected images of {wanted(body.weights)}: to see which are not, send fewer at once")
-        request: Any = validated(document, body.takes.whole)
-        parameters = body.parameters(request)
-        return images_of(request, parameters.pixel_max or 1, body.weights), request, parameters
-    except Problem as problem:
-        if problem.status == 422 and (meant := mistakes.meant(body, document)) is not None:
-            raise meant from None
-        raise
+    if numbers is None:
+        document = load(data)
+        numbers = numbers_of(document, body.weights)
+    if numbers is not None:
+        return taken(numbers, body)
+    if len(data) > MOST_OTHERS and occurrences(data, b",") > MOST_OTHERS:
+        raise BadInput((), f"expected images of {wanted(body.weights)}: to see which are not, send fewer at once")
+    request: Any = validated(document, body.takes.whole)
+    parameters = body.parameters(request)
+    return images_of(request, parameters.pixel_max or 1, body.weights), request, parameters
 
 
 def taken(numbers: Numbers, body: Body[P]) -> tuple[Images, Any, P]:

@@ -22,7 +22,7 @@ LARGEST_KEPT_PARSER = 2**20
 """Bytes. A parser keeps some fifteen times the largest body that it has seen; a larger body gets one of its own."""
 
 MOST_OTHERS = 1_000_000
-"""Values that are no pixels, such as labels: each becomes a Python object."""
+"""Values that are no pixels of plain images, such as labels: each becomes a Python object, or several."""
 
 _kept: list[Any] = []
 """At most one, for the next request: they are mostly answered one after the other."""

@@ -15,9 +15,6 @@ from service.images.body import Body, P
 BESIDE = ("model_version", "rehearsed")
 """Arrays that /examples gives with x and t, so that its answer can be posted as it is. Nothing else is passed over."""
 
-OF_THE_QUERY = ("learning_rate", "rehearse", "pixel_max")
-LONGEST_NAME = 60
-
 
 def read_images(body: Body[Any]) -> Images:
     try:
@@ -34,8 +31,7 @@ def read_labelled(body: Body[P]) -> Labelled[P]:
         raise BadInput((), str(error)) from None
     for name in arrays:
         if name not in ("x", "t", *BESIDE):
-            hint = "its place is the query" if name in OF_THE_QUERY else "expected x, the images, and t, their labels"
-            raise BadInput((name[:LONGEST_NAME],), f"no array of this name is read: {hint}")
+            raise BadInput((name,), "no array of this name is read: expected x, the images, and t, their labels")
     for name in ("x", "t"):
         if name not in arrays:
             raise BadInput((name,), "the array is missing: expected x, the images, and t, their labels")

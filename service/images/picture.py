@@ -103,12 +103,8 @@ def read_picture(data: bytes, shape: tuple[int, int], location: Location) -> Dig
     return replace(digit, box=scaled(digit.box, picture.across, picture.down))
 
 
-def cost_of(data: bytes, location: Location) -> Cost:
-    """Of decoding a picture, from its header alone. Raises BadInput."""
-    return header_and_cost(data, location)[1]
-
-
 def header_and_cost(data: bytes, location: Location) -> tuple[Header, Cost]:
+    """What decoding it costs, from the header alone. Raises BadInput."""
     header = read_header(data, location)
     size = header.width * header.height
     (Cost(size) if data.startswith(PNG) else Cost(0, size)).check(

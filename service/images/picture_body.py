@@ -1,5 +1,6 @@
 """image/png and image/jpeg: one picture; multipart/form-data: one or more files named image, and fields beside them."""
 
+import re
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
@@ -10,23 +11,20 @@ from werkzeug.exceptions import RequestEntityTooLarge
 from model.weights import Weights
 from service.http.incoming import IncomingRequest
 from service.http.problems import BadInput, Location
-from service.http.queries import digits, validated
+from service.http.queries import validated
 from service.images.batch import Images, Labelled, checked_labels
-from service.images.body import Body, P, hint
+from service.images.body import Body, P
 from service.images.finding import Digit
-from service.images.picture import Cost, cost_of, read_picture
+from service.images.picture import Cost, header_and_cost, read_picture
 from service.schemas import TEXT
 
 TYPES = ("image/png", "image/jpeg", "image/jpg")
 MOST_PICTURES = 20
 """In one request: what bounds the time. To find a digit takes some 25 ms, in noise four times that."""
 
-LONGEST_LABEL = 9
-"""Digits."""
+LABEL = re.compile(r"([0-9]{1,9})(\.0*)?")
 
 MOST_PARTS = 1000
-NO_TEXT = "\ufffd"
-"""What bytes that are no text become."""
 
 
 def read_images(body: Body[Any]) -> Images:
@@ -56,16 +54,11 @@ def read_multipart_labelled(body: Body[P]) -> Labelled[P]:
 
 def numbers_of(fields: Iterable[str]) -> Iterator[int]:
     """Class numbers as people write them: 7, or 7,1, or as JSON has them, [7, 1.0]. Raises BadInput."""
-    for i, word in enumerate(word for field in fields for word in without_brackets(field).replace(",", " ").split()):
-        whole, _, zeros = word.partition(".")
-        if (number := digits(whole)) is None or len(whole) > LONGEST_LABEL or zeros.strip("0"):
+    words = (word for field in fields for word in field.strip().strip("[]").replace(",", " ").split())
+    for i, word in enumerate(words):
+        if (label := LABEL.fullmatch(word)) is None:
             raise BadInput(("labels", i), f"{word[:20]!r}: expected a class number")
-        yield number
-
-
-def without_brackets(field: str) -> str:
-    field = field.strip()
-    return field[1:-1] if field.startswith("[") and field.endswith("]") else field
+        yield int(label[1])
 
 
 def parts_of(request: IncomingRequest) -> dict[Location, bytes]:
@@ -83,32 +76,20 @@ def parts_of(request: IncomingRequest) -> dict[Location, bytes]:
     except ValueError:
         raise BadInput((), "not multipart/form-data: its parts are not where the boundary says") from None
     if texts:
-        raise BadInput(("image",), about_text(texts[0]))
+        message = "a text: pictures are sent as files, which have a file name; with curl: -F image=@seven.png"
+        raise BadInput(("image",), message)
     for name in request.files:
         if name != "image":
             raise BadInput((name,), "no file of this name is read: expected pictures, as files named image")
     if not parts:
         raise BadInput(("image",), "no part of this name: expected one or more pictures, as files")
-    pictures: dict[Location, bytes] = {("image", i): part.stream.read() for i, part in enumerate(parts)}
-    for location, picture in pictures.items():
-        if not picture:
-            raise BadInput(location, "an empty file: expected a PNG or JPEG picture")
-    return pictures
-
-
-def about_text(text: str) -> str:
-    """What is wrong with a picture that came as a text."""
-    if NO_TEXT in text or not text.isprintable():
-        return 'a part without a file name, which makes it a text: say filename="picture.png" beside its name'
-    return f"the text {text[:40]!r}: pictures are sent as files, with curl: -F image=@{text[:40] or 'seven.png'}"
+    return {("image", i): part.stream.read() for i, part in enumerate(parts)}
 
 
 def fields_of(body: Body[P]) -> P:
     """The parameters that the form and the query give. Raises BadInput for a field that has no meaning here."""
     form = body.request.form
     for name, values in form.lists():
-        if name not in body.takes.form.model_fields and (message := hint(name, body.takes, body.query)) is not None:
-            raise BadInput((name,), message)
         if len(values) > 1 and name != "labels":
             raise BadInput((name,), "given more than once")
     return body.parameters(validated(form.to_dict(), body.takes.form, context=TEXT))
@@ -121,7 +102,7 @@ def digits_in(pictures: Mapping[Location, bytes], weights: Weights) -> list[Digi
         raise BadInput((), f"{len(pictures):,} pictures: at most {most:,} are taken in one request")
     cost = Cost(0)
     for location, picture in pictures.items():
-        cost += cost_of(picture, location)
+        cost += header_and_cost(picture, location)[1]
         cost.check(location)
     shape = shape_of(weights)
     return [read_picture(picture, shape, location) for location, picture in pictures.items()]

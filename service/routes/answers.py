@@ -1,12 +1,11 @@
 """Answers about versions."""
 
-from collections.abc import Sequence
 from typing import Any
 
 from flask import Response
 
 from service.http.answers import json_answer, time_text
-from service.schemas import TrainStepAnswer, VersionAnswer, VersionsAnswer
+from service.schemas import TrainStepAnswer, VersionAnswer
 from service.store.records import Version
 
 
@@ -16,10 +15,6 @@ def train_step_answer(version: Version) -> Response:
     if version.clip_norm is None:
         del fields["clip_norm"]
     return json_answer(TrainStepAnswer, **fields)
-
-
-def versions_answer(page: Sequence[Version], next_before: int | None) -> Response:
-    return json_answer(VersionsAnswer, versions=[version_fields(version) for version in page], next_before=next_before)
 
 
 def version_answer(version: Version) -> Response:

@@ -11,7 +11,7 @@ from service.http.incoming import request
 from service.http.openapi import document
 from service.http.operation import JSON, Json
 from service.http.queries import read_query
-from service.http.static import Static, packaged
+from service.http.static import kept, page_file
 from service.live.service import Service
 from service.routes.endpoint import page
 from service.schemas import Request
@@ -25,31 +25,31 @@ def blueprint(service: Service) -> Blueprint:
     routes = Blueprint("documentation", __name__)
 
     @lru_cache(maxsize=4)
-    def described(root: str) -> Static:
+    def described(root: str) -> bytes:
         """root: where the service is mounted, as the client sees it."""
         served = service.replica.newest().weights
         whole = {**document(current_app, DESCRIBED, service.settings), "servers": [{"url": root or "/"}]}
         put_sizes(whole["components"]["schemas"], served)
         put_largest_rate(whole, service.settings.max_learning_rate)
-        return Static.of(orjson.dumps(whole), JSON)
+        return orjson.dumps(whole)
 
     @routes.get("/openapi.json")
     @page
     def openapi() -> Response:
         read_query(request, Request)
-        return described(request.root_path).answer(request)
+        return kept(described(request.root_path), JSON)
 
     @routes.get("/docs")
     @page
     def docs() -> Response:
-        return packaged("service", "swagger", "index.html").answer(request)
+        return page_file("service", "swagger", "index.html")
 
     @routes.get("/docs/<name>")
     @page
     def file(name: str) -> Response:
         """start.js is ours, all else the package's that shows the document."""
-        ours = name == "start.js"
-        return packaged(*(("service", "swagger") if ours else ("flask_swagger_ui", "dist")), name).answer(request)
+        package = ("service", "swagger") if name == "start.js" else ("flask_swagger_ui", "dist")
+        return page_file(*package, name)
 
     return routes
 

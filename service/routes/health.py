@@ -15,7 +15,6 @@ def blueprint(service: Service) -> Blueprint:
     @routes.get("/healthz")
     @Endpoint("Whether the process lives", HealthAnswer, access="open")
     def healthz() -> Response:
-        """The process lives."""
         return jsonify(status="ok")
 
     @routes.get("/readyz")

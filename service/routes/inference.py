@@ -2,7 +2,7 @@
 own: https://github.com/kserve/open-inference-protocol/blob/main/specification/protocol/inference_rest.md"""
 
 from functools import partial
-from importlib.metadata import PackageNotFoundError, version
+from importlib.metadata import version
 from typing import Annotated, Any
 
 import numpy as np
@@ -52,7 +52,7 @@ def blueprint(service: Service) -> Blueprint:
     @routes.get("/v2", strict_slashes=False)
     @endpoint("The server's name and version", ServerMetadataAnswer, access="predict")
     def server_metadata() -> Response:
-        return jsonify(name=MODEL, version=package_version(), extensions=["binary_tensor_data"])
+        return jsonify(name=MODEL, version=version("twolayernet-service"), extensions=["binary_tensor_data"])
 
     @routes.get("/v2/health/live")
     @endpoint("Whether the process lives", LiveAnswer, access="open")
@@ -133,13 +133,6 @@ def number(text: str) -> int:
     if version is None or not 1 <= version <= LARGEST_VERSION:
         raise Problem(404, f"there is no version {text[:40]!r}: versions are numbers from 1", kind=Kind.UNKNOWN_VERSION)
     return version
-
-
-def package_version() -> str:
-    try:
-        return version("twolayernet-service")
-    except PackageNotFoundError:  # a copy of the sources that was never installed
-        return "unknown"
 
 
 def errors_in_the_protocol_s_form(app: Flask) -> None:

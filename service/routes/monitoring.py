@@ -26,7 +26,6 @@ def blueprint(service: Service) -> Blueprint:
         media_types=("text/plain", "application/openmetrics-text"),
     )
     def prometheus() -> Response:
-        """Of all workers together. Where the store can't be read, without what stands there."""
         body, media_type = metrics.exposition(request.headers.get("Accept", ""), AtThisMoment(service))
         return Response(body, content_type=media_type)
 

@@ -100,8 +100,6 @@ def read_lesson(
     """The ids, their labels (n,), and the parameters in the body or the query. Raises Problem."""
     body = parse(incoming.body, RememberedRequest)
     count = len(body.prediction_ids)
-    if len(body.labels) != count:
-        raise BadInput(("labels",), f"{len(body.labels)} labels for {count} predictions: expected one for each")
     labels = checked_labels(body.labels, count, weights.output_size, ("labels",))
     parameters = Body(incoming, weights, TRAIN_STEP, query).parameters(body)
     if parameters.pixel_max is not None:

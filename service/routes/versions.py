@@ -2,9 +2,10 @@
 
 from flask import Blueprint, Response
 
+from service.http.answers import json_answer
 from service.http.operation import Link
 from service.live.service import Service
-from service.routes.answers import versions_answer
+from service.routes.answers import version_fields
 from service.routes.endpoint import NEXT_BEFORE, Endpoint
 from service.schemas import VersionsAnswer, VersionsQuery
 
@@ -31,6 +32,7 @@ def blueprint(service: Service) -> Blueprint:
         ),
     )
     def versions(query: VersionsQuery) -> Response:
-        return versions_answer(*service.history.page(query.limit, query.before))
+        page, next_before = service.history.page(query.limit, query.before)
+        return json_answer(VersionsAnswer, versions=[version_fields(one) for one in page], next_before=next_before)
 
     return routes

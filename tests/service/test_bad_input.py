@@ -149,7 +149,8 @@ def test_another_content_type_is_415_and_names_those_that_are_understood(
 
 def test_what_only_a_train_step_has_is_not_passed_over_elsewhere(client: Client) -> None:
     problem = is_problem(client.post("/accuracy", json={**GOOD, "learning_rate": 0.1}), 422)
-    assert problem["errors"] == [{"loc": ["learning_rate"], "msg": "only a train-step has one"}]
+    assert problem["errors"][0]["loc"] == ["learning_rate"]
+    assert "known are image, images, labels, pixel_max" in problem["detail"]
 
 
 def test_accuracy_is_of_the_version_that_is_asked_for(client: Client) -> None:
@@ -177,12 +178,12 @@ def form(fields: dict[str, Any]) -> dict[str, Any]:
         ("/train-step", {"labels": "7", "learning_rate": ["0.1", "0.2"]}, ["learning_rate"], "more than once"),
         ("/train-step?learning_rate=1", {"labels": "7", "learning_rate": "0.1"}, ["learning_rate"], "given twice"),
         ("/train-step", {"labels": "7", "other": (io.BytesIO(b"7"), "a.txt")}, ["other"], "no file of this name"),
-        ("/accuracy", {"labels": "7", "learning_rate": "0.1"}, ["learning_rate"], "only a train-step"),
+        ("/accuracy", {"labels": "7", "learning_rate": "0.1"}, ["learning_rate"], "known are labels, pixel_max"),
         ("/accuracy", {"labels": "7", "pixel_max": "256"}, ["pixel_max"], "expected 1, or 255"),
         ("/accuracy?pixel_max=255", {"labels": "7", "pixel_max": "255"}, ["pixel_max"], "given twice"),
-        ("/accuracy", {"labels": "7", "model_version": "1"}, ["model_version"], "its place is the query"),
-        ("/train-step", {"label": "7"}, ["label"], 'expected "labels"'),
-        ("/predict", {"labels": "7"}, ["labels"], "/accuracy takes labels"),
+        ("/accuracy", {"labels": "7", "model_version": "1"}, ["model_version"], "is not known"),
+        ("/train-step", {"label": "7"}, ["label"], "is labels meant?"),
+        ("/predict", {"labels": "7"}, ["labels"], "known are pixel_max"),
     ],
 )
 def test_a_field_of_a_form_is_not_passed_over(
@@ -227,20 +228,20 @@ def test_the_framework_s_errors_are_problems_too(client: Client) -> None:
     is_problem(client.get("/predict"), 405)
 
 
-@pytest.mark.parametrize("path", ["/predict/", "/Predict", "/train_step", "/trainstep", "/version", "/nowhere"])
-def test_a_path_that_does_not_exist_names_those_that_do_and_the_one_that_is_meant(client: Client, path: str) -> None:
+@pytest.mark.parametrize("path", ["/predict/", "/Predict", "/train_step", "/nowhere"])
+def test_a_path_that_does_not_exist_names_those_that_do(client: Client, path: str) -> None:
     detail = is_problem(client.post(path, json=GOOD), 404)["detail"]
-    meant = {"/P": "/predict", "/p": "/predict", "/t": "/train-step", "/v": "/versions"}.get(path[:2])
-    assert (f"is {meant} meant?" in detail) if meant else ("meant?" not in detail)
     for rule in client.app.url_map.iter_rules():
         assert "<" in rule.rule or rule.rule in detail
 
 
 @pytest.mark.parametrize(
-    ("method", "path", "taken"), [("get", "/predict", "POST, not GET"), ("post", "/weights", "GET and PUT, not POST")]
+    ("method", "path", "taken"), [("get", "/predict", {"POST"}), ("post", "/weights", {"GET", "PUT"})]
 )
-def test_another_method_names_those_that_are_taken(client: Client, method: str, path: str, taken: str) -> None:
-    assert is_problem(getattr(client, method)(path), 405)["detail"] == f"{path} takes {taken}"
+def test_another_method_names_those_that_are_taken(client: Client, method: str, path: str, taken: set[str]) -> None:
+    answer = getattr(client, method)(path)
+    assert is_problem(answer, 405)["detail"]
+    assert taken <= set(answer.headers["Allow"].split(", ")) <= taken | {"HEAD", "OPTIONS"}
 
 
 def test_an_unforeseen_error_is_a_problem_that_gives_nothing_away(app: Flask) -> None:

@@ -261,7 +261,7 @@ def test_what_would_be_forgotten_at_once_is_not_remembered(settings: Settings) -
     [
         ({"labels": [1], "images": X[:1].tolist()}, "images"),
         ({"labels": [1], "pixel_max": 255}, "pixel_max"),
-        ({"labels": [1, 2]}, "2 labels for 1 predictions"),
+        ({"labels": [1, 2]}, "2 labels for 1 images"),
         ({"labels": [10]}, "the label is 10"),
         ({}, "labels"),
         ({"labels": [1], "prediction_ids": []}, "prediction_ids"),

@@ -67,19 +67,6 @@ def test_the_service_s_own_pages_and_clients_that_are_no_browsers_go_on(
     assert client.post("/train-step", json=as_json(X, T), headers=headers).status_code == 200
 
 
-def test_an_old_browser_tells_a_form_s_page_by_the_referer_alone(settings: Settings) -> None:
-    client = with_settings(settings, allowed_origins="https://friend.example")
-    for page, status in (
-        ("https://evil.example/form.html", 403),
-        ("http://[", 403),
-        ("http://localhost/", 200),
-        ("https://friend.example/x", 200),
-    ):
-        answer = client.post("/train-step", json=as_json(X, T), headers={"Referer": page})
-        assert answer.status_code == status, page
-        assert client.get("/readyz", headers={"Referer": page}).status_code == 200  # a link that is followed
-
-
 def test_a_link_from_elsewhere_can_be_followed_but_no_form_sent(client: Client) -> None:
     assert client.get("/healthz", headers=LINK).status_code == 200
     is_problem(client.post("/train-step", json=as_json(X, T), headers=LINK), 403)

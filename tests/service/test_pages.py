@@ -1,6 +1,5 @@
 """The pages that browsers get: what they may load, and that it is there."""
 
-import gzip
 import re
 from urllib.parse import urljoin
 
@@ -33,23 +32,13 @@ def test_a_page_loads_nothing_but_what_the_service_has(client: Client, page: str
 
 @pytest.mark.parametrize("page", [*PAGES, "/openapi.json", "/playground/main.js", "/docs/swagger-ui-bundle.js"])
 def test_a_page_that_is_kept_is_not_sent_again(client: Client, page: str) -> None:
-    plain = client.get(page)
-    tags = set()
-    for accepted in ("gzip", "gzip;q=0"):
-        headers = {"Accept-Encoding": accepted}
-        answer = client.get(page, headers=headers)
-        packed = answer.headers.get("Content-Encoding") == "gzip"
-        assert packed == (accepted == "gzip" and len(plain.data) > 1000)
-        assert (gzip.decompress(answer.data) if packed else answer.data) == plain.data
-        assert answer.headers["Vary"] == "Accept-Encoding"
-        tags.add((packed, answer.headers["ETag"]))
-        head = client.open("HEAD", page, headers=headers)
-        assert (head.status_code, head.data, head.headers["ETag"]) == (200, b"", answer.headers["ETag"])
-        again = client.get(page, headers={**headers, "If-None-Match": answer.headers["ETag"]})
-        assert (again.status_code, again.data) == (304, b"")
-        assert again.headers.get("Content-Security-Policy") == answer.headers.get("Content-Security-Policy")
-        assert client.get(page, headers={**headers, "If-None-Match": '"another"'}).status_code == 200
-    assert len({tag for _, tag in tags}) == len(tags)  # what is packed is another thing to a cache
+    answer = client.get(page)
+    head = client.open("HEAD", page)
+    assert (head.status_code, head.data, head.headers["ETag"]) == (200, b"", answer.headers["ETag"])
+    again = client.get(page, headers={"If-None-Match": answer.headers["ETag"]})
+    assert (again.status_code, again.data) == (304, b"")
+    assert again.headers.get("Content-Security-Policy") == answer.headers.get("Content-Security-Policy")
+    assert client.get(page, headers={"If-None-Match": '"another"'}).status_code == 200
 
 
 @pytest.mark.parametrize(
