@@ -19,7 +19,8 @@ weights.npz:
 	@$(BIN)/twolayernet train --out $@
 
 test: $(VENV)/dev  ## the tests, short forms
-	$(BIN)/python -m pytest -n auto --dist worksteal -m "not long and not docker and not postgres and not browser and not monitoring" $(TESTS)
+	@# Byte code is kept even where the environment says otherwise: every process that a test starts would compile anew.
+	PYTHONDONTWRITEBYTECODE= $(BIN)/python -m pytest -n auto --dist worksteal -m "not long and not docker and not postgres and not browser and not monitoring" $(TESTS)
 
 lint: $(VENV)/dev  ## ruff, mypy, import-linter, each whatever the others find
 	@failed=; for tool in "ruff check ." "ruff format --check ." mypy lint-imports; do \

@@ -11,7 +11,7 @@ from model.augmentation import rotated, shifted
 from model.datasets.dataset import Dataset, Split, pixels_to_input
 from model.datasets.splitting import validation_split
 from model.memory import sample
-from model.optimizer import OPTIMIZERS, SGD, Momentum, OptimizerName
+from model.optimizer import OPTIMIZERS, SGD, Momentum
 from model.two_layer_net import Activation, Backpropagation, TwoLayerNet
 from model.types import FloatArray, IntArray, Parameters
 from model.weights import Weights
@@ -42,7 +42,7 @@ class TrainingOptions:
     hidden: int = 50
     epochs: int = 40
     batch_size: int = 100
-    optimizer: OptimizerName = "momentum"
+    optimizer: str = "momentum"
     learning_rate: float | None = None
     momentum: float = 0.9
     schedule: Schedule = "cosine"

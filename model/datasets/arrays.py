@@ -8,9 +8,10 @@ from numpy.typing import NDArray
 
 from model.datasets.dataset import MOST_BYTES, MOST_CLASSES, Dataset, DatasetError, Split, input_to_pixels, shape_of
 from model.datasets.files import whole
-from model.datasets.labels import label_names, numbered, shown, too_many
+from model.datasets.labels import label_names, numbered, too_many
 from model.datasets.splitting import with_test_set
 from model.npy import NpyError, read_npz
+from model.weights import shown
 
 ROUNDING = 1e-6
 """So far outside of 0…1 a pixel may lie, as a resize leaves it."""
