@@ -107,4 +107,4 @@ class Adam(SGD):
             params[name] -= scratch
 
 
-OPTIMIZERS: dict[str, type[SGD]] = {kind.__name__.lower(): kind for kind in (SGD, *SGD.__subclasses__())}
+OPTIMIZERS: dict[str, type[SGD]] = {kind.__name__.lower(): kind for kind in [SGD, *SGD.__subclasses__()]}

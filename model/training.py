@@ -129,8 +129,7 @@ class Trainer:
                 batch = order[i * self.options.batch_size : (i + 1) * self.options.batch_size]
                 self.optimizer.learning_rate = self._rate((number - 1 + i / batches) / self.options.epochs)
                 total += self.step(batch).loss * len(batch)
-            accuracy = self._validation_accuracy()
-            self.history.append(Epoch(number, total / len(order), accuracy))
+            self.history.append(Epoch(number, total / len(order), self._validation_accuracy()))
             self._remember_best()
             yield self.history[-1]
             if self._out_of_patience() or not math.isfinite(self.history[-1].loss):
@@ -182,9 +181,10 @@ class Trainer:
         return rotated(x, shape, self.options.rotate, self.random)
 
     def _rate(self, done: float) -> float:
+        """done: the share of the training, 0…1. cosine: Loshchilov and Hutter 2017."""
         if self.options.schedule == "constant":
             return self.initial_rate
-        return cosine(self.initial_rate, done)
+        return self.initial_rate * (1 + math.cos(math.pi * done)) / 2
 
     def _remember_best(self) -> None:
         if self.options.patience is None:
@@ -261,8 +261,3 @@ def entropy(t: IntArray) -> float:
     """The loss of one who knows how frequent each class is, and nothing of the image. t: class numbers, (n,)."""
     shares = np.bincount(t) / len(t)
     return float(-(shares * np.log(shares, where=shares > 0, out=np.zeros_like(shares))).sum())
-
-
-def cosine(start: float, done: float) -> float:
-    """A rate that falls from `start` to 0 along half a cosine, `done` being 0…1 (Loshchilov and Hutter 2017)."""
-    return start * (1 + math.cos(math.pi * done)) / 2
