@@ -16,7 +16,8 @@ from urllib.request import HTTPRedirectHandler, Request, build_opener
 import numpy as np
 
 from model import weights as weights_file
-from model.datasets import DatasetError, Split, input_to_pixels
+from model.datasets import DatasetError, Split
+from model.datasets.arrays import labelled
 from model.datasets.files import whole
 from model.datasets.splitting import digests
 from model.npy import NpyError, read_npz
@@ -104,15 +105,10 @@ def example_arrays(data: bytes, source: str) -> dict[str, Any]:
 
 
 def split_of(arrays: dict[str, Any], source: str) -> Split:
-    x, t = arrays["x"], arrays["t"]
-    if x.ndim != 2 or x.dtype.kind != "f" or t.shape != (len(x),) or t.dtype.kind not in "iu" or x.size == 0:
-        raise DatasetError(
-            f"{source}: x is {x.dtype} {x.shape} and t {t.dtype} {t.shape}: "
-            "floats (n, features) and n class numbers are needed"
-        )
-    if not (np.isfinite(x).all() and x.min() >= 0 and x.max() <= 1 and t.min() >= 0 and t.max() < 256):
-        raise DatasetError(f"{source}: pixels 0…1 and labels 0…255 are needed")
-    return Split(input_to_pixels(x), t.astype(np.uint8))
+    split, _, names = labelled(arrays, "x", "t", source)
+    if names is not None:
+        raise DatasetError(f"{source}: t holds names: class numbers are needed")
+    return split
 
 
 @dataclass(frozen=True)
