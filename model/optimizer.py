@@ -107,4 +107,5 @@ class Adam(SGD):
             params[name] -= scratch
 
 
-OPTIMIZERS: dict[str, type[SGD]] = {kind.__name__.lower(): kind for kind in [SGD, *SGD.__subclasses__()]}
+_kinds: list[type[SGD]] = [SGD, *SGD.__subclasses__()]
+OPTIMIZERS = {kind.__name__.lower(): kind for kind in _kinds}
