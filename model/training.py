@@ -89,9 +89,6 @@ class Trainer:
         self.history: list[Epoch] = []
         self.best: tuple[int, Parameters] | None = None
         """The epoch with the best validation accuracy and its parameters, where the options ask for patience."""
-        size = min(options.batch_size, len(self.t))
-        self._batch_bytes = np.empty((size, self.images.shape[1]), np.uint8)
-        self._batch_x = np.empty((size, self.images.shape[1]), np.float32)
 
     def _network(self, start: Weights | None) -> TwoLayerNet:
         features, classes = self.images.shape[1], self.dataset.classes
@@ -171,14 +168,10 @@ class Trainer:
         return result
 
     def _inputs(self, batch: IntArray) -> FloatArray:
-        """The images as the network takes them, in an array that the next batch will overwrite."""
-        size, shape = len(batch), self.dataset.image_shape
-        images = np.take(self.images, batch, axis=0, out=self._batch_bytes[:size], mode="clip")
-        images = shifted(images, shape, self.options.shift, self.random)
-        x = self._batch_x[:size]
-        np.copyto(x, images)
-        x *= np.float32(1 / 255)
-        return rotated(x, shape, self.options.rotate, self.random)
+        """The images as the network takes them."""
+        shape = self.dataset.image_shape
+        images = shifted(self.images[batch], shape, self.options.shift, self.random)
+        return rotated(images * np.float32(1 / 255), shape, self.options.rotate, self.random)
 
     def _rate(self, done: float) -> float:
         """done: the share of the training, 0…1. cosine: Loshchilov and Hutter 2017."""
