@@ -153,6 +153,7 @@ def test_a_body_that_ends_early_changes_nothing(unchanged: Server, path: str) ->
     assert unchanged.predict(X)["model_version"] == 1
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("http_server", ["gunicorn", "granian"])
 def test_either_server_teaches_and_answers(server: Server) -> None:
     assert server.post("/train-step", as_json(X, T)).json()["model_version"] == 2
