@@ -18,8 +18,8 @@ weights.npz:
 	@echo "training on the packaged digits, into $@"
 	@$(BIN)/twolayernet train --out $@
 
+# Byte code is kept, whatever the environment says: else every process that a test starts compiles all of it.
 test: $(VENV)/dev  ## the tests, short forms
-	@# Byte code is kept even where the environment says otherwise: every process that a test starts would compile anew.
 	PYTHONDONTWRITEBYTECODE= $(BIN)/python -m pytest -n auto --dist worksteal -m "not long and not docker and not postgres and not browser and not monitoring" $(TESTS)
 
 lint: $(VENV)/dev  ## ruff, mypy, import-linter, each whatever the others find
