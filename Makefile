@@ -18,8 +18,9 @@ weights.npz:
 	@echo "training on the packaged digits, into $@"
 	@$(BIN)/twolayernet train --out $@
 
+# Byte code is kept, whatever the environment says: else every process that a test starts compiles all of it.
 test: $(VENV)/dev  ## the tests, short forms
-	$(BIN)/python -m pytest -n auto --dist worksteal -m "not long and not docker and not postgres and not browser and not monitoring" $(TESTS)
+	PYTHONDONTWRITEBYTECODE= $(BIN)/python -m pytest -n auto --dist worksteal -m "not long and not docker and not postgres and not browser and not monitoring" $(TESTS)
 
 lint: $(VENV)/dev  ## ruff, mypy, import-linter, each whatever the others find
 	@failed=; for tool in "ruff check ." "ruff format --check ." mypy lint-imports; do \

@@ -111,18 +111,13 @@ def batch(weights: Weights, pixels: NDArray[Any], t: IntArray, rehearsal: Rehear
     x = pixels_to_input(pixels)
     if not rehearsal.count:
         return x, t
-    remembered, labels = drawn(weights.memory, rehearsal)
+    remembered, labels = weights.memory.draw(rehearsal.count, rehearsal.version)
     return np.concatenate([x, pixels_to_input(remembered)]), np.concatenate([t, labels])
 
 
 def after(weights: Weights, params: Parameters, pixels: NDArray[Any], t: IntArray, rehearsal: Rehearsal) -> Weights:
     """The weights with what a step changes: how they were trained before is not said of them any more."""
     return replace(weights, params=params, memory=memory_after(weights.memory, pixels, t, rehearsal), training={})
-
-
-def drawn(memory: Memory, rehearsal: Rehearsal) -> tuple[NDArray[np.uint8], IntArray]:
-    """The remembered examples that take part in a step: pixels, (count, input), and labels, (count,)."""
-    return memory.draw(rehearsal.count, rehearsal.version)
 
 
 def memory_after(memory: Memory, pixels: NDArray[Any], t: IntArray, rehearsal: Rehearsal) -> Memory:

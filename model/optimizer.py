@@ -1,10 +1,8 @@
 """What turns gradients into new parameters: `update(params, gradient)` changes the arrays of `params` in place.
 
 An optimiser owns what it remembers, in `state`: arrays of the shapes of the parameters, by what they are and whose.
-A new one is a class here, a line in OPTIMIZERS and its name in OptimizerName.
+A new one is a class here.
 """
-
-from typing import Literal
 
 import numpy as np
 
@@ -12,9 +10,6 @@ from model.types import FloatArray, Parameters
 
 TINY = 1e-7
 """Keeps a division by the square root of a sum of squares from one by zero."""
-
-
-OptimizerName = Literal["sgd", "momentum", "adagrad", "adam"]
 
 
 class SGD:
@@ -112,4 +107,5 @@ class Adam(SGD):
             params[name] -= scratch
 
 
-OPTIMIZERS: dict[OptimizerName, type[SGD]] = {"sgd": SGD, "momentum": Momentum, "adagrad": AdaGrad, "adam": Adam}
+_kinds: list[type[SGD]] = [SGD, *SGD.__subclasses__()]
+OPTIMIZERS = {kind.__name__.lower(): kind for kind in _kinds}

@@ -11,7 +11,7 @@ from model.augmentation import rotated, shifted
 from model.datasets.dataset import Dataset, Split, pixels_to_input
 from model.datasets.splitting import validation_split
 from model.memory import sample
-from model.optimizer import OPTIMIZERS, SGD, Momentum, OptimizerName
+from model.optimizer import OPTIMIZERS, SGD, Momentum
 from model.two_layer_net import Activation, Backpropagation, TwoLayerNet
 from model.types import FloatArray, IntArray, Parameters
 from model.weights import Weights
@@ -42,7 +42,7 @@ class TrainingOptions:
     hidden: int = 50
     epochs: int = 40
     batch_size: int = 100
-    optimizer: OptimizerName = "momentum"
+    optimizer: str = "momentum"
     learning_rate: float | None = None
     momentum: float = 0.9
     schedule: Schedule = "cosine"
@@ -89,9 +89,6 @@ class Trainer:
         self.history: list[Epoch] = []
         self.best: tuple[int, Parameters] | None = None
         """The epoch with the best validation accuracy and its parameters, where the options ask for patience."""
-        size = min(options.batch_size, len(self.t))
-        self._batch_bytes = np.empty((size, self.images.shape[1]), np.uint8)
-        self._batch_x = np.empty((size, self.images.shape[1]), np.float32)
 
     def _network(self, start: Weights | None) -> TwoLayerNet:
         features, classes = self.images.shape[1], self.dataset.classes
@@ -129,8 +126,7 @@ class Trainer:
                 batch = order[i * self.options.batch_size : (i + 1) * self.options.batch_size]
                 self.optimizer.learning_rate = self._rate((number - 1 + i / batches) / self.options.epochs)
                 total += self.step(batch).loss * len(batch)
-            accuracy = self._validation_accuracy()
-            self.history.append(Epoch(number, total / len(order), accuracy))
+            self.history.append(Epoch(number, total / len(order), self._validation_accuracy()))
             self._remember_best()
             yield self.history[-1]
             if self._out_of_patience() or not math.isfinite(self.history[-1].loss):
@@ -172,19 +168,16 @@ class Trainer:
         return result
 
     def _inputs(self, batch: IntArray) -> FloatArray:
-        """The images as the network takes them, in an array that the next batch will overwrite."""
-        size, shape = len(batch), self.dataset.image_shape
-        images = np.take(self.images, batch, axis=0, out=self._batch_bytes[:size], mode="clip")
-        images = shifted(images, shape, self.options.shift, self.random)
-        x = self._batch_x[:size]
-        np.copyto(x, images)
-        x *= np.float32(1 / 255)
-        return rotated(x, shape, self.options.rotate, self.random)
+        """The images as the network takes them."""
+        shape = self.dataset.image_shape
+        images = shifted(self.images[batch], shape, self.options.shift, self.random)
+        return rotated(images * np.float32(1 / 255), shape, self.options.rotate, self.random)
 
     def _rate(self, done: float) -> float:
+        """done: the share of the training, 0…1. cosine: Loshchilov and Hutter 2017."""
         if self.options.schedule == "constant":
             return self.initial_rate
-        return cosine(self.initial_rate, done)
+        return self.initial_rate * (1 + math.cos(math.pi * done)) / 2
 
     def _remember_best(self) -> None:
         if self.options.patience is None:
@@ -261,8 +254,3 @@ def entropy(t: IntArray) -> float:
     """The loss of one who knows how frequent each class is, and nothing of the image. t: class numbers, (n,)."""
     shares = np.bincount(t) / len(t)
     return float(-(shares * np.log(shares, where=shares > 0, out=np.zeros_like(shares))).sum())
-
-
-def cosine(start: float, done: float) -> float:
-    """A rate that falls from `start` to 0 along half a cosine, `done` being 0…1 (Loshchilov and Hutter 2017)."""
-    return start * (1 + math.cos(math.pi * done)) / 2

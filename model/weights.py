@@ -92,16 +92,17 @@ def from_bytes(data: bytes, most_bytes: int = MOST_BYTES, activation: Activation
     """
     try:
         arrays = read_npz(data, most_bytes)
-    except NpyError as error:
+        params = checked_params(arrays)
+        memory = read_memory(arrays, len(params["W1"]), len(params["b2"]))
+    except (NpyError, MemoryFileError) as error:
         raise WeightsError(str(error)) from error
-    params = checked_params(arrays)
     settings = _settings(arrays)
     weights = Weights(
         params=params,
         activation=_activation(settings.get("activation", activation or "relu")),
         image_shape=_image_shape(settings.get("image_shape"), params["W1"].shape[0]),
         training=_training(settings.get("training", {})),
-        memory=_memory(arrays, params),
+        memory=memory,
         label_names=_label_names(settings.get("label_names"), params["W2"].shape[1]),
     )
     if activation not in (None, weights.activation):
@@ -154,13 +155,6 @@ def checked_params(arrays: dict[str, NDArray[Any]]) -> Parameters:
         if not np.isfinite(array).all():
             raise WeightsError(f"{name} holds a number that is not finite in float32")
     return params
-
-
-def _memory(arrays: dict[str, NDArray[Any]], params: Parameters) -> Memory:
-    try:
-        return read_memory(arrays, *params["W1"].shape[:1], *params["b2"].shape)
-    except MemoryFileError as error:
-        raise WeightsError(str(error)) from error
 
 
 def _settings_text(weights: Weights) -> str:
@@ -219,7 +213,7 @@ def _parsed(text: str) -> dict[str, Any]:
     except json.JSONDecodeError as error:
         raise WeightsError("settings is not JSON") from error
     if not isinstance(settings, dict):
-        raise WeightsError(f"settings is {_shown(settings)}: it should be a JSON object")
+        raise WeightsError(f"settings is {shown(settings)}: it should be a JSON object")
     return settings
 
 
@@ -229,7 +223,7 @@ def _too_long(characters: int) -> WeightsError:
 
 def _finite(number: str) -> float:
     if not math.isfinite(value := float(number)):
-        raise WeightsError(f"settings holds {_shown(number)}: numbers should be finite")
+        raise WeightsError(f"settings holds {shown(number)}: numbers should be finite")
     return value
 
 
@@ -241,13 +235,13 @@ def _whole(number: str) -> int:
 
 def _activation(stated: object) -> Activation:
     if not isinstance(stated, str) or stated not in ACTIVATIONS:
-        raise WeightsError(f"the activation {_shown(stated)} is not one of {', '.join(ACTIVATIONS)}")
+        raise WeightsError(f"the activation {shown(stated)} is not one of {', '.join(ACTIVATIONS)}")
     return cast(Activation, stated)
 
 
 def _training(stated: object) -> dict[str, Any]:
     if not isinstance(stated, dict):
-        raise WeightsError(f"training is {_shown(stated)}: it should be a JSON object")
+        raise WeightsError(f"training is {shown(stated)}: it should be a JSON object")
     return stated
 
 
@@ -256,10 +250,10 @@ def _image_shape(stated: object, input_size: int) -> tuple[int, int] | None:
         side = math.isqrt(input_size)
         return (side, side) if side * side == input_size else None
     if not (isinstance(stated, list) and len(stated) == 2 and all(type(size) is int for size in stated)):
-        raise WeightsError(f"image_shape is {_shown(stated)}: it should be two whole numbers, rows and columns")
+        raise WeightsError(f"image_shape is {shown(stated)}: it should be two whole numbers, rows and columns")
     rows, columns = stated
     if rows < 1 or rows * columns != input_size:
-        raise WeightsError(f"image_shape is {_shown(rows)} × {_shown(columns)}, but W1 takes {input_size} pixels")
+        raise WeightsError(f"image_shape is {shown(rows)} × {shown(columns)}, but W1 takes {input_size} pixels")
     return rows, columns
 
 
@@ -270,22 +264,22 @@ def _label_names(stated: object, classes: int) -> tuple[str, ...] | None:
 def checked_label_names(stated: object, classes: int) -> tuple[str, ...]:
     """A name for each class, each another one. Raises WeightsError."""
     if not (isinstance(stated, list) and all(isinstance(name, str) for name in stated)):
-        raise WeightsError(f"label_names is {_shown(stated)}: it should be a list of texts")
+        raise WeightsError(f"label_names is {shown(stated)}: it should be a list of texts")
     if len(stated) != classes:
         raise WeightsError(f"label_names has {len(stated)} names, but W2 gives {classes} classes")
     seen: set[str] = set()
     for number, name in enumerate(stated):
         if not name.strip() or len(name) > LONGEST_LABEL_NAME:
             raise WeightsError(
-                f"the label name {_shown(name)} of class {number} should have 1 to {LONGEST_LABEL_NAME} characters"
+                f"the label name {shown(name)} of class {number} should have 1 to {LONGEST_LABEL_NAME} characters"
             )
         if name in seen:
-            raise WeightsError(f"label_names has {_shown(name)} twice")
+            raise WeightsError(f"label_names has {shown(name)} twice")
         seen.add(name)
     return tuple(stated)
 
 
-def _shown(value: object) -> str:
+def shown(value: object) -> str:
     """For a message: the value, but for what would go on and on."""
     text = ascii(value)
     return text if len(text) <= LONGEST_SHOWN else f"{text[:LONGEST_SHOWN]}…"

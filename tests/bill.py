@@ -134,7 +134,7 @@ def peak() -> int:
 
 
 def repeated(piece: bytes, size: int, between: bytes = b",") -> bytes:
-    return between.join([piece] * max(1, size // (len(piece) + len(between))))
+    return (piece + between) * (size // (len(piece) + len(between)) - 1) + piece
 
 
 FILLERS: dict[str, Callable[[int], bytes]] = {
@@ -228,7 +228,8 @@ def png_of(width: int, height: int, *more: bytes, depth: int = 8, colour: int = 
     """Black; the rows filtered as it takes longest."""
     row = b"\4" + bytes((width * depth * {0: 1, 2: 3, 3: 1, 4: 2, 6: 4}[colour] + 7) // 8)
     packer = zlib.compressobj(9)
-    rows = b"".join(packer.compress(row) for _ in range(height)) + packer.flush()
+    many = max(1, 2**16 // len(row))  # rows at a time, for pictures of millions of them
+    rows = b"".join(packer.compress(row * min(many, height - at)) for at in range(0, height, many)) + packer.flush()
     header = struct.pack(">IIBBBBB", width, height, depth, colour, 0, 0, interlace)
     palette = [chunk(b"PLTE", bytes(768)), chunk(b"tRNS", bytes(256))] if colour == 3 else []
     parts = [chunk(b"IHDR", header), *palette, *more, chunk(b"IDAT", rows), chunk(b"IEND", b"")]

@@ -205,9 +205,16 @@ main(prog_name="twolayernet")
     ("arguments", "exit_code", "message"),
     [
         (["train", "--epochs", "1"], 0, "epoch 1/1: loss"),
-        (["train", "--examples", "http://127.0.0.1:9"], 2, "examples does not answer: Connection refused"),
-        (["train", "--data", "mnist"], 2, "can't be downloaded"),
-        (["train", "--report", "report"], 2, "--report needs the package matplotlib: install"),
+        pytest.param(
+            ["train", "--examples", "http://127.0.0.1:9"],
+            2,
+            "examples does not answer: Connection refused",
+            marks=pytest.mark.long,
+        ),
+        pytest.param(["train", "--data", "mnist"], 2, "can't be downloaded", marks=pytest.mark.long),
+        pytest.param(
+            ["train", "--report", "report"], 2, "--report needs the package matplotlib: install", marks=pytest.mark.long
+        ),
         (["publish", "weights.npz", "--url", "http://127.0.0.1:9"], 2, "weights does not answer: Connection refused"),
     ],
 )

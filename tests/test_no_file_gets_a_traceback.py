@@ -119,7 +119,7 @@ BAD_FILES = [
     ("weights.npz", npz(**{**WEIGHTS.params, "W1": np.zeros(6, "<M8[s]")}), "only plain numbers"),
     ("examples.npz", b"PK", "not a .npz file"),
     ("examples.npz", npz(**{**EXAMPLES, "x": np.zeros((IMAGES, 0), np.float32)}), "x is float32 (20, 0)"),
-    ("examples.npz", npz(**{**EXAMPLES, "t": np.array(0)}), "t int64 ()"),
+    ("examples.npz", npz(**{**EXAMPLES, "t": np.array(0)}), "t is int64 ()"),
     ("examples.npz", npz(**{**EXAMPLES, "x": np.full((IMAGES, FEATURES), np.nan)}), "pixels 0…1"),
     ("examples.npz", npz(**{**EXAMPLES, "x": np.zeros((IMAGES, 4), np.float32)}), "4"),
     ("data.npz", b"", "data.npz: not a .npz file"),

@@ -5,7 +5,7 @@ from pathlib import Path
 from model.datasets.arrays import npz_file
 from model.datasets.dataset import Dataset, DatasetError, Split, input_to_pixels, pixels_to_input
 from model.datasets.digits import packaged_digits
-from model.datasets.idx import holds_idx_files, idx_folder
+from model.datasets.idx import holds_idx_files, idx_files
 from model.datasets.mnist import MNIST_MIRROR_VARIABLE, MNIST_SHA256, mnist
 from model.datasets.table import csv_file
 
@@ -35,12 +35,12 @@ def load_dataset(source: str) -> Dataset:
         return mnist()
     path = Path(source)
     if path.is_dir():
-        return idx_folder(path)
-    name = path.name.lower()
-    if path.is_file() and name.endswith(".npz"):
-        return npz_file(path)
-    if path.is_file() and name.endswith((".csv", ".csv.gz")):
-        return csv_file(path)
+        return idx_files(path, path.resolve().name)
     if not path.exists():
         raise DatasetError(f"there is no {source}: expected {KINDS}")
+    name = path.name.lower()
+    if name.endswith(".npz"):
+        return npz_file(path)
+    if name.endswith((".csv", ".csv.gz")):
+        return csv_file(path)
     raise DatasetError(f"{source} is not a folder, nor an .npz or .csv file: expected {KINDS}")

@@ -8,9 +8,10 @@ from numpy.typing import NDArray
 
 from model.datasets.dataset import MOST_BYTES, MOST_CLASSES, Dataset, DatasetError, Split, input_to_pixels, shape_of
 from model.datasets.files import whole
-from model.datasets.labels import label_names, numbered, shown, too_many
+from model.datasets.labels import label_names, numbered, too_many
 from model.datasets.splitting import with_test_set
 from model.npy import NpyError, read_npz
+from model.weights import shown
 
 ROUNDING = 1e-6
 """So far outside of 0…1 a pixel may lie, as a resize leaves it."""
@@ -46,17 +47,17 @@ def npz_file(path: Path) -> Dataset:
     return Dataset(path.name, train, test, shape, names)
 
 
-def labelled(arrays: Arrays, x: str, t: str, path: Path, names: Names = None) -> tuple[Split, Shape, Names]:
+def labelled(arrays: Arrays, x: str, t: str, source: object, names: Names = None) -> tuple[Split, Shape, Names]:
     """The images and labels of these arrays. names: of the classes that are known."""
     for name in (x, t):
         if name not in arrays:
             found = ", ".join(sorted(shown(array) for array in arrays)) or "none"
             raise DatasetError(
-                f"{path}: the array {name} is missing: expected x and t, or x_train, y_train, x_test and y_test "
+                f"{source}: the array {name} is missing: expected x and t, or x_train, y_train, x_test and y_test "
                 f"(found {found})"
             )
-    images, shape = pixels(arrays[x], f"{path}: {x}")
-    labels, found_names = classes(arrays[t], len(images), f"{path}: {t}", names)
+    images, shape = pixels(arrays[x], f"{source}: {x}")
+    labels, found_names = classes(arrays[t], len(images), f"{source}: {t}", names)
     return Split(images, labels), shape, found_names
 
 

@@ -1,6 +1,7 @@
 """IDX files: MNIST's own format."""
 
 import math
+import struct
 from pathlib import Path
 
 import numpy as np
@@ -14,18 +15,14 @@ UNSIGNED_BYTE = 0x08
 """The type code in an IDX file's magic number; the byte after it is the number of dimensions."""
 
 
-def idx_folder(folder: Path) -> Dataset:
-    """A folder with the four files of MNIST's names and format, gzipped or not. Raises DatasetError."""
-    return idx_files(folder, folder.resolve().name)
-
-
 def holds_idx_files(folder: Path) -> bool:
     """Whether there is any, be it the wrong one."""
     return any(folder.glob("*-ubyte")) or any(folder.glob("*-ubyte.gz"))
 
 
 def idx_files(folder: Path, name: str) -> Dataset:
-    """Where there is no t10k file at all, a part of each class is held out. Raises DatasetError."""
+    """A folder with the four files of MNIST's names and format, gzipped or not. Where there is no t10k file at all, a
+    part of each class is held out. Raises DatasetError."""
     train, image_shape = _read_split(folder, "train")
     if not any(folder.glob("t10k*")):
         return with_test_set(name, train, image_shape)
@@ -42,8 +39,6 @@ def _read_split(folder: Path, prefix: str) -> tuple[Split, tuple[int, int]]:
     labels = read_idx(labels_path, dimensions=1)
     if len(images) != len(labels):
         raise DatasetError(f"{images_path} holds {len(images)} images, but {labels_path} {len(labels)} labels")
-    if images.size == 0:
-        raise DatasetError(f"{images_path} holds no image")
     count, rows, columns = images.shape
     return Split(images.reshape(count, rows * columns), labels), (rows, columns)
 
@@ -63,26 +58,23 @@ def read_idx(path: Path, dimensions: int) -> NDArray[np.uint8]:
     then the data. Raises DatasetError for anything else, for a file that ends early and for one that goes on.
     """
     with opened(path) as file:
-        return _read_idx(file, path, dimensions)
-
-
-def _read_idx(file: Readable, path: Path, dimensions: int) -> NDArray[np.uint8]:
-    magic = file.read(4)
-    expected = bytes([0, 0, UNSIGNED_BYTE, dimensions])
-    if magic != expected:
-        raise DatasetError(
-            f"{path} begins with {magic.hex() or 'nothing'}: the magic number should be {expected.hex()}"
-        )
-    header = file.read(4 * dimensions)
-    if len(header) < 4 * dimensions:
-        raise DatasetError(f"{path} is truncated: it ends within its header")
-    shape = tuple(int(size) for size in np.frombuffer(header, ">u4"))
-    promised = math.prod(shape)
-    if promised == 0:
-        raise DatasetError(f"{path} holds nothing: its header says {' × '.join(map(str, shape))}")
-    if promised > MOST_BYTES:
-        raise DatasetError(f"{path}: its header promises {promised} bytes of data, more than the limit of {MOST_BYTES}")
-    data = _read_at_most(file, promised + 1)
+        magic, expected = file.read(4), bytes([0, 0, UNSIGNED_BYTE, dimensions])
+        if magic != expected:
+            raise DatasetError(
+                f"{path} begins with {magic.hex() or 'nothing'}: the magic number should be {expected.hex()}"
+            )
+        header = file.read(4 * dimensions)
+        if len(header) < 4 * dimensions:
+            raise DatasetError(f"{path} is truncated: it ends within its header")
+        shape = struct.unpack(f">{dimensions}I", header)
+        promised = math.prod(shape)
+        if promised == 0:
+            raise DatasetError(f"{path} holds nothing: its header says {' × '.join(map(str, shape))}")
+        if promised > MOST_BYTES:
+            raise DatasetError(
+                f"{path}: its header promises {promised} bytes of data, more than the limit of {MOST_BYTES}"
+            )
+        data = _read_at_most(file, promised + 1)
     if len(data) < promised:
         raise DatasetError(f"{path} is truncated: its header promises {promised} bytes of data, it has {len(data)}")
     if len(data) > promised:

@@ -8,14 +8,6 @@ from numpy.typing import NDArray
 from model.datasets.dataset import MOST_CLASSES, DatasetError
 from model.weights import WeightsError, checked_label_names
 
-LONGEST_SHOWN = 40
-
-
-def shown(text: object) -> str:
-    """For a message: what a file holds, in quotes, but for what would go on and on."""
-    quoted = ascii(text)
-    return quoted if len(quoted) <= LONGEST_SHOWN else f"{quoted[:LONGEST_SHOWN]}…"
-
 
 def numbered(texts: Sequence[str]) -> tuple[NDArray[np.intp], tuple[str, ...] | None]:
     """The class number of each text, which is the number that it says where all of them do, and else its place among

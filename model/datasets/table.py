@@ -5,18 +5,17 @@ import math
 import re
 from collections import Counter
 from collections.abc import Iterator
-from dataclasses import dataclass
 from itertools import chain
 from pathlib import Path
 
 import numpy as np
-from numpy.typing import NDArray
 
 from model.datasets.arrays import check_range
 from model.datasets.dataset import MOST_BYTES, MOST_CLASSES, Dataset, DatasetError, Split, shape_of
 from model.datasets.files import opened
-from model.datasets.labels import label_names, numbered, shown, too_many
+from model.datasets.labels import label_names, numbered, too_many
 from model.datasets.splitting import with_test_set
+from model.weights import shown
 
 LABEL = "label"
 ROW_NUMBERS = ("", "id", "index", "unnamed: 0")
@@ -31,50 +30,6 @@ Line = tuple[int, list[str]]
 """Its number in the file, from 1, and its cells."""
 
 
-@dataclass(frozen=True)
-class Layout:
-    """What the columns are. label: which one; pixels: which ones."""
-
-    width: int
-    label: int
-    pixels: list[int]
-
-    def divided(self, line: int, cells: list[str], path: Path) -> tuple[str, list[str]]:
-        """A row's label and its pixels. Raises DatasetError."""
-        if len(cells) != self.width:
-            raise DatasetError(f"{path}: line {line} has {len(cells)} columns: expected {self.width}, as in the first")
-        return cells[self.label].strip(), [cells[i] for i in self.pixels]
-
-
-class Labels:
-    """The labels as they come: few texts, and which of them each row has."""
-
-    def __init__(self, path: Path) -> None:
-        self.path = path
-        self.first_lines: dict[str, int] = {}
-        self.places: dict[str, int] = {}
-        self.order = bytearray()
-
-    def add(self, text: str, line: int) -> None:
-        """Raises DatasetError."""
-        place = self.places.setdefault(text, len(self.places))
-        if place == MOST_CLASSES:
-            raise too_many(f"{self.path}: line {line}")
-        self.first_lines.setdefault(text, line)
-        self.order.append(place)
-
-    def classes(self) -> tuple[NDArray[np.uint8], tuple[str, ...] | None]:
-        """Class numbers, (n,), and the classes' names, where they are names. Raises DatasetError."""
-        numbers, names = numbered(list(self.places))
-        if names is not None:
-            label_names(names, f"{self.path}: the column of labels")
-        elif numbers.max() >= MOST_CLASSES:
-            text, line = list(self.first_lines.items())[int(numbers.argmax())]
-            expected = f"a class number 0…{MOST_CLASSES - 1}, or a name"
-            raise DatasetError(f"{self.path}: line {line} has the label {text}: expected {expected}")
-        return numbers.astype(np.uint8)[np.frombuffer(self.order, np.uint8)], names
-
-
 def csv_file(path: Path) -> Dataset:
     """The label is in the column `label` or in the first one; the others are pixels, whole numbers 0…255. Labels are
     class numbers, or names if one of them isn't a number. Raises DatasetError that names the line and the pixel."""
@@ -82,25 +37,39 @@ def csv_file(path: Path) -> Dataset:
     first = next(lines, None)
     if first is None:
         raise DatasetError(f"{path} holds nothing")
-    header = is_header(first[1])
-    layout = layout_of(first[1], header, path)
-    labels, pixels = Labels(path), bytearray()
+    width, header = len(first[1]), is_header(first[1])
+    label, columns = layout(first[1], header, path)
+    first_lines: dict[str, int] = {}  # of each text that is a label
+    places: dict[str, int] = {}
+    order, pixels = bytearray(), bytearray()
     for line, cells in lines if header else chain([first], lines):
-        label, values = layout.divided(line, cells, path)
-        labels.add(label, line)
-        pixels += row_pixels(values, line, path)
+        if len(cells) != width:
+            raise DatasetError(f"{path}: line {line} has {len(cells)} columns: expected {width}, as in the first")
+        text = cells[label].strip()
+        first_lines.setdefault(text, line)
+        if len(first_lines) > MOST_CLASSES:
+            raise too_many(f"{path}: line {line}")
+        order.append(places.setdefault(text, len(places)))
+        pixels += row_pixels([cells[i] for i in columns], line, path)
         if len(pixels) > MOST_BYTES:
             raise DatasetError(f"{path}: line {line}: more than {MOST_BYTES} pixels, the most that is read")
     if not pixels:
         raise DatasetError(f"{path} holds no image")
-    numbers, names = labels.classes()
-    images = np.frombuffer(pixels, np.uint8).reshape(len(numbers), -1)
+    numbers, names = numbered(list(places))
+    if names is not None:
+        label_names(names, f"{path}: the column of labels")
+    elif numbers.max() >= MOST_CLASSES:
+        text, line = list(first_lines.items())[int(numbers.argmax())]
+        expected = f"a class number 0…{MOST_CLASSES - 1}, or a name"
+        raise DatasetError(f"{path}: line {line} has the label {text}: expected {expected}")
+    images = np.frombuffer(pixels, np.uint8).reshape(len(order), -1)
     check_range(images, True, str(path))
-    return with_test_set(path.name, Split(images, numbers), shape_of(images.shape[1]), names)
+    labels = numbers.astype(np.uint8)[np.frombuffer(order, np.uint8)]
+    return with_test_set(path.name, Split(images, labels), shape_of(images.shape[1]), names)
 
 
-def layout_of(first: list[str], header: bool, path: Path) -> Layout:
-    """Raises DatasetError."""
+def layout(first: list[str], header: bool, path: Path) -> tuple[int, list[int]]:
+    """Which column is the label's, and which ones are pixels. Raises DatasetError."""
     label = label_column(first, path) if header else 0
     pixels = [i for i in range(len(first)) if i != label]
     if header:
@@ -113,7 +82,7 @@ def layout_of(first: list[str], header: bool, path: Path) -> Layout:
             f"{path} has {len(pixels)} pixels in a row, one more than {math.isqrt(rest)} × "
             f"{math.isqrt(rest)}: a column seems to be something else"
         )
-    return Layout(len(first), label, pixels)
+    return label, pixels
 
 
 def pixel_columns(header: list[str], others: list[int], path: Path) -> list[int]:

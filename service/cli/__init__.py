@@ -32,7 +32,10 @@ class Commands(click.Group):
             sys.exit(CRASHED)
 
 
-@click.group(cls=Commands, context_settings={"max_content_width": 120, "help_option_names": ["-h", "--help"]})
+@click.group(
+    cls=Commands,
+    context_settings={"max_content_width": 120, "help_option_names": ["-h", "--help"], "show_default": True},
+)
 @click.version_option(package_name="twolayernet-service", message="%(version)s")
 def main() -> None:
     """A neural network that keeps learning while it is served."""

@@ -16,7 +16,8 @@ from urllib.request import HTTPRedirectHandler, Request, build_opener
 import numpy as np
 
 from model import weights as weights_file
-from model.datasets import DatasetError, Split, input_to_pixels
+from model.datasets import DatasetError, Split
+from model.datasets.arrays import labelled
 from model.datasets.files import whole
 from model.datasets.splitting import digests
 from model.npy import NpyError, read_npz
@@ -49,16 +50,11 @@ class ServedElseError(ServiceError):
     """What is served is not what was to be replaced."""
 
 
-@dataclass(frozen=True)
-class Learnt:
-    """What a service has learnt from: digests of all images that it still has, and the newest of them, if any."""
+def fetch_learnt(url: str, newest: int, warn: Callable[[str], None]) -> tuple[set[bytes], Split | None]:
+    """Digests of all images that a service has learnt from and still has, and the newest of them, if any.
 
-    digests: set[bytes]
-    newest: Split | None
-
-
-def fetch_learnt(url: str, newest: int, warn: Callable[[str], None]) -> Learnt:
-    """newest: how many of the newest examples are wanted. Raises as `fetch_examples` does, but for none."""
+    newest: how many of those are wanted. Raises as `fetch_examples` does, but for none.
+    """
     seen: set[bytes] = set()
     last: Split | None = None
     for page in example_pages(url, warn):
@@ -66,7 +62,7 @@ def fetch_learnt(url: str, newest: int, warn: Callable[[str], None]) -> Learnt:
         if newest:
             together = page if last is None else last + page
             last = together.take(np.arange(len(together))[-newest:])
-    return Learnt(seen, last)
+    return seen, last
 
 
 def examples_address(url: str) -> str:
@@ -76,13 +72,13 @@ def examples_address(url: str) -> str:
 def example_pages(url: str, warn: Callable[[str], None]) -> Iterator[Split]:
     address, after = examples_address(url), 0
     while True:
-        answer = ask("GET", f"{address}?after={after}")
-        oldest = int(answer.headers.get("X-Oldest-Model-Version", 1))
+        headers, content = ask("GET", f"{address}?after={after}")
+        oldest = int(headers.get("X-Oldest-Model-Version", 1))
         if oldest > after + 1:
             warn(
                 f"the log of {url} begins at version {oldest}: what was learnt from version {after + 1} on is not there"
             )
-        arrays = example_arrays(answer.content, address)
+        arrays = example_arrays(content, address)
         if not len(arrays["t"]):
             return
         yield split_of(arrays, address)
@@ -108,15 +104,10 @@ def example_arrays(data: bytes, source: str) -> dict[str, Any]:
 
 
 def split_of(arrays: dict[str, Any], source: str) -> Split:
-    x, t = arrays["x"], arrays["t"]
-    if x.ndim != 2 or x.dtype.kind != "f" or t.shape != (len(x),) or t.dtype.kind not in "iu" or x.size == 0:
-        raise DatasetError(
-            f"{source}: x is {x.dtype} {x.shape} and t {t.dtype} {t.shape}: "
-            "floats (n, features) and n class numbers are needed"
-        )
-    if not (np.isfinite(x).all() and x.min() >= 0 and x.max() <= 1 and t.min() >= 0 and t.max() < 256):
-        raise DatasetError(f"{source}: pixels 0…1 and labels 0…255 are needed")
-    return Split(input_to_pixels(x), t.astype(np.uint8))
+    split, _, names = labelled(arrays, "x", "t", source)
+    if names is not None:
+        raise DatasetError(f"{source}: t holds names: class numbers are needed")
+    return split
 
 
 @dataclass(frozen=True)
@@ -130,23 +121,16 @@ class Served:
 
 def fetch_weights(url: str) -> Served:
     """Raises ServiceError, WeightsError."""
-    answer = ask("GET", f"{url.rstrip('/')}/weights")
-    weights = weights_file.from_bytes(answer.content)
-    return Served(int(answer.headers["X-Model-Version"]), weights, answer.headers["ETag"])
+    headers, content = ask("GET", f"{url.rstrip('/')}/weights")
+    return Served(int(headers["X-Model-Version"]), weights_file.from_bytes(content), headers["ETag"])
 
 
 def put_weights(url: str, weights: Weights, instead_of: Served) -> int:
     """The version that the weights became. Raises ServiceError: ServedElseError where something else is served by
     now."""
     headers = {"If-Match": instead_of.etag, "Content-Type": "application/octet-stream"}
-    answer = ask("PUT", f"{url.rstrip('/')}/weights", weights_file.to_bytes(weights), headers)
-    return int(json.loads(answer.content)["model_version"])
-
-
-@dataclass(frozen=True)
-class Answer:
-    headers: Message
-    content: bytes
+    _, content = ask("PUT", f"{url.rstrip('/')}/weights", weights_file.to_bytes(weights), headers)
+    return int(json.loads(content)["model_version"])
 
 
 class Unfollowed(HTTPRedirectHandler):
@@ -156,8 +140,10 @@ class Unfollowed(HTTPRedirectHandler):
         return None
 
 
-def ask(method: str, url: str, body: bytes | None = None, headers: dict[str, str] | None = None) -> Answer:
-    """Raises ServiceError for any status but 200."""
+def ask(
+    method: str, url: str, body: bytes | None = None, headers: dict[str, str] | None = None
+) -> tuple[Message, bytes]:
+    """The headers and the body of the answer. Raises ServiceError for any status but 200."""
     if not url.startswith(("http://", "https://")):
         raise ServiceError(without_scheme(url))
     request, shown = Request(url, body, headers or {}, method=method), url.partition("?")[0]
@@ -165,16 +151,16 @@ def ask(method: str, url: str, body: bytes | None = None, headers: dict[str, str
         request.add_header("Authorization", f"Bearer {key}".encode().decode("latin-1"))  # as http.client writes it
     try:
         with build_opener(Unfollowed).open(request, timeout=SECONDS) as response:
-            answer = Answer(response.headers, response.read(MOST_EXAMPLES_BYTES + 1))
+            content = response.read(MOST_EXAMPLES_BYTES + 1)
     except HTTPError as refusal:
         with refusal:
             kind = ServedElseError if refusal.code == HTTPStatus.PRECONDITION_FAILED else ServiceError
             raise kind(f"{shown} answered {refusal.code}: {reason(refusal)}") from None
     except (OSError, HTTPException, ValueError) as error:
         raise ServiceError(f"{shown} does not answer: {cause(error)}") from error
-    if len(answer.content) > MOST_EXAMPLES_BYTES:
+    if len(content) > MOST_EXAMPLES_BYTES:
         raise ServiceError(f"{shown} answered with more than {MOST_EXAMPLES_BYTES} bytes")
-    return answer
+    return response.headers, content
 
 
 def key_of_the_environment() -> str:

@@ -96,7 +96,7 @@ def sub_folders(folder: Path) -> list[Path]:
 
 def in_order(folders: list[Path]) -> list[Path]:
     if are_numbers(folders):
-        return sorted(folders, key=lambda path: (len(path.name.lstrip("0")), path.name.lstrip("0"), path.name))
+        return sorted(folders, key=lambda path: (int(path.name), path.name))
     return sorted(folders)
 
 

@@ -13,7 +13,7 @@ from model.datasets.splitting import without
 from model.functions import confusion_matrix
 from model.gradient import relative_errors
 from model.training import TrainingOptions, as_input, check_fits
-from model.two_layer_net import TwoLayerNet
+from model.two_layer_net import ACTIVATIONS, TwoLayerNet
 from model.weights import Weights
 from service.cli.console import loaded_weights, reported_errors
 from service.cli.data import DATA_HELP, load_data
@@ -25,15 +25,13 @@ MOST_TRIES = 20
 
 warn = partial(click.echo, err=True)
 
-data_option = click.option("--data", default="digits", show_default=True, help=DATA_HELP)
+data_option = click.option("--data", default="digits", help=DATA_HELP)
 activation_option = click.option(
-    "--activation", type=click.Choice(["relu", "sigmoid"]), default=TrainingOptions().activation, show_default=True
+    "--activation", type=click.Choice(list(ACTIVATIONS)), default=TrainingOptions().activation
 )
-
-
 file_activation_option = click.option(
     "--activation",
-    type=click.Choice(["relu", "sigmoid"]),
+    type=click.Choice(list(ACTIVATIONS)),
     help="Of a weights file that does not say its own; unless given, relu.",
 )
 
@@ -51,8 +49,8 @@ def evaluate(path: Path, activation: Any, data: str) -> None:
 
 @click.command()
 @activation_option
-@click.option("--seed", type=click.IntRange(0), default=0, show_default=True)
-@click.option("--tolerance", type=click.FloatRange(0), default=1e-7, show_default=True, help="Largest relative error.")
+@click.option("--seed", type=click.IntRange(0), default=0)
+@click.option("--tolerance", type=click.FloatRange(0), default=1e-7, help="Largest relative error.")
 def gradcheck(activation: Any, seed: int, tolerance: float) -> None:
     """Hold backpropagation against finite differences, in float64, for class numbers and for one-hot labels."""
     import numpy as np
@@ -100,15 +98,13 @@ def publish(file: Path, url: str, activation: Any, data: str, recent: int) -> No
         dataset = load_data(data, weights)
         served = fetch_weights(url)
         check_sizes(weights, served.weights)
-        learnt = fetch_learnt(url, recent, warn)
-        measured_on = {"held-out images": not_learnt(dataset, learnt.digests).test}
-        if recent:
-            count = 0 if learnt.newest is None else len(learnt.newest)
-            if count < recent:
-                warn(few_examples(url, count, recent))
-            if learnt.newest is not None:
-                measured_on["newest examples"] = learnt.newest
-        on = {name: replace(dataset, test=images) for name, images in measured_on.items()}
+        learnt, newest = fetch_learnt(url, recent, warn)
+        on = {"held-out images": not_learnt(dataset, learnt)}
+        count = 0 if newest is None else len(newest)
+        if count < recent:
+            warn(few_examples(url, count, recent))
+        if newest is not None:
+            on["newest examples"] = replace(dataset, test=newest)
         for tries_left in range(MOST_TRIES, 0, -1):
             served = fetch_weights(url)
             figures, worse = compared(file, weights, served, on)

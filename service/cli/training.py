@@ -38,12 +38,10 @@ FEWEST_EXAMPLES = 10
 """To train on alone."""
 
 TRAINING_OPTIONS = [
-    click.option(
-        "--hidden", type=click.IntRange(1, 100_000), default=DEFAULTS.hidden, show_default=True, help="Hidden units."
-    ),
-    click.option("--epochs", type=click.IntRange(1), default=DEFAULTS.epochs, show_default=True),
-    click.option("--batch-size", type=click.IntRange(1), default=DEFAULTS.batch_size, show_default=True),
-    click.option("--optimizer", type=click.Choice(list(OPTIMIZERS)), default=DEFAULTS.optimizer, show_default=True),
+    click.option("--hidden", type=click.IntRange(1, 100_000), default=DEFAULTS.hidden, help="Hidden units."),
+    click.option("--epochs", type=click.IntRange(1), default=DEFAULTS.epochs),
+    click.option("--batch-size", type=click.IntRange(1), default=DEFAULTS.batch_size),
+    click.option("--optimizer", type=click.Choice(list(OPTIMIZERS)), default=DEFAULTS.optimizer),
     click.option(
         "--learning-rate",
         type=click.FloatRange(0, min_open=True),
@@ -51,17 +49,14 @@ TRAINING_OPTIONS = [
         + ", ".join(f"{name} {optimizer.default_learning_rate:g}" for name, optimizer in OPTIMIZERS.items())
         + "]",
     ),
-    click.option(
-        "--momentum", type=click.FloatRange(0, 1, max_open=True), default=DEFAULTS.momentum, show_default=True
-    ),
+    click.option("--momentum", type=click.FloatRange(0, 1, max_open=True), default=DEFAULTS.momentum),
     click.option(
         "--schedule",
         type=click.Choice(["cosine", "constant"]),
         default=DEFAULTS.schedule,
-        show_default=True,
         help="cosine: the rate falls to 0 along half a cosine.",
     ),
-    click.option("--weight-decay", type=click.FloatRange(0, 1), default=DEFAULTS.weight_decay, show_default=True),
+    click.option("--weight-decay", type=click.FloatRange(0, 1), default=DEFAULTS.weight_decay),
     click.option(
         "--patience",
         type=click.IntRange(1),
@@ -71,14 +66,12 @@ TRAINING_OPTIONS = [
         "--shift",
         type=click.IntRange(0, 8),
         default=DEFAULTS.shift,
-        show_default=True,
         help="Move images by up to so many pixels each way.",
     ),
     click.option(
         "--rotate",
         type=click.FloatRange(0, 45),
         default=DEFAULTS.rotate,
-        show_default=True,
         help="Turn images by up to so many degrees each way.",
     ),
     activation_option,
@@ -86,10 +79,9 @@ TRAINING_OPTIONS = [
         "--memory",
         type=click.IntRange(0, MOST_REMEMBERED),
         default=DEFAULTS.memory,
-        show_default=True,
         help="Training images that the weights file keeps, for the live model to rehearse; 0: none.",
     ),
-    click.option("--seed", type=click.IntRange(0), default=DEFAULTS.seed, show_default=True),
+    click.option("--seed", type=click.IntRange(0), default=DEFAULTS.seed),
 ]
 """One for each field of TrainingOptions."""
 
@@ -102,7 +94,6 @@ def training_options(command: Command) -> Command:
 @click.option(
     "--data",
     default="digits",
-    show_default=True,
     help=f"{DATA_HELP} none: the examples alone.",
 )
 @click.option(
@@ -118,7 +109,7 @@ def training_options(command: Command) -> Command:
     "own); others are refused.",
 )
 @training_options
-@click.option("--out", type=click.Path(dir_okay=False, path_type=Path), default=Path("weights.npz"), show_default=True)
+@click.option("--out", type=click.Path(dir_okay=False, path_type=Path), default=Path("weights.npz"))
 @click.option("--report", type=click.Path(file_okay=False, path_type=Path), help="Write pictures and figures here.")
 @click.option("--resume", is_flag=True, help="Go on where the same job was interrupted.")
 @click.option("--if-missing", is_flag=True, help="Do nothing if the weights file is there already.")

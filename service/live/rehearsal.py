@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 
 from model.memory import Memory
-from model.online import drawn, memory_after
+from model.online import memory_after
 from service.live.replica import stored_weights
 from service.store.log import AFTER_ALL, Reader
 from service.store.records import Examples, Step
@@ -29,7 +29,7 @@ def rehearsed_steps(reader: Reader, after: int) -> Iterator[tuple[Step, Examples
 
 def remembered(memory: Memory, step: Step) -> Examples:
     """What the step drew from the memory of the version before it."""
-    pixels, labels = drawn(memory, step.rehearsal)
+    pixels, labels = memory.draw(step.rehearsal.count, step.rehearsal.version)
     return Examples(pixels.reshape(len(pixels), step.examples.pixels.shape[1]), labels)
 
 

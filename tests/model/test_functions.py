@@ -2,7 +2,7 @@ import math
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
@@ -12,6 +12,7 @@ numbers = arrays.arrays(np.float64, st.integers(1, 20), elements=st.floats(-1e4,
 
 
 @given(numbers)
+@settings(max_examples=30)
 def test_sigmoid_neither_overflows_nor_warns(x: np.ndarray) -> None:
     with np.errstate(over="raise", invalid="raise", divide="raise"):
         y = sigmoid(x)
@@ -31,6 +32,7 @@ def test_sigmoid_keeps_its_type_and_its_small_values(dtype: type) -> None:
 
 
 @given(numbers)
+@settings(max_examples=30)
 def test_softmax_is_a_distribution_for_any_logits(x: np.ndarray) -> None:
     with np.errstate(over="raise", invalid="raise", divide="raise"):
         y = softmax(x)

@@ -2,12 +2,12 @@
 
 import math
 from collections.abc import Callable
-from typing import Any, get_args
+from typing import Any
 
 import numpy as np
 import pytest
 
-from model.optimizer import OPTIMIZERS, SGD, AdaGrad, Adam, Momentum, OptimizerName
+from model.optimizer import OPTIMIZERS, SGD, AdaGrad, Adam, Momentum
 from model.types import Parameters
 
 GRADIENTS = [0.5, -2.0, 0.0, 3.0]
@@ -47,8 +47,7 @@ def adam(gradients: list[float]) -> float:
 FORMULAS: dict[type[SGD], Formula] = {SGD: sgd, Momentum: momentum, AdaGrad: adagrad, Adam: adam}
 
 
-def test_every_optimiser_has_a_name_a_rate_of_its_own_and_a_formula_here() -> None:
-    assert set(OPTIMIZERS) == set(get_args(OptimizerName))
+def test_every_optimiser_has_a_rate_of_its_own_and_a_formula_here() -> None:
     assert set(OPTIMIZERS.values()) == set(FORMULAS)
     for optimizer in OPTIMIZERS.values():
         assert "default_learning_rate" in vars(optimizer)

@@ -6,17 +6,21 @@ from contextlib import ExitStack
 
 import pytest
 
-from tests.processes.conftest import MakeServer
 from tests.processes.server import Server
-from tests.processes.test_servers import REQUEST, answer_of
+from tests.processes.test_servers import REQUEST, answer_of, started
 
 AHEAD = 200
 """Requests that a client sends at once."""
 
 
-@pytest.fixture(params=["gunicorn", pytest.param("granian", marks=pytest.mark.long)])
+@pytest.fixture(scope="module", params=["gunicorn", pytest.param("granian", marks=pytest.mark.long)])
 def http_server(request: pytest.FixtureRequest) -> str:
     return str(request.param)
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory, http_server: str) -> Iterator[Server]:
+    yield from started(tmp_path_factory.mktemp("bounds"), http_server)
 
 
 @pytest.fixture
@@ -29,19 +33,15 @@ def connected(server: Server, clients: ExitStack) -> socket.socket:
     return clients.enter_context(socket.create_connection(("127.0.0.1", server.port), timeout=60))
 
 
-def test_a_flood_is_answered_to_the_last_request(make_server: MakeServer, clients: ExitStack) -> None:
-    server = make_server(workers=1).start()
+def test_a_flood_is_answered_to_the_last_request(server: Server, clients: ExitStack) -> None:
     flood = [connected(server, clients) for _ in range(100)]
     for client in flood:
         client.sendall(REQUEST)
     assert [answer_of(client)[0] for client in flood] == [200] * 100
 
 
-def test_clients_that_send_many_requests_ahead_do_not_hold_up_another(
-    make_server: MakeServer, clients: ExitStack
-) -> None:
+def test_clients_that_send_many_requests_ahead_do_not_hold_up_another(server: Server, clients: ExitStack) -> None:
     """Told by how many of theirs are left when the other one has its answers."""
-    server = make_server(workers=1).start()
     greedy = [connected(server, clients) for _ in range(4)]
     other = connected(server, clients)
     for client in greedy:

@@ -12,6 +12,7 @@ import sys
 import time
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -42,9 +43,12 @@ def server(make_server: MakeServer) -> Server:
 @pytest.fixture(scope="module")
 def unchanged(tmp_path_factory: pytest.TempPathFactory, http_server: str) -> Iterator[Server]:
     """One for all tests that leave the model as it is."""
-    folder = tmp_path_factory.mktemp("unchanged")
+    yield from started(tmp_path_factory.mktemp("unchanged"), http_server)
+
+
+def started(folder: Path, http_server: str, **environment: str) -> Iterator[Server]:
     untrained(folder)
-    server = Server(folder, workers=1, TWOLAYERNET_SERVER=http_server).start()
+    server = Server(folder, workers=1, TWOLAYERNET_SERVER=http_server, **environment).start()
     yield server
     server.kill()
 
@@ -149,22 +153,12 @@ def test_a_body_that_ends_early_changes_nothing(unchanged: Server, path: str) ->
     assert unchanged.predict(X)["model_version"] == 1
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("http_server", ["gunicorn", "granian"])
 def test_either_server_teaches_and_answers(server: Server) -> None:
     assert server.post("/train-step", as_json(X, T)).json()["model_version"] == 2
     assert server.predict(X)["model_version"] == 2
     assert server.stop() == 0
-
-
-def test_a_body_in_chunks_over_the_limit_is_413_and_changes_nothing(make_server: MakeServer) -> None:
-    server = make_server(workers=1, TWOLAYERNET_MAX_BODY_BYTES=str(2 * len(LESSON))).start()
-    padded = LESSON + b" " * len(LESSON) + b"GARBAGE" * 100
-    with connected(server) as client:
-        client.sendall(HEAD.replace(b"/predict", b"/train-step") + b"Transfer-Encoding: chunked\r\n\r\n")
-        client.sendall(b"%x\r\n%s\r\n0\r\n\r\n" % (len(padded), padded))
-        status, _, problem = answer_of(client)
-    assert (status, str(2 * len(LESSON)) in json.loads(problem)["detail"]) == (413, True)
-    assert server.predict(X)["model_version"] == 1
 
 
 ANSWERED_EARLY = {
@@ -179,6 +173,22 @@ ANSWERED_EARLY = {
     "401 for 30 times the limit": ("/train-step", b" " * 30_000_000, "application/json", 401),
 }
 LIMITED = {"TWOLAYERNET_API_KEY": "secret", "TWOLAYERNET_MAX_BODY_BYTES": "1000000"}
+
+
+@pytest.fixture(scope="module")
+def limited(tmp_path_factory: pytest.TempPathFactory, http_server: str) -> Iterator[Server]:
+    """One with a key and a limit, for all tests that leave the model as it is."""
+    yield from started(tmp_path_factory.mktemp("limited"), http_server, **LIMITED)
+
+
+def test_a_body_in_chunks_over_the_limit_is_413_and_changes_nothing(limited: Server) -> None:
+    padded = LESSON + b" " * 1_000_000 + b"GARBAGE" * 100
+    with connected(limited) as client:
+        client.sendall(HEAD.replace(b"/predict", b"/train-step") + b"Authorization: Bearer secret\r\n")
+        client.sendall(b"Transfer-Encoding: chunked\r\n\r\n%x\r\n%s\r\n0\r\n\r\n" % (len(padded), padded))
+        status, _, problem = answer_of(client)
+    assert (status, "1000000" in json.loads(problem)["detail"]) == (413, True)
+    assert limited.predict(X)["model_version"] == 1
 
 
 def next_requests_are_answered(server: Server) -> None:
@@ -196,14 +206,13 @@ def next_requests_are_answered(server: Server) -> None:
                 assert "labels" in asked("/predict", BODY, "application/json")[1], kind
 
 
-def test_a_connection_goes_on_after_an_early_error_or_says_that_it_ends(make_server: MakeServer) -> None:
-    next_requests_are_answered(make_server(workers=1, **LIMITED).start())
+def test_a_connection_goes_on_after_an_early_error_or_says_that_it_ends(limited: Server) -> None:
+    next_requests_are_answered(limited)
 
 
-def test_a_length_over_the_limit_is_refused_without_a_wait_for_the_body(make_server: MakeServer) -> None:
-    server = make_server(workers=1, **LIMITED).start()
+def test_a_length_over_the_limit_is_refused_without_a_wait_for_the_body(limited: Server) -> None:
     for length in (1_000_001, 99_999_999_999):
-        with connected(server) as client:
+        with connected(limited) as client:
             client.sendall(HEAD + b"Content-Length: %d\r\n\r\n" % length)
             assert answer_of(client)[0] == 413
 
@@ -259,6 +268,7 @@ def test_the_application_runs_on_waitress(make_server: MakeServer) -> None:
     next_requests_are_answered(server)
 
 
+@pytest.mark.long
 def test_a_server_that_can_t_start_is_one_clear_line(make_server: MakeServer) -> None:
     server = make_server(TWOLAYERNET_WEIGHTS="nowhere.npz")
     assert server.launch().wait(timeout=120) == 4

@@ -17,7 +17,7 @@ from model.weights import Weights
 from service.app import create_app
 from service.errors import StartupError, StoreError
 from service.settings import Settings
-from tests.conftest import Client, as_json, behind_the_back, random_batch
+from tests.conftest import Client, as_json, behind_the_back, random_batch, untrained
 from tests.processes.conftest import MakeServer
 from tests.processes.server import Server
 
@@ -43,17 +43,26 @@ def overwrite(path: Path, at: int, data: bytes) -> None:
         file.write(data)
 
 
-@pytest.fixture
-def stopped(settings: Settings) -> Settings:
-    """Of a service that has learnt a little and is stopped: its store is one file."""
-    settings = settings.model_copy(update={"snapshot_every": 10})
+@pytest.fixture(scope="module")
+def learnt(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The store of a service that has learnt a little and is stopped: one file."""
+    folder = tmp_path_factory.mktemp("learnt")
+    untrained(folder)
+    settings = Settings(weights=folder / "weights.npz", store=f"sqlite:///{folder}/store.db", snapshot_every=10)
     client = Client(create_app(settings))
     for seed in range(25):
         assert client.post("/train-step", json=as_json(*random_batch(4, seed))).status_code == 200
     client.close()
     with behind_the_back(file_of(settings)) as connection:
         connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
-    return settings
+    return file_of(settings)
+
+
+@pytest.fixture
+def stopped(settings: Settings, learnt: Path) -> Settings:
+    """Of a service with a copy of that store."""
+    shutil.copy(learnt, file_of(settings))
+    return settings.model_copy(update={"snapshot_every": 10})
 
 
 def file_of(settings: Settings) -> Path:

@@ -61,6 +61,7 @@ def suspend(pid: int) -> None:
         time.sleep(0.001)
 
 
+@pytest.mark.long
 def test_a_restart_goes_on_from_the_newest_version(make_server: MakeServer) -> None:
     server = make_server().start()
     x, t = random_batch(4)

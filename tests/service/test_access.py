@@ -1,3 +1,4 @@
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -37,6 +38,16 @@ def with_keys(settings: Settings, **keys: str) -> Client:
     return Client(create_app(settings.model_copy(update={name: SecretStr(key) for name, key in keys.items()})))
 
 
+@pytest.fixture(scope="module")
+def closed(tmp_path_factory: pytest.TempPathFactory, shared_weights: bytes) -> Iterator[Client]:
+    """A service with a key, for all tests that ask for no more than an answer's status."""
+    folder = tmp_path_factory.mktemp("closed")
+    (folder / "weights.npz").write_bytes(shared_weights)
+    client = with_keys(Settings(weights=folder / "weights.npz", store=f"sqlite:///{folder}/store.db"), api_key="secret")
+    yield client
+    client.close()
+
+
 def ask(client: Client, request: tuple[str, str, dict[str, Any]], authorization: str | None = None) -> Any:
     method, path, options = request
     headers = {} if authorization is None else {"Authorization": authorization}
@@ -48,13 +59,12 @@ def ask(client: Client, request: tuple[str, str, dict[str, Any]], authorization:
     "authorization", [None, "", "Bearer", "Bearer wrong", "Bearer secre", "Basic secret", "Bearer é"]
 )
 def test_what_changes_the_model_or_hands_out_its_data_wants_the_key(
-    settings: Settings, request_: tuple[str, str, dict[str, Any]], authorization: str | None
+    closed: Client, request_: tuple[str, str, dict[str, Any]], authorization: str | None
 ) -> None:
-    client = with_keys(settings, api_key="secret")
-    answer = ask(client, request_, authorization)
+    answer = ask(closed, request_, authorization)
     assert "secret" not in is_problem(answer, 401)["detail"]
     assert answer.headers["WWW-Authenticate"] == "Bearer"
-    assert ask(client, request_, "Bearer secret").status_code in (200, 404, 422)
+    assert ask(closed, request_, "Bearer secret").status_code in (200, 404, 422)
 
 
 def test_a_closed_endpoint_does_not_look_at_what_an_unknown_client_sends(settings: Settings) -> None:

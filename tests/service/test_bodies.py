@@ -127,7 +127,7 @@ def test_a_packed_body_larger_than_a_piece_is_unpacked_whole(client: Client) -> 
     x, _ = random_batch(300)
     for packed in (gzip.compress(npy(x)), gzip.compress(npy(x)[:99]) + gzip.compress(npy(x)[99:])):
         answer = client.post("/predict", data=packed, content_type=NPY, headers={"Content-Encoding": "gzip"})
-    assert len(answer.json["labels"]) == 300
+        assert len(answer.json["labels"]) == 300
 
 
 def test_as_many_pictures_are_taken_in_json_as_in_a_form(client: Client) -> None:

@@ -1,6 +1,7 @@
 """Everything in a row is covered: what is not as it was written is never served, and is said in one line."""
 
 import os
+import shutil
 import sqlite3
 from pathlib import Path
 
@@ -50,12 +51,21 @@ def store_of(settings: Settings) -> Path:
     return Path(make_url(settings.store).database or "")
 
 
-@pytest.fixture
-def stopped(settings: Settings) -> Settings:
-    client = Client(create_app(settings))
+@pytest.fixture(scope="module")
+def learnt(tmp_path_factory: pytest.TempPathFactory, shared_weights: bytes) -> Path:
+    """A folder with the store of a service that has learnt a little, and is stopped."""
+    folder = tmp_path_factory.mktemp("learnt")
+    (folder / "weights.npz").write_bytes(shared_weights)
+    client = Client(create_app(Settings(weights=folder / "weights.npz", store=f"sqlite:///{folder}/store.db")))
     for seed in range(STEPS):
         client.post("/train-step", json=as_json(*random_batch(2, seed)), headers={"Idempotency-Key": str(seed)})
     client.close()
+    return folder
+
+
+@pytest.fixture
+def stopped(settings: Settings, learnt: Path) -> Settings:
+    shutil.copytree(learnt, store_of(settings).parent, dirs_exist_ok=True)
     return settings
 
 

@@ -1,6 +1,7 @@
 """What Prometheus is told, in one process; tests/processes has several."""
 
 import re
+from functools import cache
 from typing import Any
 
 import pytest
@@ -15,6 +16,7 @@ from tests.service.test_bad_input import is_problem
 X, T = random_batch(3)
 
 
+@cache
 def samples(text: str) -> dict[tuple[str, tuple[tuple[str, str], ...]], float]:
     found = {}
     for family in text_string_to_metric_families(text):

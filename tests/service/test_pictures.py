@@ -340,7 +340,7 @@ def test_what_can_t_be_explained_is_refused_by_name(client: Client, path: str, m
 
 
 @given(data=st.data())
-@hypothesis_settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None, max_examples=150)
+@hypothesis_settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None, max_examples=60)
 def test_no_damage_to_a_picture_gets_a_500(client: Client, data: st.DataObject) -> None:
     kind = data.draw(st.sampled_from(["PNG", "JPEG"]))
     damaged = bytearray(encoded(drawn(7, side=50), kind))
