@@ -124,7 +124,7 @@ class Replica:
         until = time.monotonic() + LATER_WAIT_SECONDS
         while (model := self.newest()).version < version and time.monotonic() < until:
             time.sleep(LATER_LOOK_SECONDS)
-        return model if model.version >= version else self.catch_up()
+        return model
 
     def at_head(self, writer: Reader) -> Model:
         """The newest version, for the one writer of this moment. Nobody can know a newer one; if this copy does, the
