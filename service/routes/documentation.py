@@ -11,7 +11,7 @@ from service.http.incoming import request
 from service.http.openapi import document
 from service.http.operation import JSON, Json
 from service.http.queries import read_query
-from service.http.static import kept, page_file
+from service.http.static import kept, packaged, page_file
 from service.live.service import Service
 from service.routes.endpoint import page
 from service.schemas import Request
@@ -20,9 +20,13 @@ DESCRIBED = """A two-layer network that keeps learning while it is served. Every
 durable, seen by all workers at once, applied in one order, and can be taken back. Bodies may be packed:
 Content-Encoding gzip or deflate."""
 
+OURS, SWAGGER = ("service", "swagger"), ("flask_swagger_ui", "dist")
+
 
 def blueprint(service: Service) -> Blueprint:
     routes = Blueprint("documentation", __name__)
+    for package in (SWAGGER, OURS):
+        packaged(*package)  # now: an environment that is removed under a running service takes nothing away
 
     @lru_cache(maxsize=4)
     def described(root: str) -> bytes:
@@ -42,14 +46,13 @@ def blueprint(service: Service) -> Blueprint:
     @routes.get("/docs")
     @page
     def docs() -> Response:
-        return page_file("service", "swagger", "index.html")
+        return page_file(*OURS, "index.html")
 
     @routes.get("/docs/<name>")
     @page
     def file(name: str) -> Response:
         """start.js is ours, all else the package's that shows the document."""
-        package = ("service", "swagger") if name == "start.js" else ("flask_swagger_ui", "dist")
-        return page_file(*package, name)
+        return page_file(*(OURS if name == "start.js" else SWAGGER), name)
 
     return routes
 

@@ -2,13 +2,14 @@
 
 from flask import Blueprint, Response
 
-from service.http.static import page_file
+from service.http.static import packaged, page_file
 from service.live.service import Service
 from service.routes.endpoint import page as open_page
 
 
 def blueprint(_service: Service) -> Blueprint:
     routes = Blueprint("playground", __name__)
+    packaged("service", "playground")
 
     @routes.get("/")
     @open_page
