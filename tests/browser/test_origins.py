@@ -35,8 +35,9 @@ FORM = """async (service) => {
   document.querySelector("form").submit();
 }"""
 NO_CORS = f"""async (service) => {{ {LESSON}
-  const answer = await fetch(service + "/train-step", {{ method: "POST", mode: "no-cors", body: form }});
-  return answer.type;
+  try {{
+    return (await fetch(service + "/train-step", {{ method: "POST", mode: "no-cors", body: form }})).type;
+  }} catch (error) {{ return String(error); }}
 }}"""
 SIMPLE = f"""async (service) => {{ {LESSON}
   try {{
@@ -127,7 +128,7 @@ def submitted(page: Page, url: str) -> str:
 
 def test_a_page_of_another_origin_changes_nothing_and_reads_nothing(page: Page, start: Any, elsewhere: str) -> None:
     server = start()
-    assert page.evaluate(NO_CORS, server.url) == "opaque"
+    assert "Failed to fetch" in page.evaluate(NO_CORS, server.url)  # Cross-Origin-Resource-Policy
     assert "Failed to fetch" in page.evaluate(SIMPLE, server.url)
     assert "Failed to fetch" in page.evaluate(ASKED_FIRST, [server.url, KEY])
     assert "Failed to fetch" in page.evaluate(READ, server.url)
@@ -144,7 +145,7 @@ def _picture(route: Any, path: Path) -> None:
 
 def test_a_page_of_an_origin_that_is_named_may_do_what_its_key_may(page: Page, start: Any, elsewhere: str) -> None:
     server = start(TWOLAYERNET_ALLOWED_ORIGINS=elsewhere)
-    assert page.evaluate(NO_CORS, server.url) == "opaque"
+    assert "Failed to fetch" in page.evaluate(NO_CORS, server.url)  # Cross-Origin-Resource-Policy
     assert newest(server) == 2
     assert page.evaluate(SIMPLE, server.url) == 3
     assert page.evaluate(ASKED_FIRST, [server.url, KEY]) == [4, True]
