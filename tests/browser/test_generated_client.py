@@ -51,11 +51,11 @@ def call(tmp_path: Path, server: Server, monkeypatch: pytest.MonkeyPatch) -> Ite
 
 def test_it_has_every_endpoint_and_predicts_teaches_and_goes_back(call: Callable[..., Any], server: Server) -> None:
     models = import_module(f"{PACKAGE}.models")
-    images = {"images": X.tolist(), "pixel_max": models.ImagesRequestPixelMax.VALUE_255}
+    images = {"images": X.tolist(), "pixel_max": models.ImagesRequestPixelMaxType0.VALUE_255}
     before = call("prediction.predict", body=models.ImagesRequest(**images), remember=True)
     assert before.labels == server.predict(X)["labels"]
 
-    labelled = {**images, "pixel_max": models.TrainStepRequestPixelMax.VALUE_255, "labels": T.tolist()}
+    labelled = {**images, "pixel_max": models.TrainStepRequestPixelMaxType0.VALUE_255, "labels": T.tolist()}
     step = call("learning.train_step", body=models.TrainStepRequest(**labelled, learning_rate=0.5))
     assert (step.model_version, step.count) == (2, 3)
     remembered = models.RememberedRequest(labels=[1], prediction_ids=before.prediction_ids[:1])

@@ -75,7 +75,8 @@ def exchange(port: int, request: bytes, half_closes: bool) -> list[tuple[int, in
 
 
 def answers_in(received: bytes) -> list[tuple[int, int]]:
-    """One answer after the other: its status, the bytes of its body."""
+    """One answer after the other: its status, the bytes of its body; 0 for the pages with which gunicorn itself answers
+    what is no HTTP, and which repeat it."""
     found = []
     while received.startswith(b"HTTP/1."):
         head, _, rest = received.partition(b"\r\n\r\n")
@@ -84,7 +85,8 @@ def answers_in(received: bytes) -> list[tuple[int, int]]:
             line.partition(b":")[2] for line in head.lower().split(b"\r\n") if line.startswith(b"content-length:")
         ]
         if status >= 200:
-            found.append((status, int(length[0]) if length else len(rest)))
+            size = int(length[0]) if length else len(rest)
+            found.append((status, 0 if status >= 400 and b"content-type: text/html" in head.lower() else size))
         received = rest[int(length[0]) :] if length else rest
     return found
 
