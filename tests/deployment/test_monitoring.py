@@ -116,7 +116,7 @@ def test_every_panel_and_every_alert_has_data_of_a_real_service(scraped: tuple[S
         assert time.monotonic() < give_up, (missing, prometheus.asked("targets"))
 
     asked = [rule["query"] for group in prometheus.asked("rules")["groups"] for rule in group["rules"]]
-    assert len(asked) == 6
+    assert len(asked) == 7
     for query in asked:  # what is compared, without the comparison, is there
         compared = re.split(r" (?:==|<|>) ", query)[0].replace("[5m]", "[20s]").replace("5..", "...")
         assert prometheus.values(compared), compared
