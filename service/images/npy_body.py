@@ -15,6 +15,10 @@ from service.images.body import Body, P
 BESIDE = ("model_version", "rehearsed")
 """Arrays that /examples gives with x and t, so that its answer can be posted as it is. Nothing else is passed over."""
 
+MOST_CONVERTED_BYTES = 64_000_000
+"""Of numbers that are not bytes, and of the float32 that are made of them. All 10,000 images of an answer of /examples
+fit."""
+
 
 def read_images(body: Body[Any]) -> Images:
     try:
@@ -51,6 +55,8 @@ def pixels_of(
             location, f"an array of {array.dtype}: expected uint8 or other whole numbers (0…255), or floats (0…1)"
         )
     flat = array.reshape(batch_shape(array.shape, weights, location))
+    if flat.dtype != np.uint8 and flat.size * (4 + flat.dtype.itemsize) > MOST_CONVERTED_BYTES:
+        raise BadInput(location, f"{flat.size:,} numbers of {flat.dtype} are too many at once: send uint8, or fewer")
     if array.dtype.kind != "f":
         if flat.dtype == np.uint8 and pixel_max != 1:
             return flat
