@@ -1,5 +1,7 @@
-# Two images from one file: `serve` (the default) has what serving needs and no more; `train` can also train.
+# Three images from one file: `serve` (the default) has what serving needs and no more; `train` can also train, and
+# `replica` has Litestream, which streams the store to a replica.
 #   docker build -t twolayernet .                  docker build -t twolayernet-train --target train .
+#                                                  docker build -t twolayernet-replica --target replica .
 
 FROM python:3.13-slim AS base
 ENV PYTHONDONTWRITEBYTECODE=1 PYTHONUNBUFFERED=1
@@ -25,7 +27,7 @@ RUN pip --python /opt/venv/bin/python install --no-cache-dir --no-compile --no-d
 FROM serve-packages AS serve-compiled
 COPY --from=code /opt/app /opt/app
 RUN PYTHONPATH=/opt/app PYTHONDONTWRITEBYTECODE= /opt/venv/bin/python -c \
-    "import service.app, service.cli, service.server.run, gunicorn.app.wsgiapp, gunicorn.arbiter, gunicorn.workers.gthread, sqlalchemy.dialects.sqlite, service.store.postgres, PIL.PngImagePlugin, PIL.JpegImagePlugin"
+    "import service.app, service.cli, service.server.run, gunicorn.app.wsgiapp, gunicorn.arbiter, gunicorn.workers.gthread, sqlalchemy.dialects.sqlite, service.store.postgres, PIL.PngImagePlugin, PIL.JpegImagePlugin, PIL.WebPImagePlugin, PIL.AvifImagePlugin"
 
 FROM base AS runtime
 ENV PYTHONPATH=/opt/app \
@@ -49,12 +51,29 @@ COPY --from=train-packages /opt/venv /opt/venv
 COPY --from=code /opt/app /opt/app
 CMD ["train", "--out", "/data/weights.npz"]
 
-FROM runtime AS serve
+FROM runtime AS served
+COPY --from=serve-compiled /opt/venv /opt/venv
+COPY --from=serve-compiled /opt/app /opt/app
+
+FROM base AS litestream
+COPY requirements/replica.txt /build/
+RUN pip --python /opt/venv/bin/python install --no-cache-dir --no-compile --require-hashes -r /build/replica.txt
+
+FROM served AS replica
+LABEL org.opencontainers.image.title="twolayernet-replica" \
+      org.opencontainers.image.description="Streams the store of TwoLayerNet Service to a replica, restores and verifies it" \
+      org.opencontainers.image.licenses="MIT"
+COPY --from=litestream /opt/venv/bin/litestream /usr/local/bin/
+USER root
+RUN mkdir -m 1777 /replica
+USER 10001:10001
+ENTRYPOINT ["litestream"]
+CMD ["replicate"]
+
+FROM served AS serve
 LABEL org.opencontainers.image.title="twolayernet" \
       org.opencontainers.image.description="A neural network that keeps learning while it is served" \
       org.opencontainers.image.licenses="MIT"
-COPY --from=serve-compiled /opt/venv /opt/venv
-COPY --from=serve-compiled /opt/app /opt/app
 EXPOSE 8000
 HEALTHCHECK --interval=5s --timeout=5s --start-period=30s --retries=3 CMD ["python", "-m", "service.server.healthcheck"]
 CMD ["serve"]

@@ -42,7 +42,7 @@ forget:  ## delete what was learnt: the weights and the store, with all its vers
 	@rm -fv weights.npz weights.npz.checkpoint twolayernet.db twolayernet.db-*
 
 # Byte code for the modules that serving imports; pip would compile five times as many.
-COMPILE := "import service.app, service.cli.client, service.server.run, gunicorn.workers.gthread, sqlalchemy.dialects.sqlite"
+COMPILE := "import service.app, service.cli.service_client, service.server.run, gunicorn.workers.gthread, sqlalchemy.dialects.sqlite"
 
 # An environment is made anew when the lock or the project file changes.
 $(VENV)/run: requirements/run.txt requirements/digits.txt pyproject.toml

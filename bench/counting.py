@@ -23,10 +23,10 @@ class Nothing:
 
 def uncounted() -> Any:
     """The application, but for the counting."""
-    from service.http import observing
+    from service.http import request_log
 
     nothing = Nothing()
-    observing.durations = lambda *_: nothing  # type: ignore[assignment]
+    request_log.durations = lambda *_: nothing  # type: ignore[assignment]
     from service.wsgi import app
 
     return app

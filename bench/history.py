@@ -2,6 +2,8 @@
 
 `python -m bench.history [VERSIONS ...]`, 1, 100,000 and 1,000,000 unless said. The steps are of one image of 784 bytes
 up to 100,000 versions, and of 16 bytes above, so that the store fits.
+
+`python -m bench.history events`: the size of a store of 10,000 versions, one in ten a pause, a resume or a rollback.
 """
 
 import sys
@@ -13,19 +15,25 @@ import numpy as np
 
 from bench.load import connect, exchange, free_port, measure, memory_mib, request_bytes, running, tree
 from bench.serving import json_bytes
-from model import TwoLayerNet
-from model import weights as weights_file
-from model.weights import Weights
+from model import TwoLayerNet, weights_file
+from model.replay_memory import Kept, Memory
+from model.weights_file import Weights
+from service.live.learner import Learner
+from service.live.replica import Replica
 from service.settings import Settings
 from service.startup import open_log
-from service.store.progress import Outcomes, Progress
 from service.store.records import Examples, StoredExamples, Version
+from service.store.rolling_figures import Outcomes, RollingFigures
 
 LEARNING_RATE = 0.001
 SNAPSHOT_EVERY = Settings().snapshot_every
+VERSIONS_WITH_EVENTS = 10_000
 
 
 def main() -> None:
+    if sys.argv[1:] == ["events"]:
+        events()
+        return
     print("| versions | image bytes | store MiB | start to ready s | predict CPU µs | /learning ms | worker MiB |")
     print("| ---: | ---: | ---: | ---: | ---: | ---: | ---: |")
     for versions in [int(count) for count in sys.argv[1:]] or [1, 100_000, 1_000_000]:
@@ -71,13 +79,67 @@ def fill(folder: Path, features: int, versions: int) -> None:
     last = (versions - SNAPSHOT_EVERY) // SNAPSHOT_EVERY * SNAPSHOT_EVERY + 1
     outcomes = [Outcomes(np.array([label]), np.array([2.3]), np.array([label < 9])) for label in range(10)]
     with log.writing() as writer:
-        row = Progress(writer.session).newest()
+        figures = RollingFigures(writer.session)
+        row = figures.newest()
         for number in range(2, versions + 1):
             version = Version(number, "train-step", 1e9, 1, 2.3, 0.1, LEARNING_RATE, 1.0)
             snapped = number == last or (number < last and number % (10 * SNAPSHOT_EVERY) == 0)
             writer.append(version, steps[number % 256], snapshot if snapped else None)
-            row = Progress(writer.session).advance(row, number, outcomes[number % 10], 1000)
+            row = figures.after(row, number, outcomes[number % 10])
+            figures.append(row)
     log.close()
+
+
+def events() -> None:
+    print(f"| of {VERSIONS_WITH_EVENTS:,} versions, the others train-steps | store, bytes | start to ready s |")
+    print("| --- | ---: | ---: |")
+    with tempfile.TemporaryDirectory() as name:
+        weights = Path(name) / "weights.npz"
+        pixels = np.random.default_rng(0).integers(0, 256, (1000, 784), dtype=np.uint8)
+        kept = [Kept(image.tobytes(), False) for image in pixels]
+        memory = Memory(tuple(tuple(kept[label::10]) for label in range(10)))
+        params = TwoLayerNet(784, 50, 10, "he", seed=0, dtype=np.float32).params
+        weights_file.save(weights, Weights(params, memory=memory))
+        for kind in (
+            "none",
+            "500 pauses, 500 resumes",
+            "1,000 rollbacks to version 1",
+            "1,000 rollbacks to any version",
+        ):
+            with tempfile.TemporaryDirectory(dir=name) as folder:
+                store = Path(folder) / "twolayernet.db"
+                learn(Settings(weights=weights, store=f"sqlite:///{store}"), kind)
+                size = store.stat().st_size
+                print(f"| {kind} | {size:,} | {time_to_ready(weights, Path(folder)):.2f} |", flush=True)
+
+
+def learn(settings: Settings, kind: str) -> None:
+    log = open_log(settings)
+    learner = Learner(log, Replica(log))
+    random = np.random.default_rng(1)
+    images = random.integers(0, 256, (256, 1, 784), dtype=np.uint8)
+    paused = False
+    for number in range(2, VERSIONS_WITH_EVENTS + 1):
+        if "rollbacks" in kind and number % 10 == 0:
+            learner.rollback(1 if "version 1" in kind else int(random.integers(1, number)))
+        elif "pauses" in kind and number % 20 in (10, 11):
+            paused = not paused
+            learner.pause("a bench") if paused else learner.resume()
+        else:
+            learner.train_step(Examples(images[number % 256], np.array([number % 10])), LEARNING_RATE)
+    log.close()
+
+
+def time_to_ready(weights: Path, folder: Path) -> float:
+    """The median of five, in seconds."""
+    (folder / "weights.npz").write_bytes(weights.read_bytes())
+    taken = []
+    for _ in range(5):
+        port, started = free_port(), time.perf_counter()
+        command = [sys.executable, "-m", "service.cli", "serve", "--port", str(port), "--workers", "1"]
+        with running(command, folder, port):
+            taken.append(time.perf_counter() - started)
+    return sorted(taken)[2]
 
 
 if __name__ == "__main__":

@@ -1,17 +1,13 @@
-"""What it saves to ask for the labels that matter, and to have an alarm.
+"""What it saves to ask for the labels that matter.
 
-Both are of the service itself, in this process, with the default settings but where it is said, begun with a network
-that `twolayernet train` made. `python -m bench.labels [--data DIR]` prints two tables:
-
-- how many labels it takes to come to an accuracy on images turned by 30 degrees. They come a hundred at a time and are
-  remembered; then ten of those that wait get their labels, in the order in which they came, or the most uncertain ones
-  (GET /predictions?order=uncertain);
-- what 30 % of wrong labels from some point on do to a network, without an alarm and with one.
+Of the service itself, in this process, with the default settings, begun with a network that `twolayernet train` made.
+`python -m bench.labels [--data DIR]` prints how many labels it takes to come to an accuracy on images
+turned by 30 degrees. They come a hundred at a time and are remembered; then ten of those that wait get their labels, in
+the order in which they came, or the most uncertain ones (GET /predictions?order=uncertain).
 """
 
 import argparse
 import io
-import sys
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
@@ -20,11 +16,11 @@ from typing import Any
 import numpy as np
 from flask.testing import FlaskClient
 
-from bench.online import THIRTY_DEGREES, Stream, as_stream, mislabelled, pairs, trained
-from model import weights as weights_file
+from bench.online import THIRTY_DEGREES, Stream, as_stream, trained
+from model import weights_file
 from model.augmentation import turned
 from model.datasets import Dataset, load_dataset
-from model.weights import Weights
+from model.weights_file import Weights
 from service.app import create_app
 from service.settings import Settings
 
@@ -32,7 +28,6 @@ COME, LABELLED = 100, 10
 """Images at a time."""
 
 GOALS = (0.6, 0.7, 0.75, 0.8, 0.85, 0.9)
-CLEAN, POISONED, WRONG = 3000, 3000, 0.3
 
 
 class Service:
@@ -41,7 +36,9 @@ class Service:
     def __init__(self, folder: Path, weights: Weights, **settings: Any) -> None:
         weights_file.save(folder / "weights.npz", weights)
         store = f"sqlite:///{folder}/store.db"
-        self.app = create_app(Settings(_env_file=None, weights=folder / "weights.npz", store=store, **settings))
+        self.app = create_app(
+            Settings(_env_file=None, weights=folder / "weights.npz", store=store, access_log="off", **settings)
+        )
         self.client: FlaskClient = self.app.test_client()
 
     def post(self, path: str, **arrays: Any) -> Any:
@@ -98,79 +95,12 @@ def print_labels(dataset: Dataset, weights: Weights) -> None:
         print(f"| {order} | {found[0][1]:.1%} | {' | '.join(needed)} | {found[-1][1]:.1%} |", flush=True)
 
 
-def poisoned(stream: Stream, asked: Stream) -> Callable[[Service], tuple[list[str], list[bool]]]:
-    """A row of the table, and which images were recognised before they were learnt."""
-
-    def work(service: Service) -> tuple[list[str], list[bool]]:
-        hits: list[bool] = []
-        lowest, before = 1.0, 0.0
-        for n, (x, t) in enumerate(pairs(stream)):
-            answer = service.post("/train-step", x=x[np.newaxis], t=[t])
-            hits += [answer.json["accuracy"] == 1] if answer.status_code == 200 else []
-            if n + 1 == CLEAN:
-                before = service.accuracy(asked)
-            if n >= CLEAN and n % 50 == 0:
-                lowest = min(lowest, service.accuracy(asked))
-        page = service.client.get("/versions?limit=1000").json
-        assert page is not None
-        acts = 0
-        first = 0
-        while True:
-            for version in page["versions"]:
-                if version.get("event") == "alarm":
-                    acts, first = acts + 1, version["model_version"]
-            if page["next_before"] is None:
-                break
-            page = service.client.get(f"/versions?limit=1000&before={page['next_before']}").json
-            assert page is not None
-        after = str(first - 2 - CLEAN) if acts else "–"
-        return [f"{before:.1%}", f"{lowest:.1%}", f"{service.accuracy(asked):.1%}", after, str(acts)], hits
-
-    return work
-
-
-def print_alarm(dataset: Dataset, weights: Weights) -> None:
-    x, t = as_stream(dataset.test.images, dataset.test.labels)
-    half = len(t) // 2
-    chosen = np.resize(np.random.default_rng(0).permutation(half), CLEAN + POISONED)
-    stream = mislabelled((x[chosen], t[chosen]), WRONG, dataset.classes, first=CLEAN)
-    asked = x[half:], t[half:]
-    print(f"\n{CLEAN:,} right labels, then {POISONED:,} of which {WRONG:.0%} are wrong; test accuracy\n")
-    print("| alarm | before | lowest after | at the end | first act after | acts |")
-    print("| --- | ---: | ---: | ---: | ---: | ---: |")
-    for act in ("off", "pause", "rollback"):
-        found, hits = with_service(weights, poisoned(stream, asked), alarm=act)
-        print(f"| {act} | {' | '.join(found)} |", flush=True)
-        if act == "off":
-            print_detectors(hits)
-
-
-def print_detectors(hits: list[bool]) -> None:
-    """When drift tests of River, with their own defaults, say that the errors have changed: the false alarms of the
-    right labels, and the first after them."""
-    try:
-        from river import drift
-    except ImportError:
-        print("river is not installed", file=sys.stderr)
-        return
-    for name, test in (("River ADWIN", drift.ADWIN()), ("River Page-Hinkley", drift.PageHinkley())):
-        seen = []
-        for n, hit in enumerate(hits):
-            test.update(1 - hit)
-            if test.drift_detected:
-                seen.append(n + 1)
-        false, right = [n for n in seen if n <= CLEAN], [n - CLEAN for n in seen if n > CLEAN]
-        first = min(right, default="–")
-        print(f"| {name} (only looks) | | | | {first} | {len(false)} false |", flush=True)
-
-
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--data", default="digits")
     dataset = load_dataset(parser.parse_args().data)
     weights = trained(dataset)
     print_labels(dataset, weights)
-    print_alarm(dataset, weights)
 
 
 if __name__ == "__main__":

@@ -1,18 +1,19 @@
 """What a live network learns and forgets, one image at a time, beside others that learn online.
 
 The first table: a network that was trained is taught something, and is then asked about test images that nobody posted.
-The others: test-then-train, each image predicted, then learnt, in windows of 1,000: from an untrained network; and from
-one whose input changes half-way, its pixels permuted or its images turned by 45 degrees. The service's steps are taken
-by the functions that the service takes them with; River's softmax regression and scikit-learn's MLP by partial_fit get
-the same streams. `python -m bench.online [--data DIR] [--images N] [--out DIR]` prints the tables and writes a plot;
-what is not installed (dependency group `bench`) is left out.
+The second has steps of which many labels are wrong. The others: test-then-train, each image predicted, then learnt, in
+windows of 1,000: from an untrained network; and from one whose input changes half-way, its pixels permuted or its
+images turned by 45 degrees. The service's steps are taken by the functions that the service takes them with; River's
+softmax regression and scikit-learn's MLP by partial_fit get the same streams. `python -m bench.online [--data DIR]
+[--images N] [--out DIR]` prints the tables and writes a plot; what is not installed (dependency group `bench`) is left
+out.
 """
 
 import argparse
 import sys
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -22,10 +23,11 @@ import numpy as np
 from model import TwoLayerNet
 from model.augmentation import turned
 from model.datasets import Dataset, load_dataset
-from model.online import online_step, planned
+from model.online_step import online_step, planned
+from model.replay_memory import sample
 from model.training import Trainer, TrainingOptions
 from model.types import FloatArray, IntArray
-from model.weights import Weights
+from model.weights_file import Weights
 from service.settings import Settings
 
 WINDOW = 1000
@@ -33,6 +35,7 @@ BEFORE = 5000
 """Images that the contenders of the windows that are not untrained have learnt before, and River and scikit-learn
 before they are taught something."""
 
+WRONG_STEPS = (1000, 2000, 5000, 20_000)
 THIRTY_DEGREES = np.pi / 6
 DEFAULTS = Settings(_env_file=None)
 
@@ -53,11 +56,14 @@ class Learner(ABC):
 
 
 class Live(Learner):
-    """The service's model: as many steps as there are images, with the default settings but for `rehearse`."""
+    """The service's model: as many steps as there are images, with the default settings but for those given."""
 
-    def __init__(self, weights: Weights, rehearse: int = DEFAULTS.rehearse) -> None:
+    def __init__(
+        self, weights: Weights, rehearse: int = DEFAULTS.rehearse, memory_size: int = DEFAULTS.memory_size
+    ) -> None:
         self.weights = weights
         self.rehearse = rehearse
+        self.memory_size = memory_size
         self.version = 1
 
     def predict(self, x: FloatArray) -> IntArray:
@@ -65,10 +71,12 @@ class Live(Learner):
         return classes
 
     def learn(self, x: FloatArray, t: int) -> None:
+        self.learn_batch(x[np.newaxis], np.array([t]))
+
+    def learn_batch(self, x: FloatArray, t: IntArray) -> None:
         self.version += 1
-        rehearsal = planned(self.weights, self.version, 1, self.rehearse, DEFAULTS.memory_size)
-        step = online_step(self.weights, x[np.newaxis], np.array([t]), DEFAULTS.learning_rate, rehearsal=rehearsal)
-        self.weights = step.weights
+        rehearsal = planned(self.weights, self.version, len(t), self.rehearse, self.memory_size)
+        self.weights = online_step(self.weights, x, t, DEFAULTS.learning_rate, rehearsal=rehearsal).weights
 
 
 class River(Learner):
@@ -190,8 +198,13 @@ def lessons(dataset: Dataset) -> list[Lesson]:
             {"upright": asked, "turned": turned_by(asked, THIRTY_DEGREES)},
             only_mistakes=500,
         ),
-        Lesson(
-            "2,000 steps, 30 % of the labels wrong", mislabelled(posted(2000), 0.3, dataset.classes), {"all": asked}
+        *(
+            Lesson(
+                f"{count:,} steps, 30 % of the labels wrong",
+                mislabelled(posted(count), 0.3, dataset.classes),
+                {"all": asked},
+            )
+            for count in (2000, 20_000)
         ),
         Lesson(
             "2,000 turned to the right, then 2,000 to the left",
@@ -221,8 +234,26 @@ def as_stream(images: Any, labels: Any) -> Stream:
     return images.astype(np.float32) / np.float32(255), labels.astype(np.intp)
 
 
-def print_lessons(dataset: Dataset) -> None:
-    weights = trained(dataset)
+def print_wrong_labels(dataset: Dataset, weights: Weights) -> None:
+    """As many steps as the largest of WRONG_STEPS, with memories of several sizes."""
+    x, t = as_stream(dataset.test.images, dataset.test.labels)
+    half = len(t) // 2
+    posted = np.resize(np.random.default_rng(0).permutation(half), WRONG_STEPS[-1])
+    stream = mislabelled((x[posted], t[posted]), 0.3, dataset.classes)
+    print(f"\n30 % of the labels wrong\n\n| remembers | at most | before | {' | '.join(map(str, WRONG_STEPS))} |")
+    print("| ---: | ---: | ---: |" + " ---: |" * len(WRONG_STEPS))
+    for images, size in ((1000, 1000), (1000, 5000), (100, 1000)):
+        memory = sample(dataset.train.images, dataset.train.labels, images, seed=0)
+        learner = Live(replace(weights, memory=memory), memory_size=size)
+        found = [learner.accuracy((x[half:], t[half:]))]
+        for step, (image, label) in enumerate(pairs(stream), 1):
+            learner.learn(image, label)
+            if step in WRONG_STEPS:
+                found.append(learner.accuracy((x[half:], t[half:])))
+        print(f"| {images:,} | {size:,} | {' | '.join(f'{accuracy:.1%}' for accuracy in found)} |", flush=True)
+
+
+def print_lessons(dataset: Dataset, weights: Weights) -> None:
     first = np.random.default_rng(0).permutation(len(dataset.train))[:BEFORE]
     before = as_stream(dataset.train.images[first], dataset.train.labels[first])
     found: dict[str, list[list[float]]] = {}
@@ -302,7 +333,9 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=Path("report"))
     options = parser.parse_args()
     dataset = load_dataset(options.data)
-    print_lessons(dataset)
+    weights = trained(dataset)
+    print_lessons(dataset, weights)
+    print_wrong_labels(dataset, weights)
     results = print_windows(dataset, options.images)
     options.out.mkdir(parents=True, exist_ok=True)
     draw(results).savefig(options.out / "online.png", dpi=130)

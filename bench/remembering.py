@@ -14,9 +14,8 @@ import numpy as np
 
 from bench.load import Measured, connect, exchange, free_port, measure, request_bytes, running
 from bench.serving import json_bytes
-from model import TwoLayerNet
-from model import weights as weights_file
-from model.weights import Weights
+from model import TwoLayerNet, weights_file
+from model.weights_file import Weights
 
 RATE, CONNECTIONS = 500, 4
 """Predicts a second, and how many connections they come on."""

@@ -35,10 +35,9 @@ from bench.load import (
     running,
     tree,
 )
-from model import TwoLayerNet
-from model import weights as weights_file
-from model.memory import sample
-from model.weights import Weights
+from model import TwoLayerNet, weights_file
+from model.replay_memory import sample
+from model.weights_file import Weights
 from service.server.run import run_granian, run_gunicorn
 from service.settings import Settings, load_settings
 

@@ -5,7 +5,7 @@ import argparse
 import json
 
 from model.datasets import packaged_digits
-from model.datasets.splitting import validation_split
+from model.datasets.splits import validation_split
 
 parser = argparse.ArgumentParser(description=__doc__)
 parser.add_argument("count", type=int, nargs="?", default=2)

@@ -1,4 +1,4 @@
-"""The two-layer network and everything that computes with it: numpy only, no HTTP, no database."""
+"""The two-layer network, its training and its data: numpy only, no HTTP, no database."""
 
 from model.functions import cross_entropy_error, sigmoid, softmax
 from model.gradient import numerical_gradient

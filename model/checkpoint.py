@@ -9,17 +9,17 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from model.npy import NpyError, read_npz
+from model.atomic_file import replacing
+from model.safe_npz import NpyError, read_npz
 from model.training import Epoch, Trainer, TrainingError
 from model.types import PARAMETER_NAMES, Parameters
-from model.weights import MOST_BYTES, WeightsError, checked_params
-from model.whole_file import replacing
+from model.weights_file import MOST_BYTES, WeightsError, checked_params
 
 PARAMS, STATE, BEST = "params.", "state.", "best."
 
 
 def save(path: Path, trainer: Trainer) -> None:
-    """Raises OSError. What was there before is replaced whole or not at all."""
+    """Raises OSError. A file that exists is replaced whole or not at all."""
     arrays = {PARAMS + name: array for name, array in trainer.network.params.items()}
     arrays |= {STATE + name: array for name, array in trainer.optimizer.state.items()}
     if trainer.best is not None:
@@ -38,8 +38,8 @@ def save(path: Path, trainer: Trainer) -> None:
 
 
 def restore(path: Path, trainer: Trainer) -> None:
-    """Bring a new trainer to where the saved one was. Raises OSError, and TrainingError for a checkpoint of a job with
-    other data or other options, the number of epochs apart, and for what is no checkpoint."""
+    """Bring a new trainer to the state that was saved. Raises OSError, and TrainingError for a checkpoint of a job with
+    other data or other options (the number of epochs may differ) and for a file that is not a checkpoint."""
     data = path.read_bytes()
     try:
         _restore(data, path, trainer)
@@ -57,7 +57,7 @@ def _restore(data: bytes, path: Path, trainer: Trainer) -> None:
     different = [name for name in wanted if json.loads(json.dumps(wanted[name])) != found[name]]
     if different:
         name = different[0]
-        raise TrainingError(f"{path} is of a job with {name} {found[name]}: this one has {wanted[name]}")
+        raise TrainingError(f"{path} belongs to a job with {name} {found[name]}: this one has {wanted[name]}")
     state = {name: array.copy() for name, array in arrays.items() if name.startswith(STATE)}
     params = trainer.network.params
     if any(array.dtype.kind != "f" or array.shape != params[name[-2:]].shape for name, array in state.items()):
@@ -72,7 +72,7 @@ def _restore(data: bytes, path: Path, trainer: Trainer) -> None:
 
 
 def params_of(arrays: dict[str, NDArray[Any]], prefix: str, trainer: Trainer) -> Parameters:
-    """Raises TrainingError where they are not those of this network."""
+    """The parameters in a checkpoint. Raises TrainingError where they do not fit the network."""
     params = checked_params({name: arrays[prefix + name] for name in PARAMETER_NAMES})
     if any(params[name].shape != trainer.network.params[name].shape for name in PARAMETER_NAMES):
         raise TrainingError("the checkpoint's arrays do not fit the network")
@@ -80,7 +80,8 @@ def params_of(arrays: dict[str, NDArray[Any]], prefix: str, trainer: Trainer) ->
 
 
 def identity(trainer: Trainer) -> dict[str, object]:
-    """What has to be the same for a job to be the same job."""
+    """What two jobs have in common if one of them can go on where the other stopped."""
     options = {name: value for name, value in asdict(trainer.options).items() if name != "epochs"}
     data = trainer.dataset
+    options |= {"distort": trainer.distort, "drawn": trainer.drawn}
     return {"dataset": data.name, "images": len(data.train), "data": data.digest, **options}

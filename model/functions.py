@@ -1,4 +1,4 @@
-"""The functions that the layers are made of, written so that no finite input overflows."""
+"""The functions of the layers, written so that no finite input overflows."""
 
 from typing import Any
 
@@ -11,7 +11,7 @@ from model.types import FloatArray, IntArray
 def sigmoid(x: FloatArray) -> FloatArray:
     """The logistic function 1 / (1 + exp(-x)), elementwise.
 
-    For negative x it is computed as exp(x) / (1 + exp(x)): no exponent is ever positive.
+    For negative x it is computed as exp(x) / (1 + exp(x)), so that no exponent is positive.
     """
     check_array(x)
     z = np.exp(-np.abs(x))
@@ -32,33 +32,33 @@ def softmax(x: FloatArray) -> FloatArray:
 
 
 def check_array(x: object, name: str = "x") -> None:
-    """Raises TypeError for a list and whatever else is no array: numpy would take it here and stumble over it later."""
+    """Raises TypeError for anything but an array, such as a list, which would fail later with an unclear message."""
     if not isinstance(x, np.ndarray):
-        raise TypeError(f"{name} is a {type(x).__name__}: a numpy array is expected, such as np.array({name})")
+        raise TypeError(f"{name} is a {type(x).__name__}: expected a numpy array, such as np.array({name})")
 
 
 def class_numbers(t: ArrayLike, count: int, classes: int) -> IntArray:
-    """Labels of so many images as class numbers, shape (n,), whether they came as such or as one-hot rows (n, k).
+    """Labels of `count` images as class numbers, shape (n,). t: class numbers, or one-hot rows (n, k).
 
-    Raises TypeError for what are no numbers; ValueError for another count than that of the images, for class numbers
-    that are not whole or not one of 0…k-1, and for rows that are not one-hot.
+    Raises TypeError for labels that are not numbers; ValueError for a wrong count, for class numbers that are not whole
+    or not in 0…k-1, and for rows that are not one-hot.
     """
     labels: NDArray[Any] = np.asarray(t)
     if labels.dtype.kind not in "iufb":
-        raise TypeError(f"t holds {labels.dtype}: numbers are expected")
+        raise TypeError(f"t holds {labels.dtype}: expected numbers")
     if labels.ndim == 2:
         labels = _numbers_of_rows(labels, classes)
     elif labels.ndim == 0:
         labels = labels[np.newaxis]
     if labels.shape != (count,):
         raise ValueError(
-            f"t has shape {np.shape(t)}: for {count} images ({count},) class numbers "
-            f"or ({count}, {classes}) one-hot rows are expected"
+            f"t has shape {np.shape(t)}: expected ({count},) class numbers or ({count}, {classes}) one-hot rows, for "
+            f"{count} images"
         )
     numbers: IntArray = labels.astype(np.intp, copy=False)
     if labels.dtype.kind == "f" and not (numbers == labels).all():
-        raise ValueError("t holds numbers that are not whole: class numbers are expected")
-    # Taken as unsigned, a negative number is a huge one: one look finds both kinds of mistake.
+        raise ValueError("t holds numbers that are not whole: expected class numbers")
+    # As unsigned, a negative number is a very large one: one comparison finds both kinds of mistake.
     if count and np.maximum.reduce(numbers.view(np.uintp)) >= classes:
         wrong = int(np.argmax(numbers.view(np.uintp) >= classes))
         raise ValueError(f"t[{wrong}] is {labels[wrong]}: expected a class number, 0…{classes - 1}")
@@ -79,8 +79,8 @@ def cross_entropy_error(y: FloatArray, t: ArrayLike) -> float:
     """The mean over the batch of -log(probability given to the true class).
 
     y: probabilities, (n, k) or (k,); t: class numbers, (n,) or one number, or one-hot, of the shape of y.
-    A probability of zero counts as the smallest normal number of its type: the error stays finite, and adding a
-    constant inside the logarithm, which would bias every error, is not needed.
+    A probability of zero counts as the smallest normal number of its type: the error stays finite, without a constant
+    inside the logarithm that would bias every error.
 
     Raises TypeError, and ValueError as `class_numbers` does.
     """
@@ -92,7 +92,7 @@ def cross_entropy_error(y: FloatArray, t: ArrayLike) -> float:
 
 
 def confusion_matrix(predicted: IntArray, t: IntArray, classes: int) -> IntArray:
-    """A row for each true class, a column for each predicted one."""
+    """One row per true class, one column per predicted class."""
     matrix = np.zeros((classes, classes), np.int64)
     np.add.at(matrix, (t, predicted), 1)
     return matrix

@@ -1,4 +1,4 @@
-"""Gradients by finite differences, to hold backpropagation against."""
+"""Gradients by finite differences, to check backpropagation."""
 
 from collections.abc import Callable
 
@@ -15,14 +15,16 @@ near the cube root of eps: 6e-6 in float64."""
 def numerical_gradient(f: Callable[[FloatArray], float], x: FloatArray, step: float = STEP) -> FloatArray:
     """The gradient of f at x by central differences, (f(x + h) - f(x - h)) / 2h for each element.
 
-    x: any shape, float64. Its elements are moved in place one at a time and put back, so that f may also read them
-    from elsewhere, such as a network's `params`.
+    x: any shape, float64. Its elements are changed in place, one at a time, and restored, so that f may also read them
+    from elsewhere, such as the `params` of a network.
 
     Raises TypeError for any other dtype: in float32 the difference is rounding noise.
     """
     check_array(x)
     if x.dtype != np.float64:
-        raise TypeError(f"numerical_gradient needs float64, not {x.dtype}: in less, the difference is rounding noise")
+        raise TypeError(
+            f"numerical_gradient needs float64, not {x.dtype}: with less precision the difference is rounding noise"
+        )
     gradient = np.empty_like(x)
     for index in np.ndindex(x.shape):
         kept = x[index]
@@ -38,7 +40,7 @@ def numerical_gradient(f: Callable[[FloatArray], float], x: FloatArray, step: fl
 
 
 def relative_error(a: FloatArray, b: FloatArray) -> float:
-    """The largest difference between a and b, as a share of their largest magnitude; 0 when both are all zero."""
+    """The largest difference between a and b, relative to their largest magnitude; 0 if both are zero."""
     scale = max(np.abs(a).max(initial=0), np.abs(b).max(initial=0))
     return float(np.abs(a - b).max(initial=0) / scale) if scale > 0 else 0.0
 

@@ -1,9 +1,9 @@
-"""The layers: `forward` computes, `backward` takes the gradient of the loss with respect to what `forward` gave
-and returns it with respect to what `forward` took.
+"""The layers. `backward` turns the gradient of the loss with respect to the output of `forward` into the gradient with
+respect to its input.
 
-A layer remembers its last `forward` for the `backward` that follows, so a layer belongs to one computation:
-`TwoLayerNet` makes them anew each time. No method changes its arguments. What is no array gets a TypeError, what does
-not fit a ValueError, a `backward` before any `forward` a RuntimeError.
+A layer keeps the input of its last `forward` for the next `backward`, so it belongs to one computation: `TwoLayerNet`
+makes new layers each time. No method changes its arguments. They raise TypeError for an argument that is not an array,
+ValueError for a wrong shape, and RuntimeError for `backward` before `forward`.
 """
 
 import numpy as np
@@ -13,13 +13,13 @@ from model.functions import check_array, class_numbers, sigmoid
 from model.types import FloatArray, IntArray
 
 NO_FORWARD = (
-    "backward before forward: a layer goes back from its own last forward "
-    "(a network's predict, loss and gradient have layers of their own)"
+    "backward before forward: call forward of this layer first "
+    "(predict, loss and gradient of a network use layers of their own)"
 )
 
 
 class Relu:
-    """y = max(x, 0). The gradient at exactly 0 is taken to be 0. mask: where x <= 0."""
+    """y = max(x, 0). The gradient at exactly 0 is defined as 0. mask: where x <= 0."""
 
     def __init__(self) -> None:
         self.mask: NDArray[np.bool_] | None = None
@@ -74,16 +74,16 @@ class Affine:
         return x @ W + self.b
 
     def backward(self, dout: FloatArray) -> FloatArray:
-        """dx = dout Wᵀ; dW = xᵀ dout and db = the sum of dout over the batch are left in `dW` and `db`."""
+        """dx = dout Wᵀ; dW = xᵀ dout and db = the sum of dout over the batch are stored in `dW` and `db`."""
         self.backward_parameters(dout)
         return dout @ self.W.T
 
     def backward_parameters(self, dout: FloatArray) -> None:
-        """`backward` without dx: all that a network's first layer needs, whose x are the images."""
+        """`backward` without dx, which the first layer of a network does not need."""
         check_array(dout, "dout")
         if self.x is None:
             raise RuntimeError(NO_FORWARD)
-        # Of one image, the matrix product is an outer product, and four times as quick when it is said so.
+        # For one image the matrix product is an outer product, which is four times as fast.
         self.dW = self.x.T @ dout if len(self.x) > 1 else self.x.T * dout
         self.db = dout.sum(axis=0)
 
@@ -99,14 +99,14 @@ class SoftmaxWithLoss:
     def forward(self, x: FloatArray, t: ArrayLike) -> float:
         """The mean loss of a batch. x: logits (n, k); t: class numbers (n,) or one-hot (n, k).
 
-        The loss of one image is log(sum(exp(x))) - x[t], taken from the logits: the way by the probabilities loses
-        everything once one of them rounds to zero.
+        The loss of one image is log(sum(exp(x))) - x[t], computed from the logits: a probability may round to zero,
+        and its logarithm would be infinite.
         """
         check_array(x)
         if x.ndim != 2 or x.size == 0:
             raise ValueError(f"x has shape {x.shape}: expected (n, k), n rows of k logits (of one image x[np.newaxis])")
         self.t = class_numbers(t, *x.shape)
-        logits = np.ascontiguousarray(x.T)  # (k, n): sums and maxima over the classes then run along the batch
+        logits = np.ascontiguousarray(x.T)  # (k, n): sums and maxima over the classes are faster this way
         shifted = logits - logits.max(axis=0)
         exponential = np.exp(shifted)
         total = exponential.sum(axis=0)

@@ -1,7 +1,7 @@
-"""What turns gradients into new parameters: `update(params, gradient)` changes the arrays of `params` in place.
+"""Optimisers: `update(params, gradient)` changes the arrays of `params` in place.
 
-An optimiser owns what it remembers, in `state`: arrays of the shapes of the parameters, by what they are and whose.
-A new one is a class here.
+The `state` of an optimiser holds arrays of the shapes of the parameters, named by kind and parameter. To add an
+optimiser, add a class here.
 """
 
 import numpy as np
@@ -9,14 +9,14 @@ import numpy as np
 from model.types import FloatArray, Parameters
 
 TINY = 1e-7
-"""Keeps a division by the square root of a sum of squares from one by zero."""
+"""Avoids a division by zero."""
 
 
 class SGD:
     """Gradient descent: w ← w - learning_rate × gradient."""
 
     default_learning_rate = 0.2
-    """Of each optimiser, what suits batches of 100."""
+    """Each optimiser's default suits batches of 100."""
 
     def __init__(self, learning_rate: float | None = None) -> None:
         self.learning_rate = self.default_learning_rate if learning_rate is None else learning_rate
@@ -30,7 +30,7 @@ class SGD:
             params[name] -= np.multiply(array, self.learning_rate, out=self._scratch_for(name, array))
 
     def _scratch_for(self, name: str, like: FloatArray) -> FloatArray:
-        """An array to compute in, the same one each time: a new one costs more than the computation."""
+        """An array for intermediate results, reused because allocating one costs more than the computation."""
         if name not in self._scratch:
             self._scratch[name] = np.empty_like(like)
         return self._scratch[name]
@@ -79,7 +79,7 @@ class AdaGrad(SGD):
 
 
 class Adam(SGD):
-    """m and v: moving means of the gradient and of its square, started without bias; w ← w - rate × m / √v
+    """m and v: bias-corrected moving means of the gradient and of its square; w ← w - rate × m / √v
     (Kingma and Ba 2015)."""
 
     default_learning_rate = 0.001

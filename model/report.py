@@ -1,4 +1,4 @@
-"""What a training job did, to look at: learning curves, the confusion matrix, the first layer, the worst mistakes."""
+"""Pictures of a training job: learning curves, confusion matrix, first layer, worst mistakes, training material."""
 
 import json
 from dataclasses import asdict
@@ -9,17 +9,19 @@ import numpy as np
 
 from model.datasets.dataset import Dataset
 from model.functions import confusion_matrix, softmax
-from model.training import Epoch, as_input
+from model.training import Epoch, Trainer, as_input
 from model.types import FloatArray, IntArray
-from model.weights import Weights
+from model.weights_file import Weights
 
 MOST_UNITS_SHOWN = 100
 MISTAKES_SHOWN = 24
+IN_A_ROW, DISTORTED_ROWS = 16, 5
 INK, ACCENT = "#1f4e79", "#c0504d"
 
 
-def write_report(folder: Path, weights: Weights, dataset: Dataset, history: list[Epoch]) -> list[Path]:
-    """The files written: report.json and PNG pictures. Raises OSError."""
+def write_report(folder: Path, weights: Weights, trainer: Trainer) -> list[Path]:
+    """Write report.json and PNG pictures, and return their paths. Raises OSError."""
+    dataset, history = trainer.dataset, trainer.history
     import matplotlib as mpl
 
     mpl.use("Agg")
@@ -46,6 +48,10 @@ def write_report(folder: Path, weights: Weights, dataset: Dataset, history: list
     if weights.image_shape is not None:
         pictures["first_layer.png"] = draw_first_layer(weights)
         pictures["mistakes.png"] = draw_mistakes(dataset, probabilities, t)
+    if trainer.drawn:
+        pictures["drawn_digits.png"] = draw_drawn_digits(trainer)
+    if trainer.distort or trainer.options.rotate:
+        pictures["distorted.png"] = draw_distorted(trainer)
     for name, figure in pictures.items():
         figure.savefig(folder / name, dpi=130, bbox_inches="tight")
         written.append(folder / name)
@@ -72,7 +78,7 @@ def draw_learning_curves(history: list[Epoch]) -> Any:
 
 
 def draw_confusion_matrix(matrix: IntArray) -> Any:
-    """Counts; the colour is the share of the true class, mistakes drawn ten times as strong as hits."""
+    """Counts; the colour is the share of the true class, with mistakes drawn ten times as strong as correct answers."""
     from matplotlib.figure import Figure
 
     classes = len(matrix)
@@ -93,7 +99,7 @@ def draw_confusion_matrix(matrix: IntArray) -> Any:
 
 
 def draw_first_layer(weights: Weights) -> Any:
-    """What each hidden unit looks for: blue pixels speak for it, red ones against it."""
+    """The weights of each hidden unit: blue pixels raise its value, red ones lower it."""
     assert weights.image_shape is not None
     units = weights.params["W1"].T[:MOST_UNITS_SHOWN]
     figure, grid = tiles(len(units), 10, 0.85)
@@ -106,20 +112,47 @@ def draw_first_layer(weights: Weights) -> Any:
 
 
 def draw_mistakes(dataset: Dataset, probabilities: FloatArray, t: IntArray) -> Any:
-    """The test images that were taken for something else with the most confidence."""
+    """The test images that were classified wrongly with the highest probability."""
     predicted = probabilities.argmax(axis=1)
     confidence = np.where(predicted == t, -1, probabilities.max(axis=1))
     worst = [int(i) for i in confidence.argsort()[::-1][:MISTAKES_SHOWN] if confidence[i] > 0]
     figure, grid = tiles(max(len(worst), 1), 8, 1.35)
     for axes, i in zip(grid, worst, strict=False):
         axes.imshow(dataset.test.images[i].reshape(dataset.image_shape), cmap="gray_r", vmin=0, vmax=255)
-        axes.set_title(f"{t[i]} taken for {predicted[i]}\n{confidence[i]:.1%}", fontsize=8)
-    figure.suptitle("Most confidently wrong" if worst else "No test image was taken for another class")
+        axes.set_title(f"{t[i]} read as {predicted[i]}\n{confidence[i]:.1%}", fontsize=8)
+    figure.suptitle("Most confidently wrong" if worst else "No test image was classified wrongly")
+    return figure
+
+
+def draw_drawn_digits(trainer: Trainer) -> Any:
+    """The same number of each class, so that its forms can be seen."""
+    drawn = np.arange(trainer.real, len(trainer.t))
+    shown = np.concatenate([drawn[trainer.t[drawn] == digit][:IN_A_ROW] for digit in range(10)])
+    figure, grid = tiles(len(shown), IN_A_ROW, 0.6)
+    for axes, i in zip(grid, shown, strict=False):
+        axes.imshow(trainer.images[i].reshape(trainer.dataset.image_shape), cmap="gray_r", vmin=0, vmax=255)
+    figure.suptitle(f"Some of the {trainer.drawn:,} digits drawn by code")
+    return figure
+
+
+def draw_distorted(trainer: Trainer) -> Any:
+    """A row of training images, and below each of them what several distortions make of it."""
+    random = np.random.default_rng(0)
+    some = random.choice(len(trainer.t), IN_A_ROW)
+    rows = [trainer.images[some] / 255]
+    for _ in range(DISTORTED_ROWS):
+        distortions = trainer.some_distortions(random)
+        assert distortions is not None
+        rows += [np.concatenate([distortions(trainer.images[[i]], random) for i in some])]
+    figure, grid = tiles(len(rows) * IN_A_ROW, IN_A_ROW, 0.6)
+    for axes, image in zip(grid, np.concatenate(rows), strict=True):
+        axes.imshow(image.reshape(trainer.dataset.image_shape), cmap="gray_r", vmin=0, vmax=1)
+    figure.suptitle("Training images, and distortions of them")
     return figure
 
 
 def tiles(count: int, columns: int, inches: float) -> tuple[Any, Any]:
-    """A figure of so many small pictures, and their axes."""
+    """A figure of `count` small pictures, and their axes."""
     from matplotlib.figure import Figure
 
     columns = min(columns, count)

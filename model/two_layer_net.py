@@ -1,4 +1,4 @@
-"""The network: Affine, an activation, Affine; softmax and cross-entropy for its loss."""
+"""The network: Affine, an activation, Affine, with the cross-entropy of its softmax as the loss."""
 
 from collections import OrderedDict
 from dataclasses import dataclass
@@ -21,7 +21,7 @@ ACTIVATIONS: dict[str, type[Relu] | type[Sigmoid]] = {"relu": Relu, "sigmoid": S
 
 @dataclass(frozen=True)
 class Backpropagation:
-    """What one pass forward and back gives: logits (n, k) and mean loss before any update, and the gradient."""
+    """The result of one pass forward and back: logits (n, k), mean loss and gradient."""
 
     logits: FloatArray
     loss: float
@@ -29,17 +29,16 @@ class Backpropagation:
 
 
 class TwoLayerNet:
-    """A network of two affine layers that tells k classes apart.
+    """A network of two affine layers that classifies into k classes.
 
-    `params` holds W1 (input × hidden), b1 (hidden), W2 (hidden × output), b2 (output). It is read afresh by every call
-    and the layers of a call live for it only, so an assignment to `params`, whole or by name, takes effect at once, and
-    any number of threads may predict while another trains. A thread that assigns `params` as a whole is seen by others
-    as a whole.
+    `params` holds W1 (input × hidden), b1 (hidden), W2 (hidden × output), b2 (output). Every call reads it anew and
+    makes its own layers, so an assignment to `params`, whole or by name, takes effect immediately, and any number of
+    threads may predict while another trains. If a thread assigns `params` as a whole, others see all of it or nothing.
 
-    `layers` and `lastLayer` are the book's, to go forward and back through by hand. They remember what went through
-    them last: they are for one thread, and no method of the network uses them.
+    `layers` and `lastLayer` are the book's, for going forward and back by hand. They keep the last input, so they are
+    for one thread; no method of the network uses them.
 
-    Images that are no array get a TypeError; images and labels that do not fit, a ValueError that says what would.
+    Raises TypeError for images that are not an array, and ValueError for images and labels of the wrong shape.
     """
 
     def __init__(
@@ -53,11 +52,11 @@ class TwoLayerNet:
         seed: int | None = None,
         dtype: DTypeLike = np.float64,
     ) -> None:
-        """Biases start at zero, weights are drawn from a normal distribution whose standard deviation is
-        `weight_init_std`; "he": sqrt(2 / inputs of the layer) (He et al. 2015, for ReLU); "xavier":
-        sqrt(1 / inputs of the layer) (Glorot and Bengio 2010, as simplified for sigmoid).
+        """Biases are zero. Weights are drawn from a normal distribution with the standard deviation `weight_init_std`;
+        "he": sqrt(2 / inputs of the layer) (He et al. 2015, for ReLU); "xavier": sqrt(1 / inputs of the layer)
+        (Glorot and Bengio 2010, simplified, for sigmoid).
 
-        Raises ValueError for an activation or an initialisation that does not exist.
+        Raises ValueError for an unknown activation or initialisation.
         """
         check_activation(activation)
         random = np.random.default_rng(seed)
@@ -76,7 +75,7 @@ class TwoLayerNet:
 
     @classmethod
     def from_params(cls, params: Parameters, activation: Activation = "relu") -> "TwoLayerNet":
-        """A network of parameters that exist already; the arrays are taken as they are, not copied."""
+        """A network with these parameters, which are not copied."""
         check_activation(activation)
         network = cls.__new__(cls)
         network.activation = activation
@@ -85,7 +84,7 @@ class TwoLayerNet:
 
     @cached_property
     def layers(self) -> "OrderedDict[str, Affine | Relu | Sigmoid]":
-        """Affine1, Relu1 or Sigmoid1, Affine2, in the order of `forward`; what is assigned to `params` is theirs."""
+        """Affine1, Relu1 or Sigmoid1, Affine2, in the order of `forward`. They always use the current `params`."""
         activation = ACTIVATIONS[self.activation]
         return OrderedDict(
             {
@@ -97,11 +96,11 @@ class TwoLayerNet:
 
     @cached_property
     def lastLayer(self) -> SoftmaxWithLoss:  # noqa: N802  the book's name
-        """What follows the layers: `forward` gives the loss, `backward` begins the way back."""
+        """The last layer: `forward` returns the loss, `backward` starts backpropagation."""
         return SoftmaxWithLoss()
 
     def _layers_of_one_call(self) -> tuple[Affine, Relu | Sigmoid, Affine]:
-        """New layers with the parameters of this moment."""
+        """New layers with the current parameters."""
         params = self.params
         return (
             Affine(params["W1"], params["b1"]),
@@ -152,7 +151,7 @@ class TwoLayerNet:
 
 
 class NetworkAffine(Affine):
-    """An affine layer whose W and b are those that its network's `params` hold at each moment."""
+    """An affine layer whose W and b are always those in the `params` of its network."""
 
     def __init__(self, network: TwoLayerNet, number: int) -> None:
         self._network = network
@@ -177,7 +176,7 @@ class NetworkAffine(Affine):
 
 
 def as_batch(x: FloatArray, t: ArrayLike) -> tuple[FloatArray, ArrayLike]:
-    """Images and labels with a batch axis, one image being a batch of one."""
+    """Images and labels with a batch axis; one image is a batch of one."""
     check_array(x)
     return (x[np.newaxis], np.asarray(t)[np.newaxis]) if x.ndim == 1 else (x, t)
 
@@ -188,7 +187,7 @@ def accuracy_of(logits: FloatArray, t: ArrayLike) -> float:
 
 
 def weight_deviation(weight_init_std: float | WeightInit, inputs: int) -> float:
-    """The standard deviation that weights of a layer with so many inputs are drawn with."""
+    """The standard deviation of the initial weights of a layer with that number of inputs."""
     if weight_init_std == "he":
         return float(np.sqrt(2 / inputs))
     if weight_init_std == "xavier":

@@ -1,85 +1,108 @@
-"""Opening the store at the start: made from the weights file when it is new, checked when it is not."""
+"""Opening the store at the start: it is created from the weights file when it is new, and checked when it is not."""
 
-import hashlib
+import os
 import sys
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 from datetime import UTC, datetime
 
-from model import weights as weights_file
-from model.types import PARAMETER_NAMES
-from model.weights import Weights, WeightsError
+from model import weights_file
+from model.replay_memory import NOTHING, Memory
+from model.weights_file import Weights, WeightsError
 from service.errors import EmptyStoreError, StartupError, StoreAwayError, StoreError
 from service.http import tracing
-from service.live.learner import append, check_answers_stay_finite
-from service.live.replica import follow
+from service.live import first_version
+from service.live.first_version import digest_of, shape_of
+from service.live.learner import check_answers_stay_finite
+from service.live.replica import replayed_to_newest
 from service.settings import Settings, unknown_variables, variable
 from service.store.log import StepLog, StoreIdentity
-from service.store.records import Version
+from service.store.url import parsed_url
 
 SHARED = (
-    "remember_days", "remember_bytes", "keep_versions", "snapshot_every", "alarm", "alarm_points", "alarm_examples",
-    "memory_size", "gradient_norm_limit",
+    "remember_days", "remember_bytes", "keep_versions", "snapshot_every", "alarm", "alarm_false_every", "memory_size",
+    "gradient_norm_limit",
 )  # fmt: skip
-"""Settings that have to be equal on all hosts: one host's value acts on what all of them stored."""
+"""Settings that must be equal on all hosts: each host applies its own values to what all of them stored."""
 
-WAIT_STEP_SECONDS = 0.5
-SAID = "_TWOLAYERNET_SAID"
-"""In the environment of a server's workers, whose parent has said already what is served."""
+RETRY_SECONDS = 0.5
+ANNOUNCED = "_TWOLAYERNET_ANNOUNCED"
+"""In the environment of a server's workers, whose parent has already announced what is served."""
 
 
-def open_log(settings: Settings, say: bool = False) -> StepLog:
-    """The log, ready to be used, with one version at least; say: also what is served, in a line on standard error.
+def open_log(settings: Settings, announce: bool = False, memory: Memory = NOTHING) -> StepLog:
+    """The log, ready to be used, with at least one version. announce: also print what is served, on standard error.
+    memory: for a new store whose weights file has none.
 
-    A database that can't be reached is waited for, as long as the settings say. Raises StartupError and StoreError.
+    Waits for a database that can't be reached, as long as the settings allow. Raises StartupError and StoreError.
     """
+    prepare_models(settings)
     until = time.monotonic() + settings.store_wait
     reported = ""
     while True:
         try:
-            return opened_log(settings, say)
+            return opened_log(settings, announce, memory)
         except StoreAwayError as error:
             if time.monotonic() > until:
                 raise
             if str(error) != reported:
                 reported = str(error)
-                print(f"twolayernet: waiting: {error}", file=sys.stderr, flush=True)
-            time.sleep(WAIT_STEP_SECONDS)
+                print_lines(f"waiting: {error}")
+            time.sleep(RETRY_SECONDS)
 
 
-def opened_log(settings: Settings, say: bool) -> StepLog:
+def prepare_models(settings: Settings) -> None:
+    """The folder of the models, if the settings name one. Raises StartupError."""
+    if settings.models is None:
+        return
+    if parsed_url(settings.store).get_backend_name() != "sqlite":
+        raise StartupError(
+            f"{variable('models')} is set, and the store is on PostgreSQL: several models need a store on SQLite"
+        )
+    try:
+        settings.models.mkdir(mode=0o700, exist_ok=True)
+        with os.scandir(settings.models):
+            pass
+    except OSError as error:
+        raise StartupError(
+            f"{variable('models')}: the folder {settings.models} can't be used: {error.strerror}"
+        ) from None
+
+
+def opened_log(settings: Settings, announce: bool, memory: Memory) -> StepLog:
     """Raises StartupError, StoreError."""
     log = StepLog.at(settings.store, settings.snapshot_every, settings.keep_versions, settings.store_connections)
+    name = log.database.name
     weights = read_weights(settings)
     try:
-        if weights is None and not log.exists():
+        if weights is None and not log.database.exists():
             raise EmptyStoreError
-        with log.opening() as alone:
+        with log.database.opening() as alone:
             if alone:
-                log.check_whole()
-            identity = log.prepare(
-                None if weights is None else shape_of(weights), None if weights is None else digest_of(weights)
-            )
+                log.database.check_whole()
+            origin = (None, None) if weights is None else (shape_of(weights), digest_of(weights))
+            identity = log.prepare(*origin)
             differing = list(differing_settings(log, settings))
-            begun = log.head() == 0
-            if begun:
-                begin(log, weights)
+            is_new = log.database.head() == 0
+            if is_new:
+                served = begin(log, weights, memory)
             elif alone:
-                check_shape(log, identity, weights, settings)
-        if not alone:  # whoever serves it would have to wait for its turn to write meanwhile
-            log.check_whole()
-            check_shape(log, identity, weights, settings)
-        if say:
-            announce(log, identity, begun, weights, settings)
-        for line in differing * say:
-            print(f"twolayernet: {line}", file=sys.stderr, flush=True)
+                served = newest_weights(log, identity, weights, settings)
+        if not alone:  # the services that use the store need the write lock meanwhile
+            log.database.check_whole()
+            served = newest_weights(log, identity, weights, settings)
+        if announce:
+            print_lines(*announcement(log, identity, is_new, weights, settings), *differing)
+            if not len(served.memory):
+                print_lines("the network has no memory: there is nothing to rehearse from yet, so it forgets more")
     except EmptyStoreError:
         raise StartupError(
-            f"the store {log.name} is empty and there are no weights to begin with: {settings.weights} does not exist "
-            "(twolayernet train makes it)"
+            f"the store {name} is empty and there are no weights to begin with: {settings.weights} does not exist "
+            "(twolayernet train creates it)"
         ) from None
     except StoreError as error:
-        raise type(error)(f"the store {log.name}: {error}") from error
+        raise type(error)(f"the store {name}: {error}") from error
     return log
 
 
@@ -95,34 +118,34 @@ def read_weights(settings: Settings) -> Weights | None:
     return weights
 
 
-def begin(log: StepLog, weights: Weights | None) -> None:
+def begin(log: StepLog, weights: Weights | None, memory: Memory) -> Weights:
     """Write version 1."""
     with log.writing() as writer:
         if weights is None:
             raise EmptyStoreError
-        append(writer, Version(1, "load", writer.now()), weights)
+        return first_version.begin(writer, weights if len(weights.memory) else replace(weights, memory=memory))
 
 
-def check_shape(log: StepLog, identity: StoreIdentity, weights: Weights | None, settings: Settings) -> None:
-    """A weights file for a network of another shape means that the store or the file is not the one that was meant."""
-    if weights is None:
-        return
+def newest_weights(log: StepLog, identity: StoreIdentity, weights: Weights | None, settings: Settings) -> Weights:
+    """Raises StartupError for a weights file of another network shape: the store or the file is the wrong one."""
     with log.reading() as reader:
-        accepted = {identity.network_shape, shape_of(follow(reader, None).weights)}
-    if shape_of(weights) not in accepted:
+        newest = replayed_to_newest(reader, None).weights
+    accepted = {identity.network_shape, shape_of(newest)}
+    if weights is not None and shape_of(weights) not in accepted:
         raise StartupError(
-            f"the store {log.name} is for a {' or '.join(sorted(accepted))} network, but {settings.weights} holds a "
-            f"{shape_of(weights)} one: name another store or other weights"
+            f"the store {log.database.name} is for a {' or '.join(sorted(accepted))} network, but {settings.weights} "
+            f"has a {shape_of(weights)} one: name another store or other weights"
         )
+    return newest
 
 
 def differing_settings(log: StepLog, settings: Settings) -> Iterator[str]:
-    """A line for each setting that has to be equal on all hosts and is not what the last start on this store had. From
-    here on it is this start's that are recorded."""
+    """A line for each shared setting whose value differs from the one at the last start on this store. Records the
+    values of this start."""
     here = settings.model_dump(mode="json", include=set(SHARED))
-    before = log.recorded()
+    before = log.database.recorded_settings()
     if here != before:
-        log.record(here)
+        log.database.record_settings(here)
     for name in SHARED:
         if name in before and before[name] != here[name]:
             yield (
@@ -131,34 +154,26 @@ def differing_settings(log: StepLog, settings: Settings) -> Iterator[str]:
             )
 
 
-def announce(log: StepLog, identity: StoreIdentity, begun: bool, weights: Weights | None, settings: Settings) -> None:
-    """Say which store is served, and what was passed but is not used."""
-    made = datetime.fromtimestamp(identity.created_at, UTC).strftime("%Y-%m-%d %H:%M:%S UTC")
+def announcement(
+    log: StepLog, identity: StoreIdentity, is_new: bool, weights: Weights | None, settings: Settings
+) -> Iterator[str]:
+    """Which store is served, and what was passed but is not used."""
+    name, created = log.database.name, datetime.fromtimestamp(identity.created_at, UTC)
     with log.reading() as reader:
         count, head = reader.count(), reader.head()
-    if begun:
-        lines = [f"a new store {log.name} was begun with {settings.weights}"]
+    if is_new:
+        yield f"a new store {name} was begun with {settings.weights}"
     else:
-        lines = [
-            f"serving version {head} of the store {log.name}, made {made}, with {count} version{'s' * (count > 1)}"
-        ]
+        versions = f"{count} version{'s' * (count > 1)}"
+        yield f"serving version {head} of the store {name}, created {created:%Y-%m-%d %H:%M:%S UTC}, with {versions}"
         if weights is not None and identity.weights_digest not in (None, digest_of(weights)):
-            lines.append(
-                f"{settings.weights} is not what this store began with and is NOT served: "
-                "`twolayernet publish` puts it in"
-            )
-    for name, meant in unknown_variables():
-        lines.append(f"{name} is not a setting{f': is {meant} meant?' if meant else ''}")
+            yield f"this store did not begin with {settings.weights}, which is NOT served: use `twolayernet publish`"
+    for unknown, close in unknown_variables():
+        yield f"{unknown} is not a setting{f': did you mean {close}?' if close else ''}"
     if (untraced := tracing.why_not()) is not None:
-        lines.append(untraced)
+        yield untraced
+
+
+def print_lines(*lines: str) -> None:
     for line in lines:
         print(f"twolayernet: {line}", file=sys.stderr, flush=True)
-
-
-def digest_of(weights: Weights) -> bytes:
-    """Of the parameters alone."""
-    return hashlib.sha256(b"".join(weights.params[name].tobytes() for name in PARAMETER_NAMES)).digest()
-
-
-def shape_of(weights: Weights) -> str:
-    return f"{weights.input_size}-{weights.hidden_size}-{weights.output_size}"

@@ -1,9 +1,12 @@
-"""What a request costs: CPU, memory, and the bytes of its answer. `python -m tests.bill [long] [WORD …]` prints a table.
+"""What a request costs: CPU, memory, and the bytes of its answer.
+
+`python -m tests.bill [--long] [--part K] [WORD …]` prints a table: of the rows whose names have one of the words.
 
 Each request is sent to an app in a process of its own, forked from one that is warm, so that its peak of memory
 (VmHWM) and its CPU are its own. ru_maxrss would not do: it is inherited.
 """
 
+import argparse
 import base64
 import gzip
 import io
@@ -18,15 +21,15 @@ import time
 import zlib
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from functools import partial
-from itertools import pairwise
+from functools import lru_cache, partial
+from itertools import islice, pairwise
 from pathlib import Path
 
 import numpy as np
 from PIL import Image
 
 from service.app import create_app
-from service.images.finding import opencv
+from service.decoders.digit_finder import opencv
 from service.settings import Settings
 from tests.conftest import FEATURES, untrained
 from tests.service.drawing import drawn, encoded
@@ -37,6 +40,7 @@ LIMIT = 2**24
 """Bytes of a body, unpacked: what a service takes by default."""
 
 SIZES = (LIMIT // 10, LIMIT * 98 // 100)
+LONG_PARTS = 4
 LONG_SIZES = (LIMIT // 100, LIMIT // 10, LIMIT * 28 // 100, LIMIT * 98 // 100)
 """Of the requests of a case. The third has just fewer numbers than are read from JSON."""
 
@@ -160,12 +164,20 @@ FILLERS: dict[str, Callable[[int], bytes]] = {
 }
 """Values of a field: n bytes of each."""
 
+
+@lru_cache(maxsize=4)  # a filler is used for all fields before the next one
+def filled(filler: str, size: int) -> bytes:
+    return FILLERS[filler](size)
+
+
 TENSOR = b'"inputs":[{"name":"x","shape":[1,784],"datatype":"FP32","data":[]}]'
 FIELDS: dict[str, tuple[str, str, dict[str, bytes]]] = {
     "predict": ("POST", "/predict", {"images": b"", "image": b"", "pixel_max": b'"image":' + BLACK, "other": b'"image":' + BLACK}),
     "accuracy": ("POST", "/accuracy", {"images": b'"labels":[1]', "labels": b'"image":' + BLACK}),
     "train-step": ("POST", "/train-step", {"learning_rate": b'"labels":[1],"image":' + BLACK, "prediction_ids": b'"labels":[1]', "labels": b'"prediction_ids":["a"]'}),
     "rollback": ("POST", "/rollback", {"model_version": b"", "other": b'"model_version":1'}),
+    "unlearn": ("POST", "/unlearn", {"model_versions": b"", "source": b"", "after": b'"source":"tablet"'}),
+    "relabel": ("POST", "/relabel", {"model_version": b'"labels":[1]', "labels": b'"model_version":2'}),
     "learning": ("PUT", "/learning", {"state": b"", "reason": b'"state":"paused"'}),
     "infer": ("POST", "/v2/models/twolayernet/infer", {"inputs": b"", "outputs": TENSOR, "parameters": TENSOR, "id": b'"inputs":[]', "data": b""}),
 }  # fmt: skip
@@ -174,7 +186,7 @@ FIELDS: dict[str, tuple[str, str, dict[str, bytes]]] = {
 
 def json_request(endpoint: str, field: str, filler: str, size: int) -> Request:
     method, path, fields = FIELDS[endpoint]
-    value, beside = FILLERS[filler](size), fields[field]
+    value, beside = filled(filler, size), fields[field]
     if field == "data":
         body = TENSOR.replace(b"[]", value)
     elif filler == "unknown fields":
@@ -272,6 +284,52 @@ def in_png(piece: bytes, size: int) -> Request:
     return picture(png_of(160, 160, piece * max(1, size // len(piece))))
 
 
+MANY_ENTRIES = b"MM\0*\0\0\0\x08\xff\xff"
+"""EXIF that claims 65,535 entries, and ends."""
+
+
+def exif_in_webp(size: int) -> Request:
+    webp = encoded(Image.new("L", (64, 64), 255), "WEBP", lossless=True)
+    one = b"EXIF" + len(MANY_ENTRIES).to_bytes(4, "little") + MANY_ENTRIES
+    body = webp[12:] + one * (size // len(one))
+    return picture(b"RIFF" + (len(body) + 4).to_bytes(4, "little") + b"WEBP" + body, "image/webp")
+
+
+def box(name: bytes, body: bytes) -> bytes:
+    return struct.pack(">I", 8 + len(body)) + name + body
+
+
+def shared_av1(count: int) -> Request:
+    """So many items, each with the same thousand headers of AV1."""
+    units = (bytes([1 << 3 | 2, 11]) + bytes(11)) * 999
+    kinds = b"".join(box(b"infe", b"\2\0\0\0" + struct.pack(">HH", i + 1, 0) + b"av01\0") for i in range(count))
+
+    def head(at: int) -> bytes:
+        places = b"".join(struct.pack(">HHHII", i + 1, 0, 1, at, len(units)) for i in range(count))
+        lists = box(b"iinf", bytes(4) + struct.pack(">H", count) + kinds)
+        lists += box(b"iloc", bytes(4) + b"\x44\0" + struct.pack(">H", count) + places)
+        return box(b"ftyp", b"avif\0\0\0\0mif1avif") + box(b"meta", bytes(4) + lists)
+
+    return picture(head(len(head(0)) + 8) + box(b"mdat", units), "image/avif")
+
+
+def shared_strips(size: int) -> Request:
+    """A TIFF whose 10,000 strips are all the whole file, with their bits in reverse order."""
+    count, blob = 10_000, bytes(size)
+    lists = struct.pack(f"<{2 * count}I", *[8] * count, *[size] * count)
+    tags = [(256, 4, 1, 1000), (257, 4, 1, count), (258, 3, 1, 8), (259, 3, 1, 32773), (262, 3, 1, 1), (266, 3, 1, 2)]
+    tags += [(273, 4, count, 8 + size), (277, 3, 1, 1), (278, 4, 1, 1), (279, 4, count, 8 + size + 4 * count)]
+    directory = struct.pack("<H", len(tags)) + b"".join(struct.pack("<HHII", *tag) for tag in tags) + bytes(4)
+    data = b"II*\0" + struct.pack("<I", 8 + size + len(lists)) + blob + lists + directory
+    return picture(data, "image/tiff")
+
+
+def packed_name(size: int) -> Request:
+    packed = gzip.compress(b'{"image":[0]}')
+    body = b"\x1f\x8b\x08\x08" + bytes(6) + b"a" * size + b"\0" + packed[10:]
+    return Request("/predict", body, headers=(("Content-Encoding", "gzip"),))
+
+
 def exif(size: int) -> bytes:
     """A directory whose entries all have the whole of it as their value."""
     entries = min(5000, max(1, size // 100))
@@ -279,10 +337,105 @@ def exif(size: int) -> bytes:
     return (b"II*\0\x08\0\0\0" + struct.pack("<H", entries) + directory).ljust(size, b"\0")
 
 
-def noise_jpeg(size: int) -> Request:
-    side = int(size**0.5 * 0.9)
-    noise = np.random.default_rng(1).integers(0, 256, (side, side), np.uint8)
-    return picture(encoded(Image.fromarray(noise), "JPEG", quality=95), JPEG)
+def claims() -> Iterator[tuple[str, bytes]]:
+    """Files of a few bytes whose headers say that they are as large as their kind can say."""
+    yield "WebP", b"RIFF\x16\0\0\0WEBPVP8L\x0a\0\0\0\x2f" + (16382 | 16382 << 14).to_bytes(4, "little") + bytes(5)
+    yield "WebP's canvas", riff(chunk_of(b"VP8X", bytes(4) + b"\xff" * 6), encoded(drawn(7), "WEBP")[12:])
+    yield "GIF", b"GIF89a\xff\xff\xff\xff\0\0\0,\0\0\0\0\xff\xff\xff\xff\0\2\0;"
+    yield "GIF's frame", b"GIF89a\1\0\1\0\0\0\0,\xff\x40\xff\x40\xff\x10\xff\x10\0\2\0;"
+    bmp = encoded(drawn(7), "BMP")
+    yield "BMP", bmp[:18] + struct.pack("<ii", 19_000, 19_000) + bmp[26:]
+    yield "TIFF", tiff({256: 19_999, 257: 19_999, 258: 8, 259: 1, 262: 1, 273: 8, 277: 1, 278: 19_999, 279: 9})
+    yield "TIFF's tile", tiff({256: 9, 257: 9, 258: 8, 259: 5, 262: 1, 322: 65_520, 323: 65_520, 324: 8, 325: 9})
+    avif = encoded(drawn(7), "AVIF")
+    yield "AVIF", avif.replace(struct.pack(">II", 200, 200), struct.pack(">II", 16_000, 16_000))
+    yield "AVIF's frame", larger_av1(avif)
+
+
+BLANKS = (
+    ("GIF", "L", 39),
+    ("GIF", "RGBA", 13),
+    ("BMP", "RGB", 5),
+    ("BMP", "1", 39),
+    ("WEBP", "RGB", 5.7),
+    ("WEBP", "RGBA", 5.7),
+    ("AVIF", "RGB", 7.9),
+    ("AVIF", "RGBA", 7.9),
+)
+"""Kind, mode and megapixels."""
+
+
+def riff(*parts: bytes) -> bytes:
+    body = b"WEBP" + b"".join(parts)
+    return b"RIFF" + struct.pack("<I", len(body)) + body
+
+
+def chunk_of(name: bytes, data: bytes) -> bytes:
+    return name + struct.pack("<I", len(data)) + data
+
+
+def tiff(tags: dict[int, int], *, count: int = 1, data: bytes = b"") -> bytes:
+    """count: of the strips, whose offsets stand where the first one says."""
+    entries = [(tag, 4, count if tag in (273, 279) else 1, value) for tag, value in sorted(tags.items())]
+    directory = struct.pack("<H", len(entries)) + b"".join(struct.pack("<HHII", *entry) for entry in entries)
+    return b"II*\0" + struct.pack("<I", 8 + len(data)) + data + directory + struct.pack("<I", 8 + len(data))
+
+
+def larger_av1(avif: bytes) -> bytes:
+    """Its sequence header of a still picture of 200 × 200, where both sizes take 8 bits, says 256 × 256 in 16."""
+    at = avif.rindex(b"\x0a", 0, avif.index(b"mdat") + 20)
+    bits = bin(int.from_bytes(b"\1" + avif[at + 2 : at + 2 + avif[at + 1]], "big"))[3:]
+    changed = bits[:10] + "1111" * 2 + "0" + "1" * 15 + "0" + "1" * 15 + bits[34:]
+    packed = int("1" + changed[: 8 * avif[at + 1]], 2).to_bytes(avif[at + 1] + 1, "big")[1:]
+    return avif[: at + 2] + packed + avif[at + 2 + avif[at + 1] :]
+
+
+def blank(kind: str, mode: str, megapixels: float, size: int, **options: object) -> Request:
+    """The largest that is read, all of one colour and so packed to almost nothing."""
+    side = int((megapixels * 1e6 * size / LIMIT) ** 0.5)
+    data = encoded(Image.new(mode, (side, side)), kind, **options)
+    return Request("/predict", data, PNG, unpacked=side * side)
+
+
+def extensions(size: int) -> Request:
+    gif = encoded(drawn(7), "GIF")
+    at = gif.index(b",\0\0\0\0")
+    return picture(gif[:at] + b"!\xfe\1a\0" * (size // 5) + gif[at:])
+
+
+def frames(size: int) -> Request:
+    gif = encoded(drawn(7), "GIF")
+    at = gif.index(b",\0\0\0\0")
+    return picture(gif[:at] + gif[at:-1] * (size // len(gif[at:])) + b";")
+
+
+def strips(size: int) -> Request:
+    """Each of a row, and all of them the same bytes."""
+    count = min(size // 8, 9_000)
+    data = struct.pack("<I", 8) * count
+    tags = {256: 2000, 257: count, 258: 8, 259: 1, 262: 1, 273: 8, 277: 1, 278: 1, 279: 8}
+    return picture(tiff(tags, count=count, data=data))
+
+
+def shared_tags(size: int) -> Request:
+    """Tags whose value is the whole file, and a directory that is its own next one."""
+    body = exif(size)
+    return picture(body + body[8:10])
+
+
+def directories(size: int) -> Request:
+    """Each of one tag, and each the next one of the one before."""
+    return picture(
+        b"II*\0\x08\0\0\0"
+        + b"".join(struct.pack("<HHHIII", 1, 256, 4, 1, 9, 8 + 18 * (i + 1)) for i in range(size // 18))
+    )
+
+
+def noise(kind: str, size: int, **options: object) -> Request:
+    """Of as many bytes as may be, or as many pixels."""
+    side = int(min(size**0.5 * 0.9, (5.7e6 * size / LIMIT) ** 0.5 if kind in ("WEBP", "AVIF") else 1e5))
+    field = np.random.default_rng(1).integers(0, 256, (side, side), np.uint8)
+    return picture(encoded(Image.fromarray(field), kind, **options))
 
 
 def part(name: str, data: bytes, more: str = "") -> bytes:
@@ -328,7 +481,7 @@ def query(piece: str, size: int) -> Request:
     return Request("/predict?" + (piece * 4000)[: min(4000, size)], b"{}")
 
 
-def cases(long: bool) -> Iterator[tuple[str, Make]]:  # noqa: PLR0912  a list
+def cases(long: bool) -> Iterator[tuple[str, Make]]:  # noqa: PLR0912, PLR0915  a list
     """By name, what grows. Not long: what has cost most."""
     yield (
         "a data: URL without a comma",
@@ -342,6 +495,13 @@ def cases(long: bool) -> Iterator[tuple[str, Make]]:  # noqa: PLR0912  a list
     yield "a data: URL of escapes", lambda n: json_request("predict", "image", "a data: URL of escapes", n)
     yield "a tall PNG, packed", lambda n: packed_picture(n, True)
     yield "a wide PNG, packed", lambda n: packed_picture(n, False)
+    for kind, data in claims():
+        yield f"a {kind} that claims to be huge", lambda n, d=data: picture(d)  # type: ignore[misc]
+    yield "a GIF's extensions", extensions
+    yield "a GIF's frames", frames
+    yield "a TIFF's tags that share their data", shared_tags
+    yield "a TIFF's directories", directories
+    yield "a TIFF's strips", strips
     yield "scans of a JPEG", scans
     yield "pictures in a form", lambda n: pictures(n // 20, SMALL)
     yield "digits, the last picture blank", digits_and_a_blank
@@ -352,6 +512,11 @@ def cases(long: bool) -> Iterator[tuple[str, Make]]:  # noqa: PLR0912  a list
     )
     yield "padding before a JPEG's pixels", lambda n: in_jpeg(b"\xff", n)
     yield "chunks of a PNG", lambda n: in_png(chunk(b"teSt", b""), n)
+    yield "EXIF in each chunk of a PNG", lambda n: in_png(chunk(b"eXIf", MANY_ENTRIES), min(n, 400_000))
+    yield "EXIF in each chunk of a WebP", lambda n: exif_in_webp(min(n, 170_000))
+    yield "pictures of an AVIF that share their bytes", lambda n: shared_av1(min(n // 50, 990))
+    yield "a gzip body's file name", packed_name
+    yield "strips of a TIFF that share their bytes", shared_strips
     yield "EXIF whose entries share their data", lambda n: picture(png_of(160, 160, chunk(b"eXIf", exif(n // 4))))
     yield (
         "images in JSON, the last one wrong",
@@ -360,9 +525,9 @@ def cases(long: bool) -> Iterator[tuple[str, Make]]:  # noqa: PLR0912  a list
     yield "decimals out of range in an .npy", lambda n: array_of(n, "f8", 2.5)
     if not long:
         return
-    for endpoint, (_, _, fields) in FIELDS.items():
-        for field in fields:
-            for filler in FILLERS:
+    for filler in FILLERS:
+        for endpoint, (_, _, fields) in FIELDS.items():
+            for field in fields:
                 yield f"{endpoint}: {field}: {filler}", partial(json_request, endpoint, field, filler)
     for dtype in ("f2", "f4", "f8", "i1", "i8", "u1"):
         for value in (0.0, 1.0, 2.5, 100.0):
@@ -385,7 +550,21 @@ def cases(long: bool) -> Iterator[tuple[str, Make]]:  # noqa: PLR0912  a list
     yield "a JPEG's comments", lambda n: in_jpeg(b"\xff\xfe\x00\x02", n)
     yield "a JPEG's tables", lambda n: in_jpeg(b"\xff\xdb\x00\x43\x00" + b"\x01" * 64, n)
     yield "a JPEG's profiles", lambda n: in_jpeg(b"\xff\xe2\x00\x10ICC_PROFILE\0\1\1", n)
-    yield "a noisy JPEG", noise_jpeg
+    for kind in ("JPEG", "WEBP", "GIF", "BMP", "TIFF", "AVIF"):
+        options = {"quality": 95, "speed": 10} if kind in ("JPEG", "WEBP", "AVIF") else {}
+        yield f"a noisy {kind}", lambda n, k=kind, o=options: noise(k, n, **o)  # type: ignore[misc]
+    yield "a noisy lossless WebP", lambda n: noise("WEBP", n, lossless=True, quality=0, method=0)
+    yield "a noisy TIFF in LZW", lambda n: noise("TIFF", n, compression="tiff_lzw")
+    for kind, mode, megapixels in BLANKS:
+        yield f"a blank {kind}, {mode}", lambda n, k=kind, m=mode, p=megapixels: blank(k, m, p, n)  # type: ignore[misc]
+    for packing in ("tiff_lzw", "tiff_adobe_deflate", "packbits"):
+        for mode, most in (("L", 11), ("RGB", 11), ("I;16", 11), ("RGBA", 11)):
+            yield (
+                f"a blank TIFF, {mode}, {packing}",
+                lambda n, m=mode, p=most, c=packing: blank("TIFF", m, p, n, compression=c),  # type: ignore[misc]
+            )
+    yield "a blank TIFF, fax", lambda n: blank("TIFF", "1", 11, n, compression="group4")
+    yield "a lossless WebP", lambda n: blank("WEBP", "RGBA", 5.7, n, lossless=True)
     for mode in ("L", "RGB", "CMYK"):
         for progressive in (False, True):
             yield (
@@ -413,42 +592,63 @@ def cases(long: bool) -> Iterator[tuple[str, Make]]:  # noqa: PLR0912  a list
         yield f"a query of {piece!r} …", lambda n, p=piece: query(p, n)  # type: ignore[misc]
 
 
-def wrong_with(large: Bill, small: Bill, sizes: tuple[int, int]) -> list[str]:
-    """What a bill has too much of. sizes: of the two requests, in bytes unpacked."""
-    wrong = [f"got {large.status}"] if large.status in (0, 500) else []
-    if large.status >= 400:  # else it was computed
-        wrong += [f"{large.seconds:.2f} s of CPU"] if large.seconds > MOST_SECONDS else []
-        wrong += [f"{large.memory / 1e6:.0f} MB"] if large.memory > MOST_BYTES else []
-        wrong += [f"an answer of {large.answer:,} bytes"] if large.answer > MOST_ANSWER_BYTES else []
-    growth = sizes[0] / sizes[1]
-    if large.seconds > 0.2 and large.seconds > 3 * growth * (small.seconds + 0.01):
-        wrong.append(f"CPU from {small.seconds:.3f} to {large.seconds:.3f} s, for {growth:.0f} times the bytes")
-    if large.memory > 3 * growth * (small.memory + 5_000_000):
+def excess(bill: Bill) -> list[str]:
+    """The limits that a bill exceeds."""
+    wrong = [f"got {bill.status}"] if bill.status in (0, 500) else []
+    if bill.status >= 400:  # else it was computed
+        wrong += [f"{bill.seconds:.2f} s of CPU"] if bill.seconds > MOST_SECONDS else []
+        wrong += [f"{bill.memory / 1e6:.0f} MB"] if bill.memory > MOST_BYTES else []
+        wrong += [f"an answer of {bill.answer:,} bytes"] if bill.answer > MOST_ANSWER_BYTES else []
+    return wrong
+
+
+def growth(small: Bill, large: Bill, times: float) -> list[str]:
+    """What grows faster than the bytes of the request. times: how many times the bytes."""
+    wrong = []
+    if large.seconds > 0.2 and large.seconds > 3 * times * (small.seconds + 0.01):
+        wrong.append(f"CPU from {small.seconds:.3f} to {large.seconds:.3f} s, for {times:.0f} times the bytes")
+    if large.memory > 3 * times * (small.memory + 5_000_000):
         wrong.append(
-            f"memory from {small.memory / 1e6:.0f} to {large.memory / 1e6:.0f} MB, for {growth:.0f} times the bytes"
+            f"memory from {small.memory / 1e6:.0f} to {large.memory / 1e6:.0f} MB, for {times:.0f} times the bytes"
         )
     return wrong
 
 
-def bills(till: Till, long: bool, words: list[str]) -> Iterator[tuple[str, Request, Bill, list[str]]]:
-    """Each case: the costliest of its requests, and what is wrong with them."""
-    for name, make in cases(long):
+def billed(till: Till, make: Make, sizes: tuple[int, ...]) -> list[tuple[Request, Bill]]:
+    """A request of each size, but none twice: the length of a header and of a query has a limit."""
+    rows: list[tuple[Request, Bill]] = []
+    for request in map(make, sizes):
+        if not rows or request != rows[-1][0]:
+            rows.append((request, till.bill(request)))
+    return rows
+
+
+def bills(
+    till: Till, long: bool, words: list[str], part: int | None = None
+) -> Iterator[tuple[str, Request, Bill, list[str]]]:
+    """Each case: the costliest of its requests, and what is wrong with them. part: of `LONG_PARTS`; None: all."""
+    for name, make in islice(cases(long), part, None, None if part is None else LONG_PARTS):
         if words and not any(word in name for word in words):
             continue
-        found = [(request, till.bill(request)) for request in map(make, LONG_SIZES if long else SIZES)]
-        wrong = []
-        for (less, small), (more, large) in pairwise(found):
-            wrong += wrong_with(large, small, (more.size, less.size))
-        request, bill = max(found, key=lambda each: (each[1].status == 0, each[1].seconds))
-        most = max(bill.memory for _, bill in found), max(bill.answer for _, bill in found)
+        rows = billed(till, make, LONG_SIZES if long else SIZES)
+        wrong = [what for _, bill in rows for what in excess(bill)]
+        for (less, small), (more, large) in pairwise(rows):
+            wrong += growth(small, large, more.size / less.size)
+        request, bill = max(rows, key=lambda each: (each[1].status == 0, each[1].seconds))
+        most = max(bill.memory for _, bill in rows), max(bill.answer for _, bill in rows)
         yield name, request, Bill(bill.status, bill.seconds, *most, bill.said), wrong
 
 
 def main() -> int:
-    long, words = "long" in sys.argv[1:2], sys.argv[2:] if "long" in sys.argv[1:2] else sys.argv[1:]
+    parser = argparse.ArgumentParser(prog="python -m tests.bill")
+    parser.add_argument("--long", action="store_true", help="all cases, in four sizes")
+    parser.add_argument("--part", type=int, choices=range(LONG_PARTS), help="every fourth case, from this one on")
+    parser.add_argument("words", nargs="*", metavar="WORD", help="only cases whose names have one of these")
+    options = parser.parse_args()
     rows = []
     with tempfile.TemporaryDirectory() as folder:
-        for name, request, bill, wrong in bills(Till(Path(folder)), long, words):
+        till = Till(Path(folder))
+        for name, request, bill, wrong in bills(till, options.long, options.words, options.part):
             line = f"{bill.seconds:6.2f} s {bill.memory / 1e6:6.0f} MB {bill.answer:11,} bytes  {bill.status:3} {len(request.body):10,} sent  {name}"
             said = re.sub(r'^.*"detail":"(.{0,70}).*$', r"\1", bill.said, flags=re.DOTALL)[:70]
             print(line, *(f"  WRONG: {what}" for what in wrong[:2]), "" if wrong else f"  [{said}]", flush=True)

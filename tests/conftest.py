@@ -3,10 +3,13 @@
 import fcntl
 import os
 import shutil
+import signal
 import sqlite3
+import subprocess
+import sys
 import weakref
 from collections.abc import Iterator
-from contextlib import AbstractContextManager, closing
+from contextlib import AbstractContextManager, closing, contextmanager
 from functools import cache
 from pathlib import Path
 from typing import Any, ClassVar
@@ -15,15 +18,17 @@ import numpy as np
 import pytest
 from flask import Flask
 
-from model import TwoLayerNet
-from model import weights as weights_file
+from model import TwoLayerNet, weights_file
 from model.datasets import Dataset, packaged_digits
 from model.training import Trainer, TrainingOptions
 from model.types import IntArray
-from model.weights import Weights
-from service.app import EXTENSION, create_app
+from model.weights_file import Weights
+from service.app import EXTENSION, MODELS, create_app
 from service.settings import Settings
 from tests.postgres import Postgres
+
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # as a shell has it for what it runs in the background
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # else training would not end with Ctrl-C
 
 ROWS, COLUMNS, CLASSES = 28, 28, 10
 FEATURES = ROWS * COLUMNS
@@ -74,17 +79,35 @@ def digits() -> Dataset:
     return packaged_digits()
 
 
-@pytest.fixture(scope="session")
-def trained(tmp_path_factory: pytest.TempPathFactory) -> Weights:
-    """A network that has learnt the packaged digits. The first process that needs it trains it for all."""
+@contextmanager
+def made_once(tmp_path_factory: pytest.TempPathFactory, name: str) -> Iterator[Path]:
+    """A path of that name, which the first process makes for all; the others wait for it."""
     folder = tmp_path_factory.getbasetemp()
     if "PYTEST_XDIST_WORKER" in os.environ:
         folder = folder.parent
-    with open(folder / "trained.lock", "w") as lock:
+    with open(folder / f"{name}.lock", "w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
-        path = folder / "trained.npz"
+        yield folder / name
+
+
+@pytest.fixture(scope="session")
+def trained_by_default(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with the weights.npz that `make serve` trains, and what `train` printed, stdout and stderr."""
+    with made_once(tmp_path_factory, "trained-by-default") as folder:
+        if not folder.exists():
+            folder.mkdir()
+            with open(folder / "stdout", "w") as stdout, open(folder / "stderr", "w") as stderr:
+                command = [sys.executable, "-m", "service.cli", "train"]
+                subprocess.run(command, cwd=folder, stdout=stdout, stderr=stderr, check=True)
+        return folder
+
+
+@pytest.fixture(scope="session")
+def trained(tmp_path_factory: pytest.TempPathFactory) -> Weights:
+    """A network that has learnt the packaged digits."""
+    with made_once(tmp_path_factory, "trained.npz") as path:
         if not path.exists():
-            trainer = Trainer(digits(), TrainingOptions())
+            trainer = Trainer(digits(), TrainingOptions(drawn=0, distort=0))
             for _ in trainer.epochs():
                 pass
             weights_file.save(path, trainer.weights())
@@ -135,23 +158,25 @@ class Client:
         self._client = app.test_client()
 
     def close(self) -> None:
-        """Let the store go."""
+        """Let the stores go."""
+        self.app.extensions[MODELS].close()
         self.app.extensions[EXTENSION].close()
 
     def get(self, path: str, **options: Any) -> Any:
-        return self._client.get(path, **options)
+        return self.open("get", path, **options)
 
     def post(self, path: str, **options: Any) -> Any:
-        return self._client.post(path, **options)
+        return self.open("post", path, **options)
 
     def put(self, path: str, **options: Any) -> Any:
-        return self._client.put(path, **options)
+        return self.open("put", path, **options)
 
     def delete(self, path: str, **options: Any) -> Any:
-        return self._client.delete(path, **options)
+        return self.open("delete", path, **options)
 
     def open(self, method: str, path: str, **options: Any) -> Any:
-        return self._client.open(path, method=method.upper(), **options)
+        """The whole answer is read, and its file closed, as a server does it."""
+        return self._client.open(path, method=method.upper(), buffered=True, **options)
 
 
 @pytest.fixture

@@ -10,11 +10,17 @@ from dataclasses import dataclass
 from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
-PAGES = ["README.md", "CONTRIBUTING.md", *sorted(f"docs/{path.name}" for path in (ROOT / "docs").glob("*.md"))]
+PAGES = [
+    "README.md",
+    "CONTRIBUTING.md",
+    "SECURITY.md",
+    "CHANGELOG.md",
+    *sorted(f"docs/{path.name}" for path in (ROOT / "docs").glob("*.md")),
+]
 
-RUNNERS = {"service", "closed", "alone", "server", "long", "ci", "serve", "compose", "unrun"}
-RUN_BY_NOBODY = {"mermaid", "ini", "yaml"}
-"""Languages of what is no command; tests/test_docs.py looks at each."""
+RUNNERS = {"trained", "service", "closed", "alone", "server", "long", "ci", "serve", "compose", "unrun"}
+RUN_BY_NOBODY = {"mermaid", "yaml"}
+"""Languages of what is no command."""
 
 UNRUN = {
     ".venv/bin/twolayernet train --data mnist --out mnist.npz": "downloads MNIST",
@@ -25,15 +31,13 @@ UNRUN = {
     ".venv/bin/twolayernet store copy sqlite:///twolayernet.db postgresql+psycopg://twolayernet@db.example.com/digits": (
         "the server is the reader's; tests/service/test_postgres.py copies"
     ),
-    ".venv/bin/python -m bench.cluster": "measures for minutes, and wants a PostgreSQL server",
+    "docker compose stop serve": "as below",
+    "git checkout TAG": "the tag is the reader's",
+    "docker compose build": "as above",
+    "docker compose run --rm --no-deps -T serve restore - < backup.db": "as above; `compose` runs it in another block",
+    "docker compose up --detach --wait nginx": "as above",
     "make bench": "measures for minutes",
-    ".venv/bin/python -m bench.threads": "measures for minutes",
-    ".venv/bin/python -m bench.history": "measures for minutes",
-    ".venv/bin/python -m bench.training": "measures for minutes, and wants libraries to measure beside",
-    ".venv/bin/python -m bench.online --data FOLDER --images 8000": "as bench.training, and the folder is the reader's",
-    ".venv/bin/python -m bench.labels --data FOLDER": "measures for minutes, and the folder is the reader's",
-    ".venv/bin/python -m bench.remembering": "measures for minutes",
-    ".venv/bin/python -m bench.pictures": "measures for minutes",
+    ".venv/bin/python -m tests.power 10000": "takes minutes; the long tests make 1,000 cuts",
 }
 """Commands that nobody runs, and why."""
 

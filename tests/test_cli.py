@@ -14,11 +14,10 @@ import pytest
 from click.testing import CliRunner
 from PIL import Image
 
-from model import TwoLayerNet
-from model import weights as weights_file
+from model import TwoLayerNet, weights_file
 from model.datasets import load_dataset
 from model.training import as_input
-from model.weights import Weights
+from model.weights_file import Weights
 from service.cli import Commands, main
 
 ROOT = Path(__file__).parents[1]
@@ -28,20 +27,19 @@ MNIST = ROOT.parent / "shared" / "mnist"
 
 def twolayernet(*arguments: str | Path, cwd: Path | None = None) -> subprocess.CompletedProcess[str]:
     command = [sys.executable, "-m", "service.cli", *map(str, arguments)]
-    return subprocess.run(command, cwd=cwd, capture_output=True, text=True, check=False, timeout=100)
+    return subprocess.run(command, cwd=cwd, capture_output=True, text=True, check=False, timeout=600)
 
 
 @pytest.mark.long
-def test_training_on_the_packaged_digits_reaches_93_percent(tmp_path: Path) -> None:
-    trained = twolayernet("train", cwd=tmp_path)
-    assert trained.returncode == 0, trained.stderr
-    assert "weights: weights.npz" in trained.stdout
-    assert "validation" in trained.stderr
-    network = weights_file.load(tmp_path / "weights.npz").network()
+def test_training_on_the_packaged_digits_reaches_96_percent(trained_by_default: Path) -> None:
+    printed = (trained_by_default / "stdout").read_text()
+    assert "weights: weights.npz" in printed
+    assert "validation" in (trained_by_default / "stderr").read_text()
+    network = weights_file.load(trained_by_default / "weights.npz").network()
     accuracy = network.accuracy(*as_input(load_dataset("digits").test))
-    assert accuracy >= 0.93
-    assert f"{accuracy:.2%}" in trained.stdout
-    evaluated = twolayernet("evaluate", "--weights", tmp_path / "weights.npz")
+    assert accuracy >= 0.96
+    assert f"{accuracy:.2%}" in printed
+    evaluated = twolayernet("evaluate", "--weights", trained_by_default / "weights.npz")
     assert f"test accuracy {accuracy:.2%}" in evaluated.stdout
 
 
@@ -57,14 +55,14 @@ def test_training_on_full_mnist_reaches_98_percent(tmp_path: Path) -> None:
 def test_the_same_seed_gives_the_same_file_to_the_bit(tmp_path: Path) -> None:
     files = []
     for name, seed in (("a", 1), ("b", 1), ("c", 2)):
-        twolayernet("train", "--epochs", "2", "--seed", str(seed), "--out", tmp_path / name)
+        twolayernet("train", "--epochs", "2", "--drawn", "500", "--seed", str(seed), "--out", tmp_path / name)
         files.append((tmp_path / name).read_bytes())
     assert files[0] == files[1]
     assert files[0] != files[2]
 
 
 def test_interrupted_it_saves_what_it_has(tmp_path: Path) -> None:
-    command = [sys.executable, "-m", "service.cli", "train", "--epochs", "100000"]
+    command = [sys.executable, "-m", "service.cli", "train", "--epochs", "100000", "--drawn", "0"]
     progress = tmp_path / "progress"
     with open(progress, "w") as stderr:
         process = subprocess.Popen(
@@ -75,7 +73,7 @@ def test_interrupted_it_saves_what_it_has(tmp_path: Path) -> None:
             text=True,
             preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),  # a shell's & takes it away
         )
-    deadline = time.monotonic() + 30
+    deadline = time.monotonic() + 300
     while "validation" not in progress.read_text():
         assert time.monotonic() < deadline
         time.sleep(0.05)
@@ -89,12 +87,12 @@ def test_interrupted_it_saves_what_it_has(tmp_path: Path) -> None:
 
 @pytest.mark.long
 def test_an_interrupted_job_can_be_resumed_and_ends_as_if_it_had_not_been(tmp_path: Path) -> None:
-    options = ["--epochs", "60", "--hidden", "20"]
+    options = ["--epochs", "60", "--hidden", "20", "--drawn", "500"]
     twolayernet("train", *options, "--out", tmp_path / "whole.npz")
     command = [sys.executable, "-m", "service.cli", "train", *options]
     with open(tmp_path / "log", "w") as log:
         process = subprocess.Popen(command, cwd=tmp_path, stderr=log, stdout=log)
-    deadline = time.monotonic() + 30
+    deadline = time.monotonic() + 300
     while not (tmp_path / "weights.npz.checkpoint").exists():
         assert time.monotonic() < deadline
         time.sleep(0.005)
@@ -102,7 +100,7 @@ def test_an_interrupted_job_can_be_resumed_and_ends_as_if_it_had_not_been(tmp_pa
     process.wait()
     assert not (tmp_path / "weights.npz").exists()
     resumed = twolayernet("train", *options, "--resume", cwd=tmp_path)
-    assert "going on after epoch" in resumed.stdout, resumed.stderr
+    assert "continuing after epoch" in resumed.stdout, resumed.stderr
     assert not (tmp_path / "weights.npz.checkpoint").exists()
     assert same_params(tmp_path / "weights.npz", tmp_path / "whole.npz")
 
@@ -115,7 +113,7 @@ def same_params(first: Path, second: Path) -> bool:
 @pytest.mark.long
 def test_quiet_prints_nothing_and_does_the_same(tmp_path: Path) -> None:
     for name, more in (("loud", []), ("quiet", ["--quiet"])):
-        result = twolayernet("train", "--epochs", "1", "--out", tmp_path / name, *more)
+        result = twolayernet("train", "--epochs", "1", "--drawn", "0", "--out", tmp_path / name, *more)
         assert result.returncode == 0
         assert bool(result.stdout + result.stderr) == (name == "loud")
     assert (tmp_path / "loud").read_bytes() == (tmp_path / "quiet").read_bytes()
@@ -123,7 +121,7 @@ def test_quiet_prints_nothing_and_does_the_same(tmp_path: Path) -> None:
 
 @pytest.mark.long
 def test_a_report_has_pictures_and_the_figures(tmp_path: Path) -> None:
-    trained = twolayernet("train", "--epochs", "3", "--report", "report", cwd=tmp_path)
+    trained = twolayernet("train", "--epochs", "3", "--drawn", "500", "--report", "report", cwd=tmp_path)
     assert trained.returncode == 0, trained.stderr
     figures = json.loads((tmp_path / "report" / "report.json").read_text())
     assert f"test accuracy {figures['test_accuracy']:.2%}" in trained.stdout
@@ -131,7 +129,7 @@ def test_a_report_has_pictures_and_the_figures(tmp_path: Path) -> None:
     matrix = np.array(figures["confusion_matrix"])
     assert matrix.sum() == figures["test_images"] == 1000
     assert matrix.trace() == round(1000 * figures["test_accuracy"])
-    for name in ("learning_curves", "confusion_matrix", "first_layer", "mistakes"):
+    for name in ("learning_curves", "confusion_matrix", "first_layer", "mistakes", "drawn_digits", "distorted"):
         with Image.open(tmp_path / "report" / f"{name}.png") as picture:
             assert min(picture.size) > 300
             assert len(set(picture.convert("L").tobytes())) > 50
@@ -161,7 +159,7 @@ def test_gradcheck_prints_every_parameter_and_fails_above_the_tolerance() -> Non
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["train", "--data", "nowhere"], "there is no nowhere: expected digits, mnist,"),
+        (["train", "--data", "nowhere"], "nowhere does not exist: expected digits, mnist,"),
         (["train", "--out", "nowhere/w.npz"], "its folder does not exist"),
         (["train", "--out", "/sys/w.npz"], "twolayernet: /sys/w.npz can't be written: "),
         (["train", "--report", "/sys/report"], "twolayernet: /sys/report can't be written: "),
@@ -169,8 +167,8 @@ def test_gradcheck_prints_every_parameter_and_fails_above_the_tolerance() -> Non
         (["train", "--learning-rate", "0"], "--learning-rate"),
         (["evaluate", "--weights", "nowhere.npz"], "nowhere.npz can't be read"),
         (["evaluate"], "--weights"),
-        (["train", "--data", "."], "has no train-images-idx3-ubyte"),
-        (["train", "--data", "none"], "--data none wants --examples"),
+        (["train", "--data", "."], "and no sub-folder of pictures: it has train.csv; expected digits, mnist,"),
+        (["train", "--data", "none"], "--data none requires --examples"),
         (["train", "--resume"], "nothing to resume: weights.npz.checkpoint does not exist"),
         (["train", "--weights", "nowhere.npz"], "nowhere.npz can't be read"),
         (["train", "--examples", "nowhere.npz"], "nowhere.npz can't be read: No such file"),
@@ -182,6 +180,7 @@ def test_a_mistake_is_one_clear_line_and_exit_code_2(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, arguments: list[str], message: str
 ) -> None:
     monkeypatch.chdir(tmp_path)
+    Path("train.csv").touch()
     result = CliRunner().invoke(main, arguments)
     assert result.exit_code == 2
     assert message in result.stderr
@@ -204,7 +203,7 @@ main(prog_name="twolayernet")
 @pytest.mark.parametrize(
     ("arguments", "exit_code", "message"),
     [
-        (["train", "--epochs", "1"], 0, "epoch 1/1: loss"),
+        (["train", "--epochs", "1", "--drawn", "0"], 0, "epoch 1/1: loss"),
         pytest.param(
             ["train", "--examples", "http://127.0.0.1:9"],
             2,
@@ -260,9 +259,9 @@ def test_a_weights_file_that_does_not_say_its_activation_is_used_with_the_one_th
     assert "test accuracy" in expected
     assert run(main, ["evaluate", "--weights", plain, "--activation", "sigmoid"]).output == expected
     assert run(main, ["evaluate", "--weights", plain]).output != expected
-    training = ["--epochs", "1", "--hidden", "20", "--quiet", "--out", str(tmp_path / "out.npz")]
+    training = ["--epochs", "1", "--drawn", "0", "--hidden", "20", "--quiet", "--out", str(tmp_path / "out.npz")]
     assert run(main, ["train", "--weights", plain, "--activation", "sigmoid", *training]).exit_code == 0
     assert weights_file.load(tmp_path / "out.npz").activation == "sigmoid"
     for command in (["evaluate"], ["train", *training]):
         refused = run(main, [*command, "--weights", saying, "--activation", "relu"])
-        assert (refused.exit_code, "activation is sigmoid, not relu" in refused.stderr) == (2, True)
+        assert (refused.exit_code, "records the activation sigmoid, not relu" in refused.stderr) == (2, True)

@@ -12,11 +12,12 @@ import pytest
 from click.testing import CliRunner, Result
 from PIL import Image
 
-from model import weights as weights_file
+from model import TwoLayerNet, weights_file
 from model.datasets import Dataset, DatasetError, Split, packaged_digits
-from model.datasets.splitting import validation_split
+from model.datasets.splits import validation_split
+from model.weights_file import Weights
 from service.cli import main
-from service.cli.data import load_data
+from service.cli.picture_folder import load_data
 from service.errors import CRASHED
 
 NAMES = ("one", "seven")
@@ -92,7 +93,7 @@ def test_classes_whose_names_are_numbers_are_in_the_order_of_the_numbers(tmp_pat
     [
         ("one/blank.png", png(np.zeros(784, np.uint8)), r"one/blank.png: nothing stands out"),
         ("one/cut.png", png(np.zeros(784, np.uint8))[:60], r"one/cut.png: "),
-        ("one/notes.txt", b"", r"one/notes.txt is no picture by its name: expected .png, .jpg, .jpeg"),
+        ("one/notes.txt", b"", r"one/notes.txt is not named as a picture: expected .png, .jpg, .jpeg"),
         ("three/.hidden", b"", r"three has no pictures"),
     ],
     ids=["blank", "cut off", "no picture", "empty"],
@@ -128,6 +129,27 @@ def test_names_go_into_the_weights_and_evaluate_prints_them(pictures: Path, tmp_
     assert "the classes of the weights are 'one', 'seven', those of pictures 'ones', 'seven'" in refused.stderr
 
 
+def test_a_network_is_not_measured_on_classes_of_other_names_without_a_word(pictures: Path, tmp_path: Path) -> None:
+    params = TwoLayerNet(784, 8, 2, "he", seed=0, dtype=np.float32).params
+    weights_file.save(tmp_path / "numbers.npz", Weights(params, image_shape=(28, 28)))
+    weights_file.save(tmp_path / "names.npz", Weights(params, image_shape=(28, 28), label_names=NAMES))
+    numbers = tmp_path / "numbers_of_classes.npz"
+    np.savez(numbers, x=digits().images, t=digits().labels // 7)
+
+    def evaluated(weights: str, data: Path) -> tuple[int, str]:
+        result = twolayernet("evaluate", "--weights", tmp_path / weights, "--data", data)
+        return result.exit_code, result.stderr
+
+    assert evaluated("names.npz", pictures) == evaluated("numbers.npz", numbers) == (0, "")
+    code, said = evaluated("numbers.npz", pictures)
+    assert (code, "the classes of the weights are numbers, those of pictures 'one', 'seven'" in said) == (2, True)
+    code, said = evaluated("names.npz", numbers)
+    assert (code, "are numbers: they are taken as 'one', 'seven', in this order" in said) == (0, True)
+    (pictures / "one").rename(pictures / "0")
+    (pictures / "seven").rename(pictures / "1")
+    assert evaluated("numbers.npz", pictures) == (0, "")
+
+
 def learnt(path: Path, x: np.ndarray, t: np.ndarray) -> Path:
     np.savez(path, x=(x / 255).astype(np.float32), t=t.astype(np.int64), model_version=np.arange(len(t)) + 1)
     return path
@@ -143,7 +165,7 @@ def test_examples_beside_pictures_but_for_the_test_images(pictures: Path, tmp_pa
     )
     command = ("train", "--data", pictures, "--epochs", "2", "--out", tmp_path / "w.npz", "--examples", examples)
     trained = twolayernet(*command)
-    assert "5 of 8 examples are test images of pictures: they are left out" in trained.stdout
+    assert "5 of 8 examples are test images of pictures: they are left out" in trained.stderr
     weights = weights_file.load(tmp_path / "w.npz")
     assert (weights.training["dataset"], weights.label_names) == ("pictures and 3 examples", NAMES)
     learnt(examples, new.images, np.array([0, 1, 2]))
@@ -154,12 +176,12 @@ def test_examples_beside_pictures_but_for_the_test_images(pictures: Path, tmp_pa
 
 @pytest.mark.parametrize(
     ("option", "value", "message"),
-    [("--hidden", "9", "it can't be 9"), ("--activation", "relu", "its activation is sigmoid, not relu")],
+    [("--hidden", "9", "it can't be 9"), ("--activation", "relu", "records the activation sigmoid, not relu")],
 )
 def test_weights_of_another_kind_are_not_gone_on_from(tmp_path: Path, option: str, value: str, message: str) -> None:
     data = tmp_path / "data.npz"
     np.savez(data, x=digits().images, t=digits().labels)
-    base = ("train", "--data", data, "--epochs", "1", "--out", tmp_path / "w.npz")
+    base = ("train", "--data", data, "--epochs", "1", "--drawn", "0", "--out", tmp_path / "w.npz")
     assert twolayernet(*base, "--hidden", "8", "--activation", "sigmoid").exit_code == 0
     before = (tmp_path / "w.npz").read_bytes()
     refused = twolayernet(*base, "--weights", tmp_path / "w.npz", option, value)
@@ -173,16 +195,21 @@ def test_weights_of_another_kind_are_not_gone_on_from(tmp_path: Path, option: st
 
 def test_a_training_that_diverges_leaves_the_file_as_it_is_until_told_to(tmp_path: Path) -> None:
     out = tmp_path / "w.npz"
-    assert twolayernet("train", "--epochs", "3", "--out", out).exit_code == 0
+    assert twolayernet("train", "--epochs", "3", "--drawn", "0", "--out", out).exit_code == 0
     before = out.read_bytes()
     for rate, force in (("10", ()), ("1e30", ()), ("1e30", ("--force",))):
-        diverged = twolayernet("train", "--epochs", "3", "--out", out, "--learning-rate", rate, *force)
+        diverged = twolayernet("train", "--epochs", "3", "--drawn", "0", "--out", out, "--learning-rate", rate, *force)
         assert diverged.exit_code == 1
         assert diverged.stderr.splitlines()[-1].startswith("twolayernet: the training diverged: ")
         assert f"{out} is left as it was" in diverged.stderr
         assert out.read_bytes() == before
     assert [path.name for path in tmp_path.iterdir()] == ["w.npz"]
-    assert twolayernet("train", "--epochs", "3", "--out", out, "--learning-rate", "10", "--force").exit_code == 0
+    assert (
+        twolayernet(
+            "train", "--epochs", "3", "--drawn", "0", "--out", out, "--learning-rate", "10", "--force"
+        ).exit_code
+        == 0
+    )
     assert out.read_bytes() != before
 
 
@@ -199,28 +226,80 @@ def test_the_examples_that_are_given_out_are_validation_images(
     assert [known[image] for image in given] == body["labels"]
 
 
-@pytest.mark.parametrize(("train", "test"), [("train", "test"), ("training", "testing"), ("Train", "Test")])
-def test_splits_are_told_by_their_names(tmp_path: Path, train: str, test: str) -> None:
+@pytest.mark.parametrize(
+    ("train", "test"),
+    [
+        ("train", "test"),
+        ("training", "testing"),
+        ("Train", "Test"),
+        ("train", "valid"),
+        ("digits/training", "digits/testing"),
+        ("trainingSet/trainingSet", "testSet/testSet"),
+    ],
+    ids=["train", "mnist_png", "capitals", "fastai", "in a folder", "Kaggle"],
+)
+def test_splits_are_recognised_by_their_names(tmp_path: Path, train: str, test: str) -> None:
     for name in (train, test):
         drawn(tmp_path / name)
     dataset = load_data(str(tmp_path))
     assert (len(dataset.train), len(dataset.test), dataset.label_names) == (80, 80, NAMES)
-    drawn(tmp_path / "validation")
-    with pytest.raises(DatasetError, match=f"has validation next to {train}: expected train and test only"):
+
+
+@pytest.mark.parametrize(
+    ("folders", "message"),
+    [
+        (["train", "test", "validation"], "has test, train, validation: expected one training and one test folder"),
+        (["training", "more"], "has more, training: expected one training and one test folder and no other"),
+        (["test", "more"], "has more, test: expected one training and one test folder and no other"),
+        (["trainingSet/trainingSet", "trainingSample/trainingSample"], "has trainingSample, trainingSet: expected one"),
+        (["anna", "bert"], "anna, bert have sub-folders of the same names, one, seven: it is not clear which of them"),
+    ],
+    ids=["three splits", "no test", "no training", "Kaggle", "persons with names of classes"],
+)
+def test_folders_that_may_be_splits_or_classes_are_refused_with_their_names(
+    tmp_path: Path, folders: list[str], message: str
+) -> None:
+    for name in folders:
+        drawn(tmp_path / name)
+    with pytest.raises(DatasetError, match=message):
         load_data(str(tmp_path))
+
+
+def test_splits_without_folders_for_classes_are_not_classes(tmp_path: Path) -> None:
+    for name in ("train", "test", "plane"):
+        (tmp_path / name).mkdir()
+        for i in (0, 1):
+            (tmp_path / name / f"{i}.png").write_bytes(png(digits().images[i]))
+    with pytest.raises(DatasetError, match="has plane, test, train: expected one training and one test folder"):
+        load_data(str(tmp_path))
+    (tmp_path / "test").rename(tmp_path / "car")
+    assert load_data(str(tmp_path)).label_names == ("car", "plane", "train")
+    (tmp_path / "car").rename(tmp_path / "test")
+    for path in (tmp_path / "plane").iterdir():
+        path.unlink()
+    (tmp_path / "plane").rmdir()
+    with pytest.raises(DatasetError, match=r"train has nothing: expected a sub-folder for each class"):
+        load_data(str(tmp_path))
+
+
+def numbered(folder: Path) -> Path:
+    """The classes of a folder, called by their digits."""
+    (folder / "one").rename(folder / "1")
+    (folder / "seven").rename(folder / "7")
+    return folder
 
 
 def test_a_folder_for_each_person_is_no_class(tmp_path: Path) -> None:
-    for person in ("anna", "bert"):
-        drawn(tmp_path / person)
-    with pytest.raises(DatasetError, match="anna and bert have sub-folders of the same names, such as one"):
-        load_data(str(tmp_path))
-    for person in ("anna", "bert"):
-        (tmp_path / person / "one").rename(tmp_path / person / "1")
-        (tmp_path / person / "seven").rename(tmp_path / person / "7")
+    for person in ("user1", "user2"):
+        numbered(drawn(tmp_path / person))
     dataset = load_data(str(tmp_path))
     assert dataset.label_names == ("1", "7")
     assert len(dataset.train) + len(dataset.test) == 160
+    assert load_data(str(tmp_path / "user1")).label_names == ("1", "7")
+    for person in ("1", "2"):
+        (tmp_path / f"user{person}").rename(tmp_path / person)
+    with pytest.raises(DatasetError, match="1, 2 have sub-folders of the same names, 1, 7: it is not clear"):
+        load_data(str(tmp_path))
 
 
 def test_a_folder_for_each_person_in_a_class_is_part_of_the_class(tmp_path: Path) -> None:
@@ -263,29 +342,56 @@ PIXELS = ",".join(f"pixel{i}" for i in range(784))
 
 
 @pytest.mark.parametrize(
-    ("header", "row"),
+    ("header", "row", "left_out"),
     [
-        (f"id,label,{PIXELS}", "9,LABEL,PIXELS"),
-        (f"Unnamed: 0,label,{PIXELS}", "9,LABEL,PIXELS"),
-        (f"label,index,{PIXELS}", "LABEL,9,PIXELS"),
-        (f"sep=,\nlabel,{PIXELS}", "LABEL,PIXELS"),
-        (f"\ufefflabel,{PIXELS}", "LABEL,PIXELS"),
+        (f"id,label,{PIXELS}", "9,LABEL,PIXELS", "'id'"),
+        (f"Unnamed: 0,label,{PIXELS}", "9,LABEL,PIXELS", "'Unnamed: 0'"),
+        (f"label,index,{PIXELS}", "LABEL,9,PIXELS", "'index'"),
+        (f"sep=,\nlabel,{PIXELS}", "LABEL,PIXELS", None),
+        (f"\ufefflabel,{PIXELS}", "LABEL,PIXELS", None),
     ],
 )
-def test_a_column_that_numbers_the_rows_is_no_pixel(tmp_path: Path, header: str, row: str) -> None:
-    dataset = load_data(str(csv_of(tmp_path / "digits.csv", header, row)))
+def test_a_column_that_numbers_the_rows_is_left_out_with_a_warning(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, header: str, row: str, left_out: str | None
+) -> None:
+    path = csv_of(tmp_path / "digits.csv", header, row)
+    dataset = load_data(str(path))
     assert dataset.image_shape == (28, 28)
     assert images(dataset) == {image.tobytes() for image in digits().images}
+    expected = [f"{path}: the column {left_out} numbers the rows: it is left out"] if left_out else []
+    assert caplog.messages == expected
 
 
 @pytest.mark.parametrize(
     ("header", "row", "message"),
     [
         (f"label,{PIXELS},fold", "LABEL,PIXELS,3", "the column 'fold' is not one of pixels, as most are: remove it"),
-        ("", "LABEL,9,PIXELS", r"has 785 pixels in a row, one more than 28 × 28: a column seems to be something else"),
-        (f"label,{PIXELS}\r0,1", "LABEL,PIXELS", "line 1 has carriage returns in it: save it with line ends of LF"),
+        (
+            "",
+            "LABEL,9,PIXELS",
+            r"has 785 pixels in a row, one more than 28 × 28: a column seems to hold something else",
+        ),
     ],
 )
 def test_a_column_that_is_no_pixel_is_named(tmp_path: Path, header: str, row: str, message: str) -> None:
     with pytest.raises(DatasetError, match=message):
         load_data(str(csv_of(tmp_path / "digits.csv", header, row)))
+
+
+@pytest.mark.parametrize(("drawn", "message"), [("0", ""), ("300", ", with 300 digits drawn by code")])
+def test_a_training_on_digits_says_how_many_were_drawn(tmp_path: Path, drawn: str, message: str) -> None:
+    result = twolayernet("train", "--epochs", "1", "--drawn", drawn, "--out", tmp_path / "w.npz")
+    assert result.exit_code == 0, result.stderr
+    line = next(line for line in result.stdout.splitlines() if line.startswith("trained 1 of 1 epochs in "))
+    assert line.endswith(f" s{message}")
+    assert weights_file.load(tmp_path / "w.npz").training["drawn"] == int(drawn)
+
+
+def test_pictures_of_other_things_get_no_drawn_digits(pictures: Path, tmp_path: Path) -> None:
+    command = ("train", "--data", pictures, "--epochs", "1", "--out", tmp_path / "w.npz")
+    plain = twolayernet(*command)
+    assert plain.exit_code == 0
+    assert "drawn" not in plain.stdout
+    asked = twolayernet(*command, "--drawn", "300")
+    assert asked.exit_code == 2
+    assert "pictures does not show the ten digits: digits drawn by code do not fit it" in asked.stderr

@@ -18,9 +18,8 @@ import requests
 from pydantic import SecretStr
 from werkzeug.serving import make_server
 
-from model import TwoLayerNet
-from model import weights as weights_file
-from model.weights import Weights
+from model import TwoLayerNet, weights_file
+from model.weights_file import Weights
 from service import errors
 from service.app import create_app
 from service.cli import main
@@ -32,15 +31,24 @@ from tests.processes.server import Server
 
 ADDRESS = "http://127.0.0.1:8000"
 KEY = "a key of the documentation"
+CURL_HOME = str(ROOT / "tests" / "curl")
 LANGUAGES = {"sh": "bash", "python": "Python", "js": "JavaScript"}
-FOR_BROWSERS = {"/", "/docs", "/docs/{name}", "/playground/{name}"}
-"""Pages and what they load: nobody calls them from a program. tests/browser does as a person does."""
+FOR_BROWSERS = {"/", "/docs", "/docs/{name}", "/playground/{name}", "/playground/network.json"}
+"""Pages and what they load: no program calls them. tests/browser uses them as a person does."""
+
+FOR_CURL = {"/healthz", "/readyz", "/metrics", "/openapi.json"}
+"""Endpoints that the examples of clients leave out, and all of /v2, which has clients of its own."""
+
+CALLS = {
+    "examples/client.py": r"client\.call\(\"(\w+)\", f?\"([^\"?]+)",
+    "examples/client.mjs": r"call\(\"(\w+)\", [\"`]([^\"`?]+)",
+}
 
 PATH = os.pathsep.join(
     folder for folder in os.environ["PATH"].split(os.pathsep) if not (Path(folder) / "twolayernet").exists()
 )
 """Without an environment that a developer has activated: the documentation names it."""
-OPTIONS_OF_OTHERS = {"--volumes"}
+OPTIONS_OF_OTHERS = {"--volumes", "--scale", "--profile"}
 READY_SECONDS = 20
 
 
@@ -54,17 +62,29 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
+@pytest.fixture
+def trained_service(trained_by_default: Path, tmp_path: Path) -> Iterator[Server]:
+    """A new one that serves what `make serve` does."""
+    shutil.copy(trained_by_default / "weights.npz", tmp_path)
+    (tmp_path / "examples").symlink_to(ROOT / "examples")
+    server = Server(tmp_path, workers=1).start()
+    yield server
+    server.kill()
+
+
 @pytest.fixture(scope="module")
 def service(folder: Path) -> Iterator[Server]:
-    server = Server(folder, workers=1).start()
+    server = Server(folder, workers=1, TWOLAYERNET_MODELS="models").start()
     yield server
     server.kill()
 
 
 @pytest.fixture
 def closed_service(settings: Settings) -> Iterator[str]:
-    """The address of one that wants a key. In this process, since that starts at once."""
-    app = create_app(settings.model_copy(update={"api_key": SecretStr(KEY)}))
+    """The address of one that requires a key. In this process, since that starts at once."""
+    app = create_app(
+        settings.model_copy(update={"api_key": SecretStr(KEY), "models": settings.weights.parent / "models"})
+    )
     server = make_server("127.0.0.1", 0, app, threaded=True)
     thread = threading.Thread(target=server.serve_forever)
     thread.start()
@@ -79,10 +99,10 @@ def with_environment(folder: Path) -> None:
         (folder / ".venv").symlink_to(sys.prefix)
 
 
-def run(command: list[str], folder: Path) -> str:
+def run(command: list[str], folder: Path, **more: str) -> str:
     """With the environment where `make serve` puts it, and not on the PATH; BLAS would wait for cores that are busy."""
     with_environment(folder)
-    environment = {**os.environ, "PATH": PATH, "TWOLAYERNET_API_KEY": KEY, "OPENBLAS_NUM_THREADS": "1"}
+    environment = {**os.environ, "PATH": PATH, "TWOLAYERNET_API_KEY": KEY, "OPENBLAS_NUM_THREADS": "1", **more}
     done = subprocess.run(
         command, cwd=folder, env=environment, capture_output=True, text=True, timeout=100, check=False
     )
@@ -91,7 +111,8 @@ def run(command: list[str], folder: Path) -> str:
 
 
 def run_all(shown: list[Block], folder: Path, url: str = ADDRESS) -> str:
-    """The blocks as one script for each language, the shell's first: it writes the files that the others read.
+    """The blocks as one script for each language, the shell's first: it writes the files that the others read. A call
+    that is answered with an error fails.
 
     What they printed.
     """
@@ -108,7 +129,7 @@ def run_all(shown: list[Block], folder: Path, url: str = ADDRESS) -> str:
             pytest.skip(f"{interpreter[0]} is not on this machine: the {LANGUAGES[language]} was not run")
         script = folder / f"script.{suffix}"
         script.write_text(at(url, "\n".join(texts)))
-        printed += run([*interpreter, str(script)], folder)
+        printed += run([*interpreter, str(script)], folder, CURL_HOME=CURL_HOME)
     return printed
 
 
@@ -142,8 +163,17 @@ def test_the_calls_of_a_page_can_be_made_as_they_stand(page: str, service: Serve
             check_session(block, service.url, folder)
 
 
+@pytest.mark.long
+@pytest.mark.parametrize("page", with_blocks_for("trained"))
+def test_a_reader_who_begins_with_a_page_sees_the_answers_that_it_shows(page: str, trained_service: Server) -> None:
+    """Also that the digit of the quickstart is read wrong, and right once it has been taught."""
+    for block in blocks(page, runner="trained"):
+        check_session(block, trained_service.url, trained_service.folder)
+
+
 def check_session(block: Block, url: str, folder: Path) -> None:
-    """Each command's answer has the fields that are shown; a problem document is what is shown."""
+    """Each command's answer has the fields that are shown, and labels, counts and versions are the same; a problem
+    document is what is shown."""
     mark = "-- next --"
     script = "\n".join(f"{at(url, command)}\necho; echo '{mark}'" for command, _ in block.session())
     answers = run(["bash", "-euo", "pipefail", "-c", script], folder).split(mark)
@@ -151,10 +181,17 @@ def check_session(block: Block, url: str, folder: Path) -> None:
         if shown.startswith('{"type"'):
             assert json.loads(answer) == json.loads(shown), command
         assert set(re.findall(r'"\w+":', shown)) <= set(re.findall(r'"\w+":', answer)), command
+        if block.runner == "trained":
+            exact = r'"(?:labels|model_version|count|rehearsed|source_version)":(?:\[[\d,]*\]|[\d.]+)'
+            assert re.findall(exact, shown) == re.findall(exact, answer), command
+            accuracies = [
+                [float(number) for number in re.findall(r'"accuracy":([\d.]+)', text)] for text in (shown, answer)
+            ]
+            assert accuracies[0] == pytest.approx(accuracies[1], abs=0.03), command
 
 
 @pytest.mark.parametrize("page", with_blocks_for("closed"))
-def test_the_calls_with_a_key_work_where_a_key_is_wanted(page: str, closed_service: str, tmp_path: Path) -> None:
+def test_the_calls_with_a_key_work_where_a_key_is_required(page: str, closed_service: str, tmp_path: Path) -> None:
     run_all(blocks(page, runner="closed"), tmp_path, closed_service)
 
 
@@ -163,8 +200,8 @@ def test_what_needs_no_service_runs_as_it_stands(page: str, tmp_path: Path) -> N
     shown = blocks(page, runner="alone")
     printed = run_all(shown, tmp_path)
     stated = [figure for block in shown for figure in re.findall(r"print\(.*# ([\d.]+)%$", block.text, re.MULTILINE)]
-    found = re.findall(r"^([\d.]+)%$", printed, re.MULTILINE)
-    assert list(map(float, found)) == pytest.approx(list(map(float, stated)), abs=1)
+    figures = re.findall(r"^([\d.]+)%$", printed, re.MULTILINE)
+    assert list(map(float, figures)) == pytest.approx(list(map(float, stated)), abs=1)
 
 
 @pytest.mark.long
@@ -199,8 +236,17 @@ def test_every_server_that_is_shown_serves(line: str, tmp_path: Path, folder: Pa
         server.kill()
 
 
-def test_what_ci_is_said_to_run_stands_in_its_scripts() -> None:
-    scripts = {path: path.read_text() for path in (ROOT / ".ci").iterdir()}
+def test_the_example_client_in_javascript_runs(service: Server, folder: Path) -> None:
+    if shutil.which("node") is None:
+        pytest.skip("node is not on this machine")
+    run_all(
+        [block for block in blocks("docs/clients.md", runner="service") if block.language == "sh"], folder, service.url
+    )
+    run(["node", "examples/client.mjs", service.url], folder)
+
+
+def test_scripts_of_ci_run_what_the_documentation_names() -> None:
+    scripts = {path: path.read_text() for path in (ROOT / ".ci").iterdir() if path.is_file()}
     for block in blocks(runner="ci"):
         for command in block.commands():
             assert ROOT / command in scripts or any(command in text for text in scripts.values()), command
@@ -222,7 +268,7 @@ def known_options(command: str) -> set[str]:
 
 def test_every_option_that_is_shown_exists() -> None:
     shown = [command for block in blocks() if block.language in ("sh", "console") for command in block.commands()]
-    shown += re.findall(r"^Exec\w+=(.*)$", read("docs/deployment.md"), re.MULTILINE)
+    shown += re.findall(r"^Exec\w+=(.*)$", read("deploy/twolayernet.service"), re.MULTILINE)
     calls = [match for line in shown if (match := re.search(r"^(?:\S*/|\w+=\".*\" )?twolayernet (\w+)(.*)", line))]
     assert len(calls) > 10
     for match in calls:
@@ -239,7 +285,7 @@ def test_every_command_is_shown() -> None:
 
 
 def test_the_table_of_settings_is_the_settings() -> None:
-    table = re.search(r"\| setting \| environment \| default \|\n\|.*\n((?:\|.*\n)+)", read("docs/deployment.md"))
+    table = re.search(r"\| setting \| environment \| default \|\n\|.*\n((?:\|.*\n)+)", read("docs/settings.md"))
     assert table is not None
     expected = []
     for name, field in Settings.model_fields.items():
@@ -263,27 +309,36 @@ def endpoints(settings: Settings) -> set[tuple[str, str]]:
 
 
 def test_the_table_of_endpoints_is_the_endpoints(endpoints: set[tuple[str, str]]) -> None:
-    listed = re.findall(r"^\| `([A-Z]+) (/\S*)` \|", read("docs/http.md"), re.MULTILINE)
+    listed = re.findall(
+        r"^\| `([A-Z]+) (/\S*)` \|", read("docs/http.md") + read("docs/open-inference.md"), re.MULTILINE
+    )
     assert len(listed) == len(set(listed))
-    assert set(listed) == {(method, path) for method, path in endpoints if path not in FOR_BROWSERS or "{" not in path}
+    assert set(listed) == {
+        (method, path)
+        for method, path in endpoints
+        if path not in FOR_BROWSERS or not path.startswith(("/docs/", "/playground/"))
+    }
 
 
-def test_every_endpoint_is_called_in_every_language(endpoints: set[tuple[str, str]]) -> None:
-    text = dict.fromkeys(LANGUAGES, "")
-    for block in blocks("docs/http.md"):
-        if block.language in text:
-            text[block.language] += block.text
+def test_every_endpoint_is_called_with_curl(endpoints: set[tuple[str, str]]) -> None:
+    shown = "".join(block.text for page in ("docs/http.md", "docs/open-inference.md") for block in blocks(page))
     for method, path in endpoints:
-        if path in FOR_BROWSERS:
-            continue
-        beginning = re.escape(path.split("{")[0])
-        assert re.search(rf":8000{beginning}['\"?\s$]", text["sh"]), (method, path)
-        assert re.search(rf"requests\.{method.lower()}\(\s*f\"{{SERVICE}}{beginning}[\"?{{]", text["python"]), path
-        assert re.search(rf"[\"`]{beginning}[\"`?$]", text["js"]), (method, path)
+        if path not in FOR_BROWSERS:
+            beginning = re.escape(path.split("{")[0])
+            assert re.search(rf":8000{beginning}['\"?\s$]", shown), (method, path)
+
+
+@pytest.mark.parametrize("example", CALLS)
+def test_every_endpoint_for_programs_is_called_in_the_example(example: str, endpoints: set[tuple[str, str]]) -> None:
+    calls = {(method, path.split("{")[0].rstrip("$")) for method, path in re.findall(CALLS[example], read(example))}
+    for method, path in endpoints:
+        if path not in FOR_BROWSERS | FOR_CURL and not path.startswith("/v2"):
+            assert (method, path.split("{")[0]) in calls, (method, path)
 
 
 def test_every_status_that_the_service_gives_is_in_the_table() -> None:
-    listed = set(re.findall(r"^\| (\d{3}) \|", read("docs/http.md"), re.MULTILINE))
+    rows = re.findall(r"^\| (\d{3}(?:, \d{3})*) \|", read("docs/http.md"), re.MULTILINE)
+    listed = set(", ".join(rows).split(", "))
     source = "".join(path.read_text() for path in (ROOT / "service").rglob("*.py"))
     assert set(re.findall(r"\bProblem\(\s*(\d{3})", source)) - {"500"} <= listed
 
@@ -294,7 +349,7 @@ def test_the_table_of_types_of_problems_is_the_types() -> None:
 
 
 def test_the_table_of_exit_codes_is_the_exit_codes() -> None:
-    rows = re.findall(r"^\| ([^|]+) \| (\d+)(?: \+ signal)? \|", read("docs/deployment.md"), re.MULTILINE)
+    rows = re.findall(r"^\| ([^|]+) \| (\d+)(?: \+ signal)? \|", read("docs/settings.md"), re.MULTILINE)
     given = {str(value) for name, value in vars(errors).items() if name.isupper() and isinstance(value, int)}
     assert {code for _, code in rows} - {"128"} == given
     for name, command in main.commands.items():
@@ -364,12 +419,10 @@ def test_drawings_have_what_mermaid_asks_for() -> None:
 
 
 def test_the_unit_and_the_probes_name_what_there_is(endpoints: set[tuple[str, str]]) -> None:
-    (unit,) = [block for block in blocks("docs/deployment.md") if block.language == "ini"]
     parser = configparser.ConfigParser(strict=False, interpolation=None)
-    parser.read_string(unit.text)
+    parser.read_string(read("deploy/twolayernet.service"))
     assert parser["Service"]["ExecStart"].split()[0].endswith("/.venv/bin/twolayernet")
-    (pod,) = [block for block in blocks("docs/deployment.md") if block.language == "yaml"]
-    paths = re.findall(r"httpGet: {path: (\S+), port: (\d+)}", pod.text)
+    paths = re.findall(r"httpGet: {path: (\S+), port: (\d+)}", read("deploy/kubernetes.yml"))
     assert paths
     for path, port in paths:
         assert ("GET", path) in endpoints

@@ -4,19 +4,23 @@ import os
 import socket
 import subprocess
 import sys
+import threading
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from unittest.mock import patch
 
 import pytest
 from click.testing import CliRunner, Result
 from pydantic import SecretStr
+from werkzeug.serving import make_server
 
-from model.weights import Weights
+from model.weights_file import Weights
 from service.app import create_app
 from service.cli import main
-from service.cli.client import ask
+from service.cli.service_client import ask, key_of_the_environment
 from service.errors import ServiceError, StartupError
+from service.server import healthcheck
 from service.server.address import for_whom
 from service.settings import Settings, load_settings
 from tests.conftest import Client
@@ -130,6 +134,15 @@ def test_a_key_may_end_with_the_newline_of_its_file(settings: Settings) -> None:
     assert closed.get("/weights", headers={"Authorization": "Bearer of-a-secret"}).status_code == 200
 
 
+def test_a_key_from_a_file_of_windows_is_sent_without_its_marks() -> None:
+    os.environ["TWOLAYERNET_API_KEY"] = "\ufeffof-a-secret\r"
+    assert key_of_the_environment() == "of-a-secret"
+    Path("key").write_text("\ufeffanother\r\n", "utf-8")
+    del os.environ["TWOLAYERNET_API_KEY"]
+    os.environ["TWOLAYERNET_API_KEY_FILE"] = "key\r"
+    assert key_of_the_environment() == "another"
+
+
 def test_an_empty_file_is_no_key() -> None:
     Path("key").write_text("\n")
     assert "--api-key is empty" in one_line(twolayernet("serve", "--api-key", "key"), 2)
@@ -169,6 +182,48 @@ def test_a_key_to_predict_alone_is_a_mistake_without_the_key_in_it() -> None:
     with pytest.raises(StartupError, match="anyone could train") as error:
         load_settings()
     assert "secret" not in str(error.value)
+
+
+@contextmanager
+def served(settings: Settings, host: str = "127.0.0.1") -> Iterator[tuple[str, int]]:
+    """The service in this process, behind the server of `flask run`."""
+    server = make_server(host, 0, create_app(settings), threaded=True)
+    thread = threading.Thread(target=server.serve_forever)
+    thread.start()
+    try:
+        yield host, server.server_port
+    finally:
+        server.shutdown()
+        thread.join()
+        server.server_close()
+
+
+@pytest.mark.parametrize(
+    ("content_type", "length", "status"),
+    [("text/plain", 100, 415), ("text/plain", 300_000, 415), ("application/json", 100, 422)],
+)
+def test_flask_run_ends_an_early_error_by_itself(
+    settings: Settings, content_type: str, length: int, status: int
+) -> None:
+    """`read` returns when the server closes the connection; a server that waits for the client never does."""
+    with served(settings) as address, socket.create_connection(address, timeout=20) as client:
+        head = f"POST /predict HTTP/1.1\r\nHost: localhost\r\nContent-Type: {content_type}\r\nContent-Length: {length}"
+        client.sendall(head.encode() + b"\r\n\r\n" + b" " * length)
+        with client.makefile("rb") as answer:
+            assert answer.read().startswith(f"HTTP/1.1 {status} ".encode())
+
+
+def test_the_health_check_asks_where_the_service_listens(settings: Settings) -> None:
+    with served(settings, "127.0.0.2") as (host, port):
+        os.environ.update(TWOLAYERNET_HOST=host, TWOLAYERNET_PORT=f"{port}\r")
+        assert healthcheck.main() == 0
+        os.environ["TWOLAYERNET_HOST"] = "127.0.0.3"
+        assert healthcheck.main() == 1
+
+
+def test_an_ipv6_address_may_be_in_brackets() -> None:
+    os.environ["TWOLAYERNET_HOST"] = "[::1]"
+    assert load_settings().host == "::1"
 
 
 def make(*arguments: str, **environment: str) -> str:

@@ -1,13 +1,13 @@
-"""Labelled images: the packaged digits, MNIST, or what people have, in IDX, .npz and CSV files."""
+"""Labelled images: the packaged digits, MNIST, or your own in IDX, .npz and CSV files."""
 
 from pathlib import Path
 
-from model.datasets.arrays import npz_file
 from model.datasets.dataset import Dataset, DatasetError, Split, input_to_pixels, pixels_to_input
-from model.datasets.digits import packaged_digits
 from model.datasets.idx import holds_idx_files, idx_files
+from model.datasets.label_csv import csv_file
 from model.datasets.mnist import MNIST_MIRROR_VARIABLE, MNIST_SHA256, mnist
-from model.datasets.table import csv_file
+from model.datasets.npz import npz_file
+from model.datasets.packaged_digits import packaged_digits
 
 __all__ = [
     "KINDS",
@@ -24,7 +24,7 @@ __all__ = [
 ]
 
 KINDS = "digits, mnist, a folder with IDX files, an .npz or a .csv file"
-"""What `load_dataset` takes, for messages."""
+"""The sources that `load_dataset` accepts, for messages."""
 
 
 def load_dataset(source: str) -> Dataset:
@@ -37,7 +37,7 @@ def load_dataset(source: str) -> Dataset:
     if path.is_dir():
         return idx_files(path, path.resolve().name)
     if not path.exists():
-        raise DatasetError(f"there is no {source}: expected {KINDS}")
+        raise DatasetError(f"{source} does not exist: expected {KINDS}")
     name = path.name.lower()
     if name.endswith(".npz"):
         return npz_file(path)

@@ -1,4 +1,4 @@
-"""What is trained on and measured on: images and their classes, divided for good."""
+"""Data sets: images and their classes, divided into a training and a test set."""
 
 import hashlib
 import math
@@ -12,13 +12,13 @@ from numpy.typing import NDArray
 from model.types import FloatArray, IntArray
 
 MOST_BYTES = 1 << 31
-"""What the pixels of one file may take, unpacked: three times EMNIST, and what a small machine can spare."""
+"""Limit for the unpacked pixels of one file: three times EMNIST, and what a small machine has."""
 
 MOST_CLASSES = 256
 
 
 class DatasetError(Exception):
-    """The data can't be had or can't be used; the message is one line that says which file and why."""
+    """The data can't be read or used; the message is one line with the file and the reason."""
 
 
 @dataclass(frozen=True)
@@ -40,9 +40,9 @@ class Split:
 
 @dataclass(frozen=True)
 class Dataset:
-    """Images to train on and images held out for the final test, which training never sees.
+    """Training images, and test images that are not used in training.
 
-    label_names: of the classes, in the order of their numbers, where they have names.
+    label_names: of the classes, in the order of their numbers, if they have names.
     """
 
     name: str
@@ -59,15 +59,15 @@ class Dataset:
 
     @cached_property
     def digest(self) -> str:
-        """Tells data from other data of the same name and size."""
-        found = hashlib.sha256(f"{self.train.images.shape} {self.label_names}".encode())
+        """A digest that differs for other data of the same name and size."""
+        digest = hashlib.sha256(f"{self.train.images.shape} {self.label_names}".encode())
         for array in (self.train.images, self.train.labels):
-            found.update(array.tobytes())
-        return found.hexdigest()[:16]
+            digest.update(array.tobytes())
+        return digest.hexdigest()[:16]
 
 
 def pixels_to_input(pixels: NDArray[Any]) -> FloatArray:
-    """What the network takes, float32 0…1, from bytes 0…255; floats are taken to be 0…1 already."""
+    """Inputs of the network, float32 0…1, from bytes 0…255 or from floats 0…1."""
     if pixels.dtype == np.uint8:
         pixels = np.divide(pixels, np.float32(255), dtype=np.float32)
     x: FloatArray = pixels.astype(np.float32, copy=False)
@@ -75,7 +75,7 @@ def pixels_to_input(pixels: NDArray[Any]) -> FloatArray:
 
 
 def input_to_pixels(x: NDArray[Any]) -> NDArray[np.uint8]:
-    """Bytes 0…255 from pixels 0…1, exact for those that were bytes; bytes as they are."""
+    """Bytes 0…255 from pixels 0…1, exact for pixels that were bytes; bytes are returned unchanged."""
     if x.dtype == np.uint8:
         return x
     pixels: NDArray[np.uint8] = np.round(np.clip(x, 0, 1) * np.float32(255)).astype(np.uint8)
@@ -83,6 +83,6 @@ def input_to_pixels(x: NDArray[Any]) -> NDArray[np.uint8]:
 
 
 def shape_of(features: int) -> tuple[int, int]:
-    """Rows and columns of images that come as flat pixels: a square, or a row if that can't be."""
+    """Rows and columns of flat images: a square if possible, else one row."""
     side = math.isqrt(features)
     return (side, side) if side * side == features else (1, features)

@@ -8,21 +8,21 @@ import numpy as np
 from numpy.typing import NDArray
 
 from model.datasets.dataset import MOST_BYTES, Dataset, DatasetError, Split
-from model.datasets.files import Readable, opened
-from model.datasets.splitting import with_test_set
+from model.datasets.gzip_files import Readable, opened
+from model.datasets.splits import with_test_set
 
 UNSIGNED_BYTE = 0x08
 """The type code in an IDX file's magic number; the byte after it is the number of dimensions."""
 
 
 def holds_idx_files(folder: Path) -> bool:
-    """Whether there is any, be it the wrong one."""
+    """Whether the folder has any IDX file."""
     return any(folder.glob("*-ubyte")) or any(folder.glob("*-ubyte.gz"))
 
 
 def idx_files(folder: Path, name: str) -> Dataset:
-    """A folder with the four files of MNIST's names and format, gzipped or not. Where there is no t10k file at all, a
-    part of each class is held out. Raises DatasetError."""
+    """A folder with four files named as MNIST's, gzipped or not. Without a t10k file, a part of each class is held out.
+    Raises DatasetError."""
     train, image_shape = _read_split(folder, "train")
     if not any(folder.glob("t10k*")):
         return with_test_set(name, train, image_shape)
@@ -55,7 +55,7 @@ def read_idx(path: Path, dimensions: int) -> NDArray[np.uint8]:
     """The array of unsigned bytes in an IDX file, gzipped or not.
 
     The format: two zero bytes, a type code, the number of dimensions, each dimension as a big-endian 32-bit number,
-    then the data. Raises DatasetError for anything else, for a file that ends early and for one that goes on.
+    then the data. Raises DatasetError for another format and for a file of the wrong size.
     """
     with opened(path) as file:
         magic, expected = file.read(4), bytes([0, 0, UNSIGNED_BYTE, dimensions])
@@ -69,7 +69,7 @@ def read_idx(path: Path, dimensions: int) -> NDArray[np.uint8]:
         shape = struct.unpack(f">{dimensions}I", header)
         promised = math.prod(shape)
         if promised == 0:
-            raise DatasetError(f"{path} holds nothing: its header says {' × '.join(map(str, shape))}")
+            raise DatasetError(f"{path} is empty: its header has the shape {' × '.join(map(str, shape))}")
         if promised > MOST_BYTES:
             raise DatasetError(
                 f"{path}: its header promises {promised} bytes of data, more than the limit of {MOST_BYTES}"
@@ -83,7 +83,7 @@ def read_idx(path: Path, dimensions: int) -> NDArray[np.uint8]:
 
 
 def _read_at_most(file: Readable, most: int) -> bytes:
-    """Read in pieces, so that a forged header can't make more be allocated than the file has."""
+    """Read in pieces, so that a forged header can't allocate more memory than the file has bytes."""
     pieces = []
     while most > 0 and (piece := file.read(min(most, 1 << 24))):
         pieces.append(piece)

@@ -7,18 +7,19 @@ from typing import Any
 import click
 
 import service  # noqa: F401  sets BLAS to one thread before anything imports numpy
-from service.cli.evaluating import evaluate, gradcheck, publish
-from service.cli.serving import serve
-from service.cli.storing import backup, restore, store
-from service.cli.training import train
+from service.cli.evaluate import evaluate, gradcheck
+from service.cli.models import models
+from service.cli.new import new
+from service.cli.publish import publish
+from service.cli.serve import serve
+from service.cli.store import backup, restore, store, verify
+from service.cli.train import train
 from service.errors import CRASHED, INTERRUPTED
 
 
 class Commands(click.Group):
-    """Commands whose crashes and interruptions have exit codes of their own.
-
-    click and Python end with 1, which means here that a network is worse.
-    """
+    """Commands with exit codes of their own for crashes and interruptions: click and Python use 1, which means here
+    that a network is worse."""
 
     def invoke(self, ctx: click.Context) -> Any:
         try:
@@ -41,5 +42,5 @@ def main() -> None:
     """A neural network that keeps learning while it is served."""
 
 
-for command in (train, evaluate, gradcheck, serve, publish, backup, restore, store):
+for command in (train, new, evaluate, gradcheck, serve, publish, backup, restore, verify, store, models):
     main.add_command(command)

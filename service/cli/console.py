@@ -1,4 +1,4 @@
-"""How the command line says what went wrong: one line on standard error, and an exit code."""
+"""Errors of the command line: one line on standard error, and an exit code."""
 
 import os
 import sqlite3
@@ -10,11 +10,11 @@ from typing import NoReturn
 
 import click
 
-from model import weights as weights_file
+from model import weights_file
 from model.datasets import DatasetError
 from model.training import TrainingError
 from model.two_layer_net import Activation
-from model.weights import Weights, WeightsError
+from model.weights_file import Weights, WeightsError
 from service.errors import BROKEN_PIPE, MISTAKE, ServiceError, StartupError, StoreError
 
 
@@ -25,7 +25,7 @@ def fail(message: object, exit_code: int = MISTAKE) -> NoReturn:
 
 @contextmanager
 def reported_errors() -> Iterator[None]:
-    """End the command with one line for whatever a person can do something about."""
+    """End the command with one line for errors that the user can correct."""
     try:
         yield
     except (DatasetError, TrainingError, WeightsError, ServiceError, StartupError, StoreError) as error:
@@ -35,14 +35,14 @@ def reported_errors() -> Iterator[None]:
     except click.FileError as error:
         fail(f"{error.ui_filename} can't be written: {error.message}")
     except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # else Python says it at its end, once more
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # else Python reports it again at exit
         sys.exit(BROKEN_PIPE)
     except OSError as error:
         fail(f"{error.filename}: {error.strerror}" if error.filename else error)
 
 
 def loaded_weights(path: Path, activation: Activation | None = None) -> Weights:
-    """activation: of a file that does not say its own. Raises WeightsError for one that can't be read or used."""
+    """activation: for a file that does not record its own. Raises WeightsError for one that can't be read or used."""
     try:
         return weights_file.load(path, activation)
     except OSError as error:

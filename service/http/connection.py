@@ -1,17 +1,17 @@
-"""What every answer brings with it: headers for browsers, and a connection that can be used again.
+"""Headers for browsers on every answer, and a connection that can be used again after an error.
 
-A server that sends an error before the body was read would find the rest of the body where it expects the next request.
+If an error is sent before the body was read, the server finds the rest of the body where it expects the next request.
 gunicorn discards 64 kB of it and closes the connection after more, Granian closes it at once, and neither announces it.
-So the rest is read here, behind the answer: a client need not wait for the end of its own body to see the error.
+So the rest is read here, after the answer: a client sees the error before it has sent its whole body.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import suppress
 from functools import partial
+from itertools import chain
 from typing import TYPE_CHECKING, Any
 
-from werkzeug.wsgi import ClosingIterator
-
-from service.settings import Settings
+from werkzeug.wsgi import ClosingIterator, get_input_stream
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse, WSGIApplication, WSGIEnvironment
@@ -23,7 +23,7 @@ MOST_PIECES = 1024
 HEADERS = [("X-Content-Type-Options", "nosniff"), ("Cross-Origin-Resource-Policy", "same-origin")]
 
 
-def wrapped(wsgi: "WSGIApplication", _settings: Settings) -> "WSGIApplication":
+def wrapped(wsgi: "WSGIApplication") -> "WSGIApplication":
     def with_headers(environ: "WSGIEnvironment", start_response: "StartResponse") -> Iterable[bytes]:
         failed = False
 
@@ -33,10 +33,23 @@ def wrapped(wsgi: "WSGIApplication", _settings: Settings) -> "WSGIApplication":
             headers = headers + HEADERS
             return start_response(status, headers, exc_info) if exc_info else start_response(status, headers)
 
+        unterminated = has_body(environ) and not environ.get("wsgi.input_terminated")
+        if unterminated:  # the server of `flask run`: a read beyond Content-Length waits until the client leaves
+            environ["wsgi.input"] = get_input_stream(environ)
         answer = wsgi(environ, start)
-        return ClosingIterator(answer, partial(discard_body, environ)) if failed and has_body(environ) else answer
+        if not (failed and has_body(environ)):
+            return answer
+        if unterminated:  # it reads the rest itself before it closes the answer, and waits in the same way
+            return ClosingIterator(chain(answer, discarded_body(environ)), getattr(answer, "close", None))
+        return ClosingIterator(answer, partial(discard_body, environ))
 
     return with_headers
+
+
+def discarded_body(environ: "WSGIEnvironment") -> Iterator[bytes]:
+    """Nothing, once the body has been discarded."""
+    discard_body(environ)
+    yield from ()
 
 
 def has_body(environ: "WSGIEnvironment") -> bool:
@@ -44,10 +57,8 @@ def has_body(environ: "WSGIEnvironment") -> bool:
 
 
 def discard_body(environ: "WSGIEnvironment") -> None:
-    """Read what is left of it, within a bound."""
-    try:
+    """Read the rest of the body, within a bound."""
+    with suppress(Exception):  # the client has gone, or its body is badly framed: the server closes the connection
         for _ in range(MOST_PIECES):
             if not environ["wsgi.input"].read(PIECE_BYTES):
                 return
-    except Exception:  # the client has gone, or sends what is no body: the server closes the connection
-        return

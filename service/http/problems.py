@@ -6,22 +6,31 @@ from enum import StrEnum
 from typing import Any
 
 import orjson
-from flask import Flask, Response, request
-from werkzeug.exceptions import HTTPException, NotFound
+from flask import Flask, Response, current_app, request
+from werkzeug.exceptions import HTTPException, MethodNotAllowed, NotFound
 from werkzeug.http import HTTP_STATUS_CODES
+from werkzeug.routing import Rule
 
 from service.errors import (
+    FoldedAwayError,
     KeyReusedError,
     LearningPausedError,
+    ModelExistsError,
+    NewClassError,
+    NoModelsError,
+    NotInForceError,
     NotYetError,
     PredictionsGoneError,
     StoreError,
+    UnknownClassError,
+    UnknownModelError,
     UnknownPredictionError,
     UnknownVersionError,
     UnsafeStepError,
     WeightsChangedError,
 )
-from service.mistakes import MOST_ERRORS, shortened
+from service.http.request_log import MODEL, REQUEST_ID
+from service.validation import MOST_ERRORS, shortened
 
 MEDIA_TYPE = "application/problem+json"
 MOST_ANSWER_BYTES = 15_000
@@ -44,14 +53,18 @@ Location = tuple[str | int, ...]
 
 
 class Kind(StrEnum):
-    """What programs must tell apart where the status does not: the last part of a problem's `type`."""
+    """What programs must tell apart and the status does not: the last part of a problem's `type`."""
 
     LEARNING_PAUSED = "learning-paused"
     KEY_REUSED = "key-reused"
     PREDICTION_GONE = "prediction-gone"
     WEIGHTS_CHANGED = "weights-changed"
+    FOLDED_AWAY = "folded-away"
     UNKNOWN_VERSION = "unknown-version"
     UNKNOWN_PREDICTION = "unknown-prediction"
+    UNKNOWN_MODEL = "unknown-model"
+    MODEL_EXISTS = "model-exists"
+    NO_MODELS = "no-models"
     VERSION_NOT_YET = "version-not-yet"
     STORE_AWAY = "store-away"
     UNSAFE_STEP = "unsafe-step"
@@ -60,12 +73,12 @@ class Kind(StrEnum):
 
     @property
     def uri(self) -> str:
-        """A name and no address: the same on every host and under every prefix, with nothing to fetch."""
+        """A name, not an address: the same on every host and under every prefix."""
         return f"urn:twolayernet:problem:{self}"
 
 
 class Problem(Exception):  # noqa: N818  the RFC's own word
-    """An answer that says what is wrong. errors: (where, what was expected), where being a path into the request."""
+    """An error as an answer. errors: (where, what was expected), where being a path into the request."""
 
     def __init__(
         self,
@@ -79,7 +92,7 @@ class Problem(Exception):  # noqa: N818  the RFC's own word
     ) -> None:
         super().__init__(detail)
         self.status = status
-        self.detail = detail
+        self.detail = shortened(detail, LONGEST_DETAIL)
         self.errors = errors[:most_errors]
         self.headers = headers or {}
         self.kind = kind
@@ -92,24 +105,20 @@ class Problem(Exception):  # noqa: N818  the RFC's own word
             }
             for loc, msg in self.errors
         ]
-        while len(body := self._document(errors)) > MOST_ANSWER_BYTES and errors:
+        document = {
+            "type": self.kind.uri if self.kind else "about:blank",
+            "title": TITLES.get(self.status, "Error"),
+            "status": self.status,
+            "detail": self.detail,
+            "errors": errors,
+        }
+        while len(body := orjson.dumps(document, option=orjson.OPT_APPEND_NEWLINE)) > MOST_ANSWER_BYTES and errors:
             del errors[len(errors) // 2 :]
         return Response(body, self.status, dict(self.headers), mimetype=MEDIA_TYPE)
 
-    def _document(self, errors: Sequence[Mapping[str, object]]) -> bytes:
-        return orjson.dumps(
-            {
-                "type": self.kind.uri if self.kind else "about:blank",
-                "title": TITLES.get(self.status, "Error"),
-                "status": self.status,
-                "detail": shortened(self.detail, LONGEST_DETAIL),
-                "errors": errors,
-            }
-        )
-
 
 class BadInput(Problem):
-    """422 for one mistake at one place of the request."""
+    """422 for one mistake in one place of the request."""
 
     def __init__(self, location: Location, message: str, kind: Kind | None = None) -> None:
         where = dotted(location)
@@ -120,75 +129,94 @@ def dotted(location: Location) -> str:
     return ".".join(shortened(str(part)) for part in location)
 
 
-def predictions_gone(error: PredictionsGoneError) -> Problem:
-    """409 that names the predictions that can't be learnt from, as many of them as an answer has room for."""
-    errors: list[tuple[Location, str]] = [(("prediction_ids", at), why) for at, why in error.wrong.items()]
-    return Problem(409, str(error), errors, kind=Kind.PREDICTION_GONE, most_errors=100)
-
-
-ERRORS: dict[type[Exception], Callable[[Any], Problem]] = {
-    UnknownVersionError: lambda error: about(404, Kind.UNKNOWN_VERSION, error, "model_version"),
-    NotYetError: lambda error: about(503, Kind.VERSION_NOT_YET, error, MIN_VERSION_HEADER),
-    UnsafeStepError: lambda error: BadInput((), str(error), Kind.UNSAFE_STEP),
-    KeyReusedError: lambda error: about(409, Kind.KEY_REUSED, error, "Idempotency-Key"),
-    LearningPausedError: lambda error: Problem(409, str(error), [((), error.reason)], kind=Kind.LEARNING_PAUSED),
-    PredictionsGoneError: predictions_gone,
-    UnknownPredictionError: lambda error: about(404, Kind.UNKNOWN_PREDICTION, error),
-    WeightsChangedError: lambda error: about(412, Kind.WEIGHTS_CHANGED, error, "If-Match"),
-    StoreError: lambda error: about(503, Kind.STORE_AWAY, error),
-}
-
-
 def about(status: int, kind: Kind, error: Exception, *location: str) -> Problem:
     """location: the part of the request that the error is about, if it is about one."""
     headers = {"Retry-After": RETRY_AFTER_SECONDS} if status == 503 else {}
     return Problem(status, str(error), [(location, str(error))] if location else (), headers, kind)
 
 
+def predictions_gone(error: PredictionsGoneError) -> Problem:
+    """Names as many of the predictions as an answer has room for."""
+    errors: list[tuple[Location, str]] = [(("prediction_ids", at), why) for at, why in error.wrong.items()]
+    return Problem(409, str(error), errors, kind=Kind.PREDICTION_GONE, most_errors=100)
+
+
+def store_failed(error: StoreError) -> Problem:
+    logger.error("%s", error)
+    return about(503, Kind.STORE_AWAY, error)
+
+
+def of_the_framework(error: HTTPException) -> Problem:
+    status = error.code or 500
+    detail = error.description or TITLES.get(status, "Error")
+    if isinstance(error, NotFound):
+        detail = no_such_path()
+    elif isinstance(error, MethodNotAllowed):
+        detail = f"{shortened(request.method)} is not accepted here: expected {', '.join(error.valid_methods or ())}"
+    of_the_body = ("content-type", "content-length")
+    headers = {name: value for name, value in error.get_headers() if name.lower() not in of_the_body}
+    return Problem(status, detail, headers=headers)
+
+
+def unexpected(_error: Exception) -> Problem:
+    request_id = request.environ.get(REQUEST_ID)
+    logger.exception("unexpected error in request %s", request_id)
+    return Problem(500, f"internal error; see the service's log (request ID {request_id})")
+
+
+PROBLEMS: dict[type[Exception], Callable[[Any], Problem]] = {
+    Problem: lambda error: error,
+    UnknownVersionError: lambda error: about(404, Kind.UNKNOWN_VERSION, error, "model_version"),
+    NoModelsError: lambda error: about(404, Kind.NO_MODELS, error),
+    UnknownModelError: lambda error: about(404, Kind.UNKNOWN_MODEL, error, "name"),
+    ModelExistsError: lambda error: about(409, Kind.MODEL_EXISTS, error, "name"),
+    UnknownClassError: lambda error: BadInput(("labels",), str(error)),
+    NewClassError: lambda error: BadInput(("label_name",), str(error)),
+    NotInForceError: lambda error: Problem(422, str(error), list(error.wrong.items())),
+    FoldedAwayError: lambda error: about(409, Kind.FOLDED_AWAY, error),
+    NotYetError: lambda error: about(503, Kind.VERSION_NOT_YET, error, MIN_VERSION_HEADER),
+    UnsafeStepError: lambda error: BadInput((), str(error), Kind.UNSAFE_STEP),
+    KeyReusedError: lambda error: about(409, Kind.KEY_REUSED, error, "Idempotency-Key"),
+    LearningPausedError: lambda error: Problem(409, str(error), [((), error.reason)], kind=Kind.LEARNING_PAUSED),
+    PredictionsGoneError: predictions_gone,
+    UnknownPredictionError: lambda error: about(404, Kind.UNKNOWN_PREDICTION, error, "prediction_id"),
+    WeightsChangedError: lambda error: about(412, Kind.WEIGHTS_CHANGED, error, "If-Match"),
+    StoreError: store_failed,
+    HTTPException: of_the_framework,
+    Exception: unexpected,
+}
+
+
+def register(app: Flask, own_form: Callable[[Problem], Response | None]) -> None:
+    """Answer every error with a problem document. own_form: the answer for a path whose errors have another form."""
+
+    def answering(as_problem: Callable[[Any], Problem]) -> Callable[[Exception], Response]:
+        def answer(error: Exception) -> Response:
+            problem = as_problem(error)
+            return own_form(problem) or problem.response()
+
+        return answer
+
+    for kind_of_error, as_problem in PROBLEMS.items():
+        app.register_error_handler(kind_of_error, answering(as_problem))
+
+
 def path_of(rule: str) -> str:
-    """Flask's rule as OpenAPI writes it, {name} for what varies."""
+    """Flask's rule as OpenAPI writes it, with {name} for a variable part."""
     return rule.replace("<", "{").replace(">", "}")
 
 
-def no_such_path(app: Flask) -> str:
-    """What is asked for instead: all paths that there are."""
+def rules_of(app: Flask, of_a_model: bool) -> list[Rule]:
+    """All of them, or those that each model has."""
+    return [rule for rule in app.url_map.iter_rules() if not (of_a_model and is_about_models(rule))]
+
+
+def is_about_models(rule: Rule) -> bool:
+    return str(rule.endpoint).startswith("models.")
+
+
+def no_such_path() -> str:
     root = shortened(request.root_path)
-    paths = ", ".join(sorted({f"{root}{path_of(rule.rule)}" for rule in app.url_map.iter_rules()}))
-    return f"there is nothing at {shortened(request.root_path + request.path)}. The paths are {paths}"
-
-
-def register(app: Flask) -> None:
-    """Answer every error, the framework's included, with a problem document."""
-
-    @app.errorhandler(Problem)
-    def problem(error: Problem) -> Response:
-        return error.response()
-
-    for kind_of_error, as_problem in ERRORS.items():
-        app.register_error_handler(kind_of_error, answer_with(as_problem))
-
-    @app.errorhandler(HTTPException)
-    def http_exception(error: HTTPException) -> Response:
-        status = error.code or 500
-        if status < 400:
-            return Response(error.get_body(), status, error.get_headers())
-        if isinstance(error, NotFound):
-            error.description = no_such_path(app)
-        headers = {
-            name: value for name, value in error.get_headers() if name.lower() not in ("content-type", "content-length")
-        }
-        return Problem(status, error.description or TITLES.get(status, "Error"), headers=headers).response()
-
-    @app.errorhandler(Exception)
-    def unexpected(error: Exception) -> Response:
-        logger.exception("unexpected error")
-        return Problem(500, "internal error; see the service's log").response()
-
-
-def answer_with(as_problem: Callable[[Any], Problem]) -> Callable[[Exception], Response]:
-    def answer(error: Exception) -> Response:
-        if isinstance(error, StoreError):
-            logger.error("%s", error)
-        return as_problem(error).response()
-
-    return answer
+    rules = rules_of(current_app, of_a_model=MODEL in request.environ)
+    paths = ", ".join(sorted({f"{root}{path_of(rule.rule)}" for rule in rules}))
+    return f"nothing at {shortened(request.root_path + request.path)}. The paths are {paths}"

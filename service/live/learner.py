@@ -1,51 +1,59 @@
-"""What makes new versions: the one place that appends to the log."""
+"""The one place that appends versions to the log."""
 
 import hashlib
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
+from functools import cache
 
-from model import weights as weights_file
-from model.online import answers_stay_finite, online_step, planned
+from model import weights_file
+from model.growth import MOST_CLASSES, grown
+from model.online_step import answers_stay_finite, online_step, planned
 from model.types import IntArray
-from model.weights import Weights, WeightsError
-from service import metrics
-from service.errors import KeyReusedError, LearningPausedError, WeightsChangedError
-from service.live.alarm import Alarm
+from model.weights_file import Weights, WeightsError
+from service.errors import (
+    KeyReusedError,
+    LearningPausedError,
+    NewClassError,
+    UnknownClassError,
+    WeightsChangedError,
+)
+from service.live.drift_alarm import Alarm, Watch
+from service.live.label_queue import by_kind, examples_of, outcomes_of
+from service.live.lineage import Lineage, lineage
 from service.live.replica import Model, Replica, rebuild
-from service.live.waiting import examples_of, outcomes_of
-from service.store.log import Reader, StepLog, Writer, asked_of_key
-from service.store.predictions import ASKED_BY_A_STEP, Limits, Predictions
-from service.store.progress import Outcomes, Progress, Row, asked_by_a_step, begun_anew
+from service.live.version_comparison import better_version
+from service.metrics import counters
+from service.store.answer_figures import AnswerFigures
+from service.store.log import Reader, StepLog, Writer, query_of_key
+from service.store.predictions import Limits, Predictions
 from service.store.records import Event, Examples, StoredExamples, Version
+from service.store.rolling_figures import Kind, Outcomes, RollingFigures, Row, queries_of_a_step, restarted
+
+NO_ALARM, DEFAULT_LIMITS = Alarm(), Limits()
 
 
 @dataclass(frozen=True)
 class IdempotencyKey:
-    """What the client calls its request, and a digest of the request, to tell a repeat from another one."""
+    """The client's name for its request, and a digest of the request, by which a repeat is recognised."""
 
     key: str
     digest: bytes
 
 
-MOST_ACTS_SEEN = 100
-"""Versions between two train-steps that are looked at. In so many, somebody has been at it."""
-
-
-NO_ALARM, USUAL_LIMITS = Alarm(), Limits()
-
-
 @dataclass(frozen=True)
 class Change:
-    """The next version and its weights; of a train-step, its examples and what came of them."""
+    """The next version and its weights; of a train-step, its examples and how they were answered, by kind."""
 
     version: Version
     weights: Weights
     stored: StoredExamples | None = None
-    outcomes: Outcomes | None = None
+    outcomes: dict[Kind, Outcomes] = field(default_factory=dict)
 
 
 class Learner:
+    """Safe to use from any number of threads. Every method raises StoreError."""
+
     def __init__(
         self,
         log: StepLog,
@@ -54,18 +62,18 @@ class Learner:
         memory_size: int = 1000,
         *,
         alarm: Alarm = NO_ALARM,
-        limits: Limits = USUAL_LIMITS,
+        limits: Limits = DEFAULT_LIMITS,
     ) -> None:
-        """limits: of the remembered predictions."""
+        """limits: of the predictions that are kept for labelling."""
         self._log = log
         self._replica = replica
         self._gradient_norm_limit = gradient_norm_limit
         self._memory_size = memory_size
-        self._alarm = alarm
+        self.alarm = alarm
         self._limits = limits
 
     def answered(self, key: IdempotencyKey) -> Version | None:
-        """The version that an earlier request with this key made. Raises KeyReusedError, StoreError."""
+        """The version that an earlier request with this key appended. Raises KeyReusedError."""
         with self._log.reading() as reader:
             return same_request(reader.of_key(key.key), key)
 
@@ -76,26 +84,28 @@ class Learner:
         rehearse: int = 0,
         key: IdempotencyKey | None = None,
         if_match: set[str] | None = None,
+        *,
+        source: str | None = None,
     ) -> Version:
-        """Take one gradient step from the newest version; when this returns it is durable and every worker's.
+        """Take one gradient step from the newest version. When this returns, the step is durable and visible.
 
-        if_match: ETags, one of which the newest version must have; None: whichever it has.
+        rehearse: how many examples of the replay memory take part for each of these; with 0 it is the plain step, and
+        the memory stays as it is. source: who or what teaches it. if_match: ETags, one of which the newest version must
+        have; None: any.
 
-        rehearse: how many remembered examples take part for each of these; with 0 it is the plain step, and the memory
-        stays as it is.
-
-        It is computed from the bytes that are stored, as every replay is. A repeat of a key gets the version that the
-        first request made. Raises UnsafeStepError, LearningPausedError, KeyReusedError, WeightsChangedError and
-        StoreError; then nothing has changed, but for a StoreError at the commit itself, where the key tells.
+        A repeat of a key returns the version of the first request. Raises UnsafeStepError, LearningPausedError,
+        KeyReusedError, WeightsChangedError and StoreError. Then nothing has changed, except perhaps after a StoreError
+        at the commit itself: repeat the request with its key to know.
         """
         stored, count = StoredExamples.of(examples), len(examples.labels)
 
         def step(writer: Writer, model: Model) -> Change:
-            return self._step(writer, model, stored, count, learning_rate=learning_rate, rehearse=rehearse)
+            change = self._step(writer, model, stored, count, learning_rate=learning_rate, rehearse=rehearse)
+            return replace(change, version=replace(change.version, source=source))
 
-        return self._append(step, key, if_match, count)
+        return self.append(step, key, if_match, count)
 
-    def learn_remembered(
+    def learn_predictions(
         self,
         ids: Sequence[str],
         labels: IntArray,
@@ -104,33 +114,34 @@ class Learner:
         *,
         key: IdempotencyKey | None,
         if_match: set[str] | None = None,
+        source: str | None = None,
     ) -> Version:
-        """As `train_step`, from remembered predictions, each of which is learnt once; the version's loss and accuracy
-        are those of what was answered then. labels: (n,). Raises PredictionsGoneError, too."""
+        """As `train_step`, from predictions that were kept for labelling. Each is in a version once. The loss and the
+        accuracy are those of what was answered at the time. labels: (n,). Raises PredictionsGoneError, too."""
 
         def step(writer: Writer, model: Model) -> Change:
             check_not_paused(writer)
-            taken = Predictions(writer.session).take(ids, model.version + 1, writer.now())
-            stored, outcomes = StoredExamples.of(examples_of(taken, labels)), outcomes_of(taken, labels)
+            taken = Predictions(writer.session).take(ids, model.version + 1, writer.now(), is_in_force(writer))
+            stored, then = StoredExamples.of(examples_of(taken, labels)), outcomes_of(taken, labels)
             change = self._step(writer, model, stored, len(labels), learning_rate=learning_rate, rehearse=rehearse)
-            version = replace(change.version, loss=outcomes.loss, accuracy=outcomes.accuracy)
-            return replace(change, version=version, outcomes=outcomes)
+            version = replace(change.version, loss=then.loss, accuracy=then.accuracy, source=source)
+            return replace(change, version=version, outcomes=by_kind(taken, then, change.outcomes["served"]))
 
-        return self._append(step, key, if_match, len(labels))
+        return self.append(step, key, if_match, len(labels))
 
     def _step(
         self, writer: Writer, model: Model, stored: StoredExamples, count: int, *, learning_rate: float, rehearse: int
     ) -> Change:
+        """Computed from the bytes that are stored, as each replay is."""
         check_not_paused(writer)
-        Predictions(writer.session).forget_expired(writer.now(), self._limits)
-        examples = stored.examples(count)
-        labels = examples.labels
-        number = model.version + 1
-        rehearsal = planned(model.weights, number, len(labels), rehearse, self._memory_size)
+        Predictions(writer.session).delete_expired(writer.now(), self._limits)
+        examples, number = stored.examples(count), model.version + 1
+        check_classes(examples.labels, model.weights)
+        rehearsal = planned(model.weights, number, count, rehearse, self._memory_size)
         taken = online_step(
             model.weights,
             examples.pixels,
-            labels,
+            examples.labels,
             learning_rate,
             rehearsal=rehearsal,
             gradient_norm_limit=self._gradient_norm_limit,
@@ -139,7 +150,7 @@ class Learner:
             model_version=number,
             kind="train-step",
             created_at=writer.now(),
-            count=len(labels),
+            count=count,
             loss=taken.loss,
             accuracy=taken.accuracy,
             learning_rate=taken.learning_rate,
@@ -148,41 +159,59 @@ class Learner:
             memory_size=rehearsal.memory_size or None,
             clip_norm=self._gradient_norm_limit if taken.learning_rate < learning_rate else None,
         )
-        return Change(version, taken.weights, stored, Outcomes.of(taken.probabilities, labels))
+        return Change(version, taken.weights, stored, {"served": Outcomes.of(taken.probabilities, examples.labels)})
 
     def rollback(
         self, model_version: int, key: IdempotencyKey | None = None, if_match: set[str] | None = None
     ) -> Version:
         """Append a version with the weights of an earlier one.
 
-        Raises UnknownVersionError, WeightsChangedError, KeyReusedError, StoreError.
+        Raises UnknownVersionError, WeightsChangedError, KeyReusedError.
         """
 
         def back(writer: Writer, model: Model) -> Change:
             version = Version(model.version + 1, "rollback", writer.now(), source_version=model_version)
             return Change(version, rebuild(writer, model_version).weights)
 
-        return self._append(back, key, if_match)
+        return self.append(back, key, if_match)
 
     def load(self, weights: Weights, key: IdempotencyKey | None = None, if_match: set[str] | None = None) -> Version:
-        """Append a version with weights from outside.
-
-        Raises WeightsError, WeightsChangedError, KeyReusedError, StoreError.
-        """
+        """Append a version with weights from outside. Raises WeightsError, WeightsChangedError, KeyReusedError."""
         check_answers_stay_finite(weights)
 
         def put(writer: Writer, model: Model) -> Change:
             check_sizes(weights, model.weights)
+            AnswerFigures(since=model.version + 1).write(writer.session)
             return Change(Version(model.version + 1, "load", writer.now()), described(weights, model.weights))
 
-        return self._append(put, key, if_match)
+        return self.append(put, key, if_match)
+
+    def grow(
+        self, label_name: str | None, key: IdempotencyKey | None = None, if_match: set[str] | None = None
+    ) -> Version:
+        """Append a version with one class more. label_name: of the class, where classes have names.
+
+        Raises NewClassError, WeightsChangedError, KeyReusedError.
+        """
+
+        def add(writer: Writer, model: Model) -> Change:
+            check_new_class(model.weights, label_name)
+            version = Version(model.version + 1, "grow", writer.now(), label_name=label_name)
+            weights = grown(model.weights, label_name)
+            try:
+                weights_file.to_bytes(weights)
+            except WeightsError as error:
+                raise NewClassError(str(error)) from error
+            return Change(replace(version, classes=weights.output_size), weights)
+
+        return self.append(add, key, if_match)
 
     def pause(self, reason: str) -> None:
-        """Learn nothing until `resume`, on any worker or host; nothing happens where that is so. Raises StoreError."""
+        """Pause learning on all workers and hosts. Does nothing while it is paused."""
         self._set_paused(reason)
 
     def resume(self) -> None:
-        """Learn again; nothing happens where that is so. Raises StoreError."""
+        """Does nothing unless learning is paused."""
         self._set_paused(None)
 
     def _set_paused(self, reason: str | None) -> None:
@@ -190,73 +219,103 @@ class Learner:
             if (paused(writer) is None) == (reason is None):
                 return
             model = self._replica.at_head(writer)
-            event = event_of(writer, "resume" if reason is None else "pause", model.version, reason, paused=reason)
+            event = event_after(writer, "resume" if reason is None else "pause", model.version, reason, paused=reason)
             changed = append(writer, event, model.weights)
         self._replica.advance(changed)
 
-    def _append(
+    def append(
         self,
         change: Callable[[Writer, Model], Change],
         key: IdempotencyKey | None = None,
         if_match: set[str] | None = None,
         count_of_step: int | None = None,
     ) -> Version:
-        """Append what `change` makes of the newest version, unless the key says that it has been done, or the newest
-        version's `etag` is none of `if_match`. count_of_step: of the examples, where it is a train-step."""
+        """Append what `change` makes of the newest version, unless an earlier request had this key, or the newest
+        version's `etag` is not in `if_match`. count_of_step: the number of examples, of a train-step."""
         began = time.perf_counter()
-        ahead = [] if key is None else [asked_of_key(key.key)]
+        prefetched = [] if key is None else [query_of_key(key.key)]
         if count_of_step is not None:
-            ahead += [ASKED_BY_A_STEP, *asked_by_a_step(count_of_step, self._alarm.examples)]
-        with self._log.writing(*ahead) as writer:
-            metrics.LOG_WAIT.observe(time.perf_counter() - began)
+            prefetched += queries_of_a_step(count_of_step)
+        with self._log.writing(*prefetched) as writer:
+            counters.LOG_WAIT.observe(time.perf_counter() - began)
             if key is not None and (done := same_request(writer.of_key(key.key), key)) is not None:
                 return done
             model = self._replica.at_head(writer)
-            if if_match is not None and etag(model.weights) not in if_match:
-                raise WeightsChangedError(model.version)
+            check_match(model, if_match)
             made = change(writer, model)
             version = replace(made.version, paused=paused(writer))
             if key is not None:
                 version = replace(version, idempotency_key=key.key, request_digest=key.digest)
-            figures = None if made.outcomes is None else figures_before(writer)
+            figures = newest_figures(writer) if made.outcomes else None
             changed = append(writer, version, made.weights, made.stored)
-            if figures is not None and made.outcomes is not None:
-                changed = self._watched(writer, changed, figures, made.outcomes)
+            if figures is not None:
+                changed = self._advance_figures(writer, changed, figures, made.outcomes)
         self._replica.advance(changed)
         count(version)
         if changed.version > version.model_version:
-            metrics.VERSIONS.labels("alarm").inc()
+            counters.VERSIONS.labels("alarm").inc()
         return version
 
-    def _watched(self, writer: Writer, model: Model, before: Row, outcomes: Outcomes) -> Model:
-        """Put what came of a step to the running figures, and do what they give cause for. The newest version then."""
-        alarm = self._alarm
-        row = Progress(writer.session).advance(before, model.version, outcomes, alarm.examples)
-        reason = alarm.raised_by(row)
-        if reason is None or row.best_version is None:
-            return model
-        if alarm.act == "pause":
-            return append(writer, event_of(writer, "alarm", model.version, reason, paused=reason), model.weights)
-        best = rebuild(writer, max(row.best_version, writer.oldest()))
-        version = replace(event_of(writer, "alarm", model.version, reason), source_version=best.version)
-        return append(writer, version, best.weights)
+    def _advance_figures(self, writer: Writer, model: Model, before: Row, outcomes: dict[Kind, Outcomes]) -> Model:
+        """Add a step's outcomes to the rolling metrics. Returns the newest version: the alarm may append one."""
+        for kind, its_outcomes in outcomes.items():
+            if kind != "served" and len(its_outcomes.labels):
+                figures = RollingFigures(writer.session, kind)
+                figures.append(figures.after(figures.newest(), model.version, its_outcomes))
+        figures = RollingFigures(writer.session)
+        row = figures.after(before, model.version, outcomes["served"])
+        watch, model = self._watched(writer, model, row, outcomes["served"])
+        figures.append(replace(row, watch=watch.text()))
+        return model
+
+    def _watched(self, writer: Writer, model: Model, row: Row, outcomes: Outcomes) -> tuple[Watch, Model]:
+        """The alarm's state after a step, and the newest version: the step's, or the one that the alarm appended."""
+        alarm, number = self.alarm, model.version
+        watch, changed, due = Watch.of(row.watch).after(outcomes.hits, row.examples, alarm.threshold)
+        found = better_version(writer, model, row, watch) if due and alarm.act != "off" else None
+        if changed or found is not None:
+            watch = watch.changed(number, row.examples)
+        if found is None:
+            return watch, model
+        again = watch.acts > 0  # since the change: the labels go on as before
+        goes_back = alarm.act == "rollback"
+        watch = watch.acted(found.model.version if goes_back else watch.good)
+        reason = str(found)
+        if again and goes_back:
+            reason += f". It is the second time since version {watch.changed_version}, so learning is paused as well"
+        version = event_after(writer, "alarm", number, reason, paused=reason if again or alarm.act == "pause" else None)
+        if not goes_back:
+            return watch, append(writer, version, model.weights)
+        return watch, append(writer, replace(version, source_version=found.model.version), found.model.weights)
 
 
-def figures_before(reader: Reader) -> Row:
-    """The running figures, as the next step goes on from them."""
-    row = Progress(reader.session).newest()
-    newest = reader.newest()
-    if row.model_version == 0 or newest is None or newest.version.model_version == row.model_version:
+def is_in_force(reader: Reader) -> Callable[[int], bool]:
+    """Whether the newest version contains a train-step, as far as that is known: one that was folded away may be."""
+
+    @cache
+    def newest() -> Lineage:
+        return lineage(reader)
+
+    return lambda version: version < reader.oldest() or newest().contains(version)
+
+
+def newest_figures(reader: Reader) -> Row:
+    """The rolling metrics from which the next step goes on."""
+    row, head = RollingFigures(reader.session).newest(), reader.head()
+    if row.model_version == head:
         return row
-    return begun_anew(
-        row, [act for act in reader.versions(MOST_ACTS_SEEN, None) if act.model_version > row.model_version]
-    )
+    since: list[Version] = []
+    for version in reader.versions_between_steps(row.model_version, head):
+        since.append(version)
+        if version.event is None:  # whatever came before it does not matter
+            break
+    return replace(restarted(row, since), watch=Watch.of(row.watch).restarted(since).text())
 
 
-def event_of(
+def event_after(
     writer: Writer, event: Event, model_version: int, reason: str | None = None, paused: str | None = None
 ) -> Version:
-    """The version after that one, with its weights."""
+    """The version after that one, with the same weights."""
     return Version(
         model_version + 1,
         "rollback",
@@ -269,7 +328,7 @@ def event_of(
 
 
 def paused(reader: Reader) -> str | None:
-    """Why nothing is learnt; None where something is."""
+    """Why learning is paused; None where it is not."""
     newest = reader.newest()
     return None if newest is None else newest.version.paused
 
@@ -281,15 +340,16 @@ def check_not_paused(reader: Reader) -> None:
 
 
 def count(version: Version) -> None:
-    metrics.VERSIONS.labels(version.kind).inc()
+    """In the metrics."""
+    counters.VERSIONS.labels(version.kind).inc()
     if version.kind == "train-step":
-        metrics.EXAMPLES.inc(version.count or 0)
-        metrics.REHEARSED.inc(version.rehearsed or 0)
+        counters.EXAMPLES.inc(version.count or 0)
+        counters.REHEARSED.inc(version.rehearsed or 0)
 
 
 def append(writer: Writer, version: Version, weights: Weights, stored: StoredExamples | None = None) -> Model:
-    """Write a version, with a snapshot where one is due. What was stored is read back by the code that will read it
-    later, and that is what is served: nothing else about the weights can make a difference.
+    """Write a version, with a snapshot where one is due. The weights that are then served are read back from the
+    snapshot, as each replay does: no other property of them can make a difference.
 
     Raises WeightsError for weights that could not be read back, StoreError.
     """
@@ -302,30 +362,55 @@ def append(writer: Writer, version: Version, weights: Weights, stored: StoredExa
 
 
 def same_request(done: Version | None, key: IdempotencyKey) -> Version | None:
-    """Raises KeyReusedError where the key was another request's."""
+    """Raises KeyReusedError where the key was used for another request."""
     if done is not None and done.request_digest != key.digest:
         raise KeyReusedError(f"the Idempotency-Key {key.key!r} was used for another request")
     return done
 
 
 def check_sizes(weights: Weights, served: Weights) -> None:
-    """Raises WeightsError for weights that take or give something else than what is served."""
+    """Raises WeightsError for weights with another input, output or order of classes than the served model's."""
     for side, size, expected in (
         ("input", weights.input_size, served.input_size),
         ("output", weights.output_size, served.output_size),
     ):
         if size != expected:
-            raise WeightsError(f"the {side} size is {size}: the model that is served has {expected}")
+            hint = "; POST /classes adds a class to it" if side == "output" and size > expected else ""
+            raise WeightsError(f"the {side} size is {size}: that of the served model is {expected}{hint}")
     names, served_names = weights.label_names or (), served.label_names or ()
     if names != served_names and sorted(names) == sorted(served_names):
         raise WeightsError(
-            "the classes are those of the model that is served, in another order: every label in the history would "
-            f"change its meaning. Expected the order {', '.join(served_names[:20])}"
+            "the classes are those of the served model in another order, which would change the meaning of every label "
+            f"in the history. Expected the order {shown(served_names)}"
         )
 
 
+def check_classes(labels: IntArray, weights: Weights) -> None:
+    """Raises UnknownClassError."""
+    if (largest := int(labels.max())) >= weights.output_size:
+        raise UnknownClassError(largest, weights.output_size)
+
+
+def check_new_class(served: Weights, label_name: str | None) -> None:
+    """Raises NewClassError."""
+    names = served.label_names
+    if served.output_size >= MOST_CLASSES:
+        raise NewClassError(f"the network has {served.output_size:,} classes, and may not have more")
+    if names is None:
+        if label_name is not None:
+            raise NewClassError("the classes of this network are numbers: the new one can't have a name")
+    elif label_name is None:
+        raise NewClassError(f"the classes of this network have names: expected a name other than {shown(names)}")
+    elif label_name in names:
+        raise NewClassError(f"there is a class {label_name!r} already: it is number {names.index(label_name)}")
+
+
+def shown(names: Sequence[str]) -> str:
+    return ", ".join(names[:20])
+
+
 def described(weights: Weights, served: Weights) -> Weights:
-    """Weights whose file may not say what shape the images have and what the classes are called: as was served."""
+    """With the served model's image shape and class names, where the file records none."""
     return replace(
         weights,
         image_shape=weights.image_shape or served.image_shape,
@@ -339,8 +424,14 @@ def check_answers_stay_finite(weights: Weights) -> None:
         raise WeightsError("the weights are too large to compute with in float32")
 
 
+def check_match(model: Model, if_match: set[str] | None) -> None:
+    """Raises WeightsChangedError."""
+    if if_match is not None and etag(model.weights) not in if_match:
+        raise WeightsChangedError(model.version)
+
+
 def etag(weights: Weights) -> str:
-    """Names the bytes that GET /weights gives."""
+    """Identifies the bytes that GET /weights returns."""
     return etag_of(weights_file.to_bytes(weights))
 
 

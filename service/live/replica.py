@@ -1,40 +1,33 @@
-"""What a worker knows of the model: a version and its weights, which follow the log.
+"""A worker's copy of the model: a version and its weights, replayed from the log.
 
-A `Model` is never changed, only replaced by one assignment: whoever holds one computes with exactly that version, and
-no reader needs a lock.
+A `Model` is never changed, only replaced by one assignment. A request that has one computes with exactly that version,
+and no reader needs a lock.
 """
 
 import os
 import threading
 import time
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import lru_cache, partial
 
-from model import weights as weights_file
-from model.online import replay_step
+from model import weights_file
+from model.online_step import replay_step
 from model.two_layer_net import TwoLayerNet
-from model.weights import Weights, WeightsError
+from model.weights_file import Weights, WeightsError
 from service.errors import NotYetError, StoreBusyError, StoreCorruptError, StoreError
 from service.store.log import Reader, StepLog
 from service.store.records import Entry, Step
 
 OLD_MODELS_KEPT = 4
-FAR_BEHIND = 32
-"""Versions. From here on it pays to look for a snapshot first."""
-
-REBUILD_WAIT_SECONDS = 1.0
-"""How long a request for an old version waits while another one is rebuilt: one at a time, for their memory's sake."""
-
-
-LATER_WAIT_SECONDS = 0.25
-"""How long a request waits for a version that this worker has not heard of yet."""
-
-LATER_LOOK_SECONDS = 0.005
+FAR_BEHIND = 32  # versions; from here on it pays to look for a snapshot first
+REBUILD_WAIT_SECONDS = 1.0  # of a request for an old version: one is rebuilt at a time, to bound the memory used
+NEWS_WAIT_SECONDS = 0.25  # of a request for a version that this worker does not know yet
+NEWS_POLL_SECONDS = 0.005
 
 
 @dataclass(frozen=True)
 class Model:
-    """One version of the model. digest: of its record in the log, and with it of all that led there."""
+    """One version of the model. digest: of its record in the log, and so of the whole history before it."""
 
     version: int
     weights: Weights
@@ -46,72 +39,73 @@ class Model:
 
 
 class Replica:
-    """This process's copy of the newest version, and a few older ones that were asked for."""
+    """This process's copy of the newest version, and of a few older ones that were requested."""
 
     def __init__(self, log: StepLog, max_staleness: float | None = None) -> None:
         """max_staleness: in seconds; a copy that may be older is not served."""
         self._log = log
+        self._database = log.database
         self._max_staleness = max_staleness
-        self._asked_by = 0
-        """The process that asked the log: what a fork inherits may be as old as its parent."""
+        self._caught_up_by = 0  # the process that last read the log: a forked process has its parent's old copy
         self._newest: Model | None = None
         self._catching_up = threading.Lock()
         self._replacing = threading.Lock()
-        self._rebuilding = threading.Lock()
         self._waiting = threading.Lock()
-        self._old = lru_cache(maxsize=OLD_MODELS_KEPT)(self._rebuild)
-        log.follow(self._followed)
+        self._old = lru_cache(maxsize=OLD_MODELS_KEPT)(partial(rebuilt, log, threading.Lock()))
+        self._database.tail(self._tailed)
 
     def known(self) -> Model:
-        """The newest that this copy has seen, without a look at the log, which would start a thread: for what is done
-        before a server forks. After the first `catch_up`."""
+        """The newest version that this copy has, without reading the log, which would start a thread: for use before a
+        server forks, after the first `catch_up`."""
         assert self._newest is not None
         return self._newest
 
     def newest(self) -> Model:
-        """On SQLite the newest version of the log at this moment, or a newer one; on PostgreSQL the newest that this
-        process has heard of. The newest that is known where the store can't be asked any more. Raises StoreError."""
+        """On SQLite the newest version of the log at this moment, or a newer one. On PostgreSQL the newest one that
+        this process has learnt of. The newest known one where the store can no longer be read. Raises StoreError."""
         model = self._newest
+        is_forked = self._caught_up_by != os.getpid()
         try:
-            if model is None or not self._log.is_newest(model.version) or self._asked_by != os.getpid():
+            if model is None or not self._database.is_newest(model.version) or is_forked:
                 model = self.catch_up()
         except StoreError as error:
-            if self._asked_by != os.getpid() or isinstance(error, StoreCorruptError) or not self._log.goes_on_alone():
+            if is_forked or isinstance(error, StoreCorruptError) or not self._database.serves_without_store():
                 raise
-        if self._max_staleness is not None and (self._log.staleness() or 0.0) > self._max_staleness:
-            raise StoreError(f"it is not known for {self._max_staleness:g} s what the newest version is: try again")
+        if self._max_staleness is not None and (self._database.staleness() or 0.0) > self._max_staleness:
+            raise StoreError(f"the newest version has been unknown for {self._max_staleness:g} s: try again")
         assert model is not None
         return model
 
     def catch_up(self) -> Model:
-        """Ask the log. Raises StoreError."""
+        """Read what is new in the log. Raises StoreError."""
         with self._catching_up:
-            before = self._newest  # looked at first: what the log says then is no older, unless it has lost something
+            before = self._newest  # read first: the log is no older, unless it has lost something
             with self._log.reading() as reader:
                 self._log.check_identity(reader)
-                model = self._taken_over(before, follow(reader, before))
-            self._asked_by = os.getpid()
+                model = self._replace(before, replayed_to_newest(reader, before))
+            self._caught_up_by = os.getpid()
             return model
 
-    def _followed(self) -> tuple[int, bytes]:
+    def _tailed(self) -> tuple[int, bytes]:
         model = self.catch_up()
         return model.version, model.digest
 
-    def _taken_over(self, before: Model | None, model: Model) -> Model:
-        """The newest of both; the model, though it is older, where nothing has come in since `before`."""
-        with self._replacing:  # a step of this process may have got there first
+    def _replace(self, before: Model | None, model: Model) -> Model:
+        """The newer of this copy's and the given model. An older model is used, too, if nothing has come in since
+        `before`: then the log has lost versions."""
+        with self._replacing:
             if self._newest is before or self._newest is None or self._newest.version < model.version:
                 self._newest = model
             return self._newest
 
     def at_least(self, version: int) -> Model:
-        """The newest version, when it is this one or a newer one. Where the log was asked already, there is nothing to
-        wait for; else one request at a time waits for the news, and others ask. Raises NotYetError, StoreError."""
+        """The newest version, if it is this one or a newer one. Where the log was not read for it, one request at a
+        time waits for the follower, and others read the log. Raises NotYetError, StoreError."""
         model = self.newest()
-        if model.version < version and self._log.goes_on_alone():
+        if model.version < version and self._database.serves_without_store():
             if self._waiting.acquire(blocking=False):
                 try:
-                    model = self._waited_for(version)
+                    model = self._wait_for(version)
                 finally:
                     self._waiting.release()
             else:
@@ -120,23 +114,23 @@ class Replica:
             raise NotYetError(version, model.version)
         return model
 
-    def _waited_for(self, version: int) -> Model:
-        until = time.monotonic() + LATER_WAIT_SECONDS
+    def _wait_for(self, version: int) -> Model:
+        until = time.monotonic() + NEWS_WAIT_SECONDS
         while (model := self.newest()).version < version and time.monotonic() < until:
-            time.sleep(LATER_LOOK_SECONDS)
+            time.sleep(NEWS_POLL_SECONDS)
         return model
 
     def at_head(self, writer: Reader) -> Model:
-        """The newest version, for the one writer of this moment. Nobody can know a newer one; if this copy does, the
-        log has lost that, and so does the copy."""
+        """The newest version, for the writer. No other process can have a newer one; if this copy has one, the log has
+        lost it, and this copy drops it."""
         before = self._newest
-        model = follow(writer, before)
+        model = replayed_to_newest(writer, before)
         if before is not None and model is not before and model.version <= before.version:
-            self._taken_over(before, model)
+            self._replace(before, model)
         return model
 
     def advance(self, model: Model) -> None:
-        """Take over a version that has just been committed."""
+        """Use a version that has just been committed."""
         with self._replacing:
             if self._newest is None or self._newest.version < model.version:
                 self._newest = model
@@ -150,21 +144,24 @@ class Replica:
             digest = reader.version(version).link.digest
         return self._old(version, digest)
 
-    def _rebuild(self, version: int, _digest: bytes) -> Model:
-        if not self._rebuilding.acquire(timeout=REBUILD_WAIT_SECONDS):
-            raise StoreBusyError("other old versions are being rebuilt: try again")
-        try:
-            with self._log.reading() as reader:
-                return rebuild(reader, version)
-        finally:
-            self._rebuilding.release()
+
+def rebuilt(log: StepLog, rebuilding: threading.Lock, version: int, _digest: bytes) -> Model:
+    """An old version, for one request at a time. Raises UnknownVersionError, StoreError."""
+    if not rebuilding.acquire(timeout=REBUILD_WAIT_SECONDS):
+        raise StoreBusyError("other old versions are being rebuilt: try again")
+    try:
+        with log.reading() as reader:
+            return rebuild(reader, version)
+    finally:
+        rebuilding.release()
 
 
-def follow(reader: Reader, model: Model | None) -> Model:
-    """The newest version, from a model that may be behind it; anew from the log where it does not lead there."""
+def replayed_to_newest(reader: Reader, model: Model | None) -> Model:
+    """The newest version, replayed from a model that may be older, or from a snapshot where the log does not continue
+    from that model."""
     newest = reader.newest()
     if newest is None:
-        raise StoreCorruptError("the log holds no weights to begin with")
+        raise StoreCorruptError("the log has no weights to begin with")
     until = newest.version.model_version
     if model is not None and model.version == until and model.digest == newest.link.digest:
         return model
@@ -174,9 +171,9 @@ def follow(reader: Reader, model: Model | None) -> Model:
 
 
 def newest_version(log: StepLog) -> int:
-    """The newest version of a log, when its weights could be come to. Raises StoreError."""
+    """The newest version of a log, once its weights were reconstructed. Raises StoreError."""
     with log.reading() as reader:
-        return follow(reader, None).version
+        return replayed_to_newest(reader, None).version
 
 
 def rebuild(reader: Reader, version: int) -> Model:
@@ -186,30 +183,25 @@ def rebuild(reader: Reader, version: int) -> Model:
 
 
 def replayed(reader: Reader, model: Model | None, until: int) -> Model:
-    """From a model that may be behind, by a snapshot where there is one and else step by step.
-
-    Where what lies between has been folded into a snapshot, or does not follow from the model, it begins anew.
-    """
-    if model is not None and until - model.version < FAR_BEHIND:
-        found = stepped(reader, model, until)
-        if found is not None:
-            return found
-        model = None
-    snapshot = reader.latest_snapshot(after=0 if model is None else model.version, until=until)
-    if snapshot is not None:
-        model = applied(None, snapshot)
-    if model is None:
-        raise StoreCorruptError("the log holds no weights to begin with")
-    found = stepped(reader, model, until)
-    if found is None and snapshot is None:
-        return replayed(reader, None, until)
-    if found is None:
-        raise StoreCorruptError(f"the versions that lead from {model.version} to {until} are not all in the log")
-    return found
+    """Version `until`, from an older model, or from a snapshot where the log does not continue from that model."""
+    if model is not None:
+        is_far = until - model.version >= FAR_BEHIND
+        newer = reader.latest_snapshot(after=model.version, until=until) if is_far else None
+        result = stepped(reader, model if newer is None else applied(None, newer), until)
+        if result is not None:
+            return result
+    snapshot = reader.latest_snapshot(after=0, until=until)
+    if snapshot is None:
+        raise StoreCorruptError("the log has no weights to begin with")
+    model = applied(None, snapshot)
+    result = stepped(reader, model, until)
+    if result is None:
+        raise StoreCorruptError(f"the log does not have all versions between {model.version} and {until}")
+    return result
 
 
 def stepped(reader: Reader, model: Model, until: int) -> Model | None:
-    """Entry by entry; None where the next one is not there, or does not follow from the model."""
+    """Entry by entry; None where the next one is missing, or does not continue from the model."""
     for entry in reader.entries(after=model.version, until=until):
         if entry.record.version.model_version != model.version + 1 or entry.record.link.previous != model.digest:
             return None
@@ -218,24 +210,28 @@ def stepped(reader: Reader, model: Model, until: int) -> Model | None:
 
 
 def applied(model: Model | None, entry: Entry) -> Model:
-    """The model that an entry leads to. model: the one before it, not needed where there is a snapshot."""
+    """The model after an entry. model: the one before it, not needed where there is a snapshot."""
     number, digest = entry.record.version.model_version, entry.record.link.digest
     if entry.snapshot is not None:
-        return Model(number, stored_weights(number, entry.snapshot), digest)
+        return Model(number, stored_weights(entry), digest)
+    if model is not None and entry.record.version.repeats_the_one_before:
+        return Model(number, model.weights, digest)
     if entry.step is None or model is None:
         raise StoreCorruptError(f"version {number} has no weights in the log")
-    return Model(number, learnt(model.weights, entry.step), digest)
+    return Model(number, replayed_step(model.weights, entry.step), digest)
 
 
-def learnt(weights: Weights, step: Step) -> Weights:
-    """The weights after a step that was taken before."""
+def replayed_step(weights: Weights, step: Step) -> Weights:
+    """The weights after a step of the log."""
     examples = step.examples
     return replay_step(weights, examples.pixels, examples.labels, step.learning_rate, step.rehearsal)
 
 
-def stored_weights(version: int, data: bytes) -> Weights:
-    """The weights in a snapshot. Raises StoreCorruptError."""
+def stored_weights(entry: Entry) -> Weights:
+    """The weights in an entry's snapshot. Raises StoreCorruptError."""
+    assert entry.snapshot is not None
     try:
-        return weights_file.from_bytes(data)
+        return weights_file.from_bytes(entry.snapshot)
     except WeightsError as error:
-        raise StoreCorruptError(f"the snapshot of version {version} is corrupt: {error}") from error
+        number = entry.record.version.model_version
+        raise StoreCorruptError(f"the snapshot of version {number} is corrupt: {error}") from error

@@ -1,11 +1,16 @@
 // What the newest version consists of: the first layer's weights as pictures, and the memory as sheets of thumbnails.
 
-import { attempt, call, classes, element, fit, news } from "./service.js";
+import { act } from "./acts.js";
+import { $, element, fit, put } from "./dom.js";
+import { call } from "./http.js";
+import { heat, weightsOf } from "./network.js";
 import { readNpz } from "./npz.js";
+import { say } from "./say.js";
+import { classes, on } from "./state.js";
 
-const $ = (name) => document.querySelector(name);
 const inside = $("#inside");
 const look = $("#look");
+const said = $("#inside-said");
 const BESIDE = 48; // pixels for the name of a class
 const MOST_UNITS = 200;
 const LINES = 3; // of each class
@@ -14,61 +19,59 @@ const SMALLEST = 24; // pixels of the screen: what is smaller is shown enlarged
 
 async function weights() {
   const answer = await call("weights");
-  return { version: answer.headers.get("X-Model-Version"), buffer: await answer.arrayBuffer() };
+  return { version: Number(answer.headers.get("X-Model-Version")), buffer: await answer.arrayBuffer() };
+}
+
+/** The newest version's network, and its memory. */
+export async function load() {
+  const { version, buffer } = await weights();
+  const arrays = /** @type {any} */ (await readNpz(buffer));
+  const settings = JSON.parse(arrays.settings?.data || "{}");
+  const shape = settings.image_shape ?? squareOf(arrays.W1.shape[0]);
+  return { ...arrays, version, shape, activation: settings.activation ?? "relu" };
 }
 
 async function show() {
-  const { version, buffer } = await weights();
-  const arrays = await readNpz(buffer);
-  const settings = JSON.parse(arrays.settings?.data || "{}");
-  const [inputs, units] = arrays.W1.shape;
-  const shape = settings.image_shape ?? squareOf(inputs);
-  $("#weights-text").textContent =
-    `version ${version}: ${units} hidden units, blue where ink speaks for one and red where it speaks against it`;
-  $("#weights").replaceChildren(...Array.from({ length: Math.min(units, MOST_UNITS) }, (_, unit) => unitPicture(arrays.W1, unit, shape)));
+  const network = await load();
+  const units = network.W1.shape[1];
+  $("#weights-text").textContent = say("weights-text", { version: network.version, count: units });
+  $("#weights").replaceChildren(
+    ...Array.from({ length: Math.min(units, MOST_UNITS) }, (_, unit) => {
+      const canvas = heat(weightsOf(network, unit), network.shape);
+      canvas.setAttribute("aria-label", say("unit", { unit: unit + 1 }));
+      fit(canvas, canvas.width, canvas.height, TILE);
+      return canvas;
+    }),
+  );
   inside.hidden = false; // before its width is asked for
-  showMemory(arrays["memory.x"], arrays["memory.t"], shape);
-  look.textContent = "Show them again";
+  showMemory(network["memory.x"], network["memory.t"], network.shape);
+  look.dataset.say = "show-again";
+  put(look, say("show-again"));
 }
 
+/** @param {number} inputs */
 function squareOf(inputs) {
   const side = Math.sqrt(inputs);
   return Number.isInteger(side) ? [side, side] : [1, inputs];
 }
 
-function unitPicture(W1, unit, [rows, columns]) {
-  const [inputs, units] = W1.shape;
-  const column = Float32Array.from({ length: inputs }, (_, at) =>
-    W1.transposed ? W1.data[unit * inputs + at] : W1.data[at * units + unit],
-  );
-  const most = column.reduce((max, weight) => Math.max(max, Math.abs(weight)), 1e-9);
-  const canvas = element("canvas", { width: columns, height: rows });
-  canvas.setAttribute("role", "img");
-  canvas.setAttribute("aria-label", `Weights of hidden unit ${unit + 1}`);
-  const pixels = new ImageData(columns, rows);
-  column.forEach((weight, at) => {
-    const faded = 255 * (1 - Math.abs(weight) / most);
-    pixels.data.set(weight > 0 ? [faded, faded, 255, 255] : [255, faded, faded, 255], 4 * at);
-  });
-  canvas.getContext("2d").putImageData(pixels, 0, 0);
-  fit(canvas, columns, rows, TILE);
-  return canvas;
-}
-
+/** @param {any} x @param {any} t @param {number[]} shape */
 function showMemory(x, t, shape) {
+  /** @type {Map<number, number[]>} */
   const sheets = new Map();
-  t?.data.forEach((label, at) => sheets.set(label, [...(sheets.get(label) ?? []), at]));
-  $("#memory-text").textContent = t?.data.length
-    ? `${t.data.length} labelled ${t.data.length === 1 ? "image" : "images"}, which it rehearses beside new ones`
-    : "nothing: these weights came without images";
-  const labels = [...sheets.keys()].sort((a, b) => a - b);
+  t?.data.forEach((/** @type {number} */ label, /** @type {number} */ at) => {
+    if (!sheets.has(label)) sheets.set(label, []);
+    sheets.get(label)?.push(at);
+  });
+  $("#memory-text").textContent = t?.data.length ? say("memory-text", { count: t.data.length }) : say("no-memory");
   $("#memory").replaceChildren(
-    ...labels.map((label) =>
-      element("div", {}, element("span", { textContent: classes.name(label) }), sheet(x, sheets.get(label), shape, label)),
-    ),
+    ...[...sheets.entries()]
+      .sort(([a], [b]) => a - b)
+      .map(([label, places]) => element("div", {}, element("span", { textContent: classes.name(label) }), sheet(x, places, shape, label))),
   );
 }
 
+/** @param {any} x @param {number[]} places @param {number[]} shape @param {number} label */
 function sheet(x, places, [rows, columns], label) {
   const zoom = Math.max(1, Math.ceil(SMALLEST / Math.max(rows, columns)));
   const most = Math.max(5, Math.floor(($("#memory").clientWidth - BESIDE) / (zoom * columns)));
@@ -76,7 +79,7 @@ function sheet(x, places, [rows, columns], label) {
   const across = Math.min(most, shown.length);
   const canvas = element("canvas", { width: across * columns, height: Math.ceil(shown.length / across) * rows });
   canvas.setAttribute("role", "img");
-  canvas.setAttribute("aria-label", `${shown.length} of ${places.length} remembered images of ${classes.name(label)}`);
+  canvas.setAttribute("aria-label", say("memory-of", { shown: shown.length, count: places.length, name: classes.name(label) }));
   canvas.style.width = `${zoom * canvas.width}px`; // its height follows
   const context = canvas.getContext("2d");
   context.fillStyle = "#fff";
@@ -93,10 +96,10 @@ function sheet(x, places, [rows, columns], label) {
   return canvas;
 }
 
-look.addEventListener("click", () => attempt(show));
-
-$("#download").addEventListener("click", () =>
-  attempt(async () => {
+look.addEventListener("click", act(said, show));
+$("#download").addEventListener(
+  "click",
+  act(said, async () => {
     const { version, buffer } = await weights();
     const link = element("a", { href: URL.createObjectURL(new Blob([buffer])), download: `weights-${version}.npz` });
     link.click();
@@ -105,8 +108,8 @@ $("#download").addEventListener("click", () =>
 );
 
 let shownAt = 0;
-news.addEventListener("newer", () => {
+on("newer", () => {
   if (inside.hidden || document.hidden || performance.now() - shownAt < 5000) return;
   shownAt = performance.now();
-  attempt(show);
+  show().catch(() => {}); // the next version tries again
 });

@@ -1,99 +1,74 @@
-// The recent steps as a chart, the running figures, pause and go on.
+// The rolling figures, by class too, and whether it learns.
 
-import { attempt, call, hindrance, hinder, json, keyText, news, pausedText, percent } from "./service.js";
+import { act } from "./acts.js";
+import { $, element } from "./dom.js";
+import { ask, json } from "./http.js";
+import { percent, say } from "./say.js";
+import { classes, hindrance, look, on, state, takeLearning } from "./state.js";
 
-const $ = (name) => document.querySelector(name);
-const SVG = "http://www.w3.org/2000/svg";
-const WINDOW = 20; // steps of which each point is the mean
-const [LEFT, RIGHT, TOP, BOTTOM] = [44, 358, 12, 206];
+const pause = $("#pause");
+const said = $("#pause-text");
+/** @type {any} */
+let last = null;
 
-let paused = false;
-
-export function showLearning({ state, reason, windows }) {
-  paused = state === "paused";
-  $("#state").textContent = state;
-  $("#pause").textContent = paused ? "Go on learning" : "Pause learning";
-  $("#reason").textContent = reason ?? "";
-  hinder({ closed: false, paused: paused ? pausedText(reason ?? "nobody said why") : "" });
+/** @param {any} learning */
+function show(learning) {
+  last = learning;
+  const { windows, chosen, unlabelled, alarm, reason } = learning;
   const [window] = windows;
-  const said = window.count
-    ? `${rightOf(window)} loss ${window.loss.toFixed(3)}.`
-    : "No labelled examples yet";
-  $("#figures").textContent = said;
-  $("#queue-accuracy").textContent = window.count ? `Running accuracy: ${percent(window.accuracy)}` : "";
+  $("#state").textContent = say(`state.${learning.state}`);
+  pause.textContent = say(state.paused === null ? "pause" : "resume");
+  $("#reason").textContent = reason ?? "";
+  $("#figures").textContent = window.count
+    ? say("figures", { count: window.count, share: percent(window.accuracy), loss: window.loss.toFixed(3) })
+    : say("no-figures");
+  const others = [];
+  if (chosen?.count) others.push(say("figures-chosen", { count: chosen.count, share: percent(chosen.accuracy) }));
+  if (unlabelled?.first.count) others.push(answered(unlabelled));
+  if (alarm.changed) others.push(say("figures-changed", { version: alarm.changed.model_version }));
+  $("#figures-other").textContent = others.join(" ");
+  const widest = windows.findLast((/** @type {any} */ one) => one.count > 0) ?? window;
+  const known = widest.by_class.filter((/** @type {any} */ one) => one.count);
+  $("#by-class").replaceChildren(
+    ...known.map((/** @type {any} */ one) =>
+      element(
+        "li",
+        { title: say("by-class-of", { name: classes.name(one.label), share: percent(one.accuracy), count: one.count }) },
+        element("span", { className: "column" }, element("i")),
+        element("b", { textContent: classes.name(one.label) }),
+        element("span", { className: "away", textContent: percent(one.accuracy) }),
+      ),
+    ),
+  );
+  known.forEach((/** @type {any} */ one, /** @type {number} */ at) => ($("#by-class").children[at].querySelector("i").style.height = `${100 * one.accuracy}%`));
 }
 
-function rightOf({ count, accuracy }) {
-  if (count === 1) return `The 1 labelled example was ${accuracy ? "right" : "wrong"};`;
-  return `Of the last ${count} labelled examples ${percent(accuracy)} were right; mean`;
+/** How sure it is of what nobody has labelled, and how much it refuses: by now, and at first. @param {any} unlabelled */
+function answered({ first, last }) {
+  const shares = [last.confidence, first.confidence, last.refused ?? 0, first.refused ?? 0].map(percent);
+  return say("figures-unlabelled", { confidence: shares[0], confidenceFirst: shares[1], refused: shares[2], refusedFirst: shares[3] });
 }
 
-news.addEventListener("hindrance", () => {
-  $("#pause").disabled = hindrance.closed;
-  if (hindrance.closed) {
-    $("#figures").textContent = keyText("the figures want");
-    $("#state").textContent = "–";
-    $("#reason").textContent = "";
-  }
-});
+function showHindrance() {
+  const closed = hindrance()?.[0] === "needs-key";
+  pause.disabled = closed;
+  if (!closed) return;
+  $("#figures").textContent = say("needs-key");
+  $("#state").textContent = $("#reason").textContent = "";
+}
 
-$("#pause").addEventListener("click", () =>
-  attempt(async () => {
-    const wanted = paused ? { state: "learning" } : { state: "paused", reason: `paused on the page at ${location.pathname}` };
-    showLearning(await (await call("learning", json("PUT", wanted))).json());
-    news.dispatchEvent(new Event("changed"));
+pause.addEventListener(
+  "click",
+  act(said, async () => {
+    const wanted = state.paused === null ? { state: "paused", reason: say("paused-reason") } : { state: "learning" };
+    takeLearning(await ask("learning", json("PUT", wanted)));
+    look();
   }),
 );
 
-// versions: newest first
-export function showChart(versions) {
-  const steps = versions.filter(({ kind }) => kind === "train-step").reverse();
-  const chart = $("#chart");
-  if (!steps.length) {
-    chart.replaceChildren();
-    return;
-  }
-  const accuracy = running(steps, "accuracy");
-  const loss = running(steps, "loss");
-  const most = Math.max(...loss, 0.1);
-  chart.replaceChildren(
-    ...[0, 0.5, 1].flatMap((share) => {
-      const y = BOTTOM - share * (BOTTOM - TOP);
-      return [
-        shape("line", { class: "grid", x1: LEFT, x2: RIGHT, y1: y, y2: y }),
-        shape("text", { x: LEFT - 4, y: y + 3, "text-anchor": "end" }, `${100 * share} %`),
-        shape("text", { x: RIGHT + 4, y: y + 3 }, (share * most).toFixed(most < 10 ? 2 : 0)),
-      ];
-    }),
-    shape("text", { x: LEFT, y: BOTTOM + 16 }, `version ${steps[0].model_version}`),
-    shape("text", { x: RIGHT, y: BOTTOM + 16, "text-anchor": "end" }, `${steps.at(-1).model_version}`),
-    line("accuracy", accuracy, 1),
-    line("loss", loss, most),
-  );
-  chart.setAttribute(
-    "aria-label",
-    `${steps.length === 1 ? "The only step" : `The last ${steps.length} steps`}: accuracy ${percent(accuracy.at(-1))}, loss ${loss.at(-1).toFixed(3)} at version ${steps.at(-1).model_version}`,
-  );
-}
-
-function running(steps, name) {
-  return steps.map((_, at) => {
-    const recent = steps.slice(Math.max(0, at + 1 - WINDOW), at + 1);
-    const count = recent.reduce((sum, step) => sum + step.count, 0);
-    return recent.reduce((sum, step) => sum + step[name] * step.count, 0) / count;
-  });
-}
-
-function line(name, values, most) {
-  const width = (RIGHT - LEFT) / Math.max(1, values.length - 1);
-  const points = values.map((value, at) => [LEFT + at * width, BOTTOM - (value / most) * (BOTTOM - TOP)]);
-  if (points.length === 1) points.push([RIGHT, points[0][1]]);
-  return shape("polyline", { class: name, points: points.map((point) => point.map((x) => x.toFixed(1))).join(" ") });
-}
-
-function shape(name, attributes, text = "") {
-  const made = document.createElementNS(SVG, name);
-  for (const [attribute, value] of Object.entries(attributes)) made.setAttribute(attribute, value);
-  made.textContent = text;
-  return made;
-}
+on("learning", show);
+on("network", showHindrance);
+on("language", () => {
+  if (last && state.may.teach) show(last);
+  showHindrance();
+});

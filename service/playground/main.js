@@ -1,70 +1,52 @@
-// Looks what is new, whoever made it, and lets each part of the page show its share.
+// The page: its parts, each of which listens to what state.js tells, and its language.
 
-import { setClasses } from "./drawing.js";
-import { showChart, showLearning } from "./learning.js";
-import { fill } from "./queue.js";
-import { Refused, call, hinder, news, setKey, showTrouble } from "./service.js";
-import { showVersions } from "./versions.js";
+import { $, element } from "./dom.js";
+import { LANGUAGES, language, load, say, translate } from "./say.js";
+import { classes, on, start, tell } from "./state.js";
+import "./notices.js";
+import "./paper.js";
+import "./teach.js";
+import "./growth.js";
+import "./lessons.js";
+import "./learning.js";
+import "./chart.js";
+import "./versions.js";
+import "./version.js";
+import "./queue.js";
+import "./samples.js";
+import "./suspicious.js";
 import "./inside.js";
+import "./thinking.js";
+import "./code.js";
+import "./presenter.js";
 
-const $ = (name) => document.querySelector(name);
-const EVERY = 1500; // milliseconds
-const STEPS = 200;
+const AGAIN = 1000; // milliseconds until the messages are asked for again
 
-let version = 0;
-let looking = false;
-let lookAgain = false;
-let troubled = false;
-
-async function look() {
-  if (looking) {
-    lookAgain = true;
-    return;
-  }
-  looking = true;
-  try {
-    const { model_version } = await (await call("readyz")).json();
-    $("#version").textContent = model_version;
-    const learning = await (await call("learning")).json();
-    showLearning(learning);
-    setClasses(learning.windows[0].by_class.length, learning.label_names);
-    if (model_version !== version) {
-      const page = await (await call(`versions?limit=${STEPS}`)).json();
-      showVersions(page);
-      showChart(page.versions);
-      const first = version === 0;
-      version = page.versions[0].model_version;
-      if (!first) news.dispatchEvent(new Event("newer"));
-    }
-    await fill();
-    if (troubled) showTrouble("");
-    troubled = false;
-  } catch (error) {
-    troubled = true;
-    if (error instanceof Refused && error.status === 401) hinder({ closed: true });
-    showTrouble(error.message);
-  }
-  looking = false;
-  if (lookAgain) {
-    lookAgain = false;
-    look();
-  }
+function showTitles() {
+  const kind = classes.areDigits ? "digits" : "others";
+  $("#draw-title").textContent = say(`draw.${kind}`);
+  $("#intro").textContent = say(`intro.${kind}`);
 }
 
-$("#key-form").addEventListener("submit", (event) => {
-  event.preventDefault();
-  setKey($("#key").value.trim());
-  $("#key").value = "";
-  $("#key-details").open = false;
-  showTrouble("");
-  version = 0;
-  hinder({ closed: false });
-  news.dispatchEvent(new Event("key"));
-  look();
+const choice = $("#language");
+choice.append(...Object.entries(LANGUAGES).map(([value, textContent]) => element("option", { value, textContent, lang: value })));
+choice.addEventListener("change", async () => {
+  await load(choice.value);
+  speak();
 });
 
-setClasses(10);
-news.addEventListener("changed", look);
-document.addEventListener("visibilitychange", () => document.hidden || look());
-setInterval(() => document.hidden || look(), EVERY);
-look();
+function speak() {
+  choice.value = language;
+  translate();
+  showTitles();
+  tell("language");
+}
+
+on("network", showTitles);
+while (!(await load().catch(() => false))) {
+  $("#trouble").hidden = false; // its own words are English
+  await new Promise((resolve) => setTimeout(resolve, AGAIN));
+}
+$("#trouble").hidden = true;
+speak();
+start();

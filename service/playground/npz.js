@@ -1,5 +1,6 @@
 // Reads .npz files: a zip of .npy arrays, stored or deflated.
 
+/** @type {Record<string, any>} */
 const NUMBERS = {
   "<f4": Float32Array,
   "<f8": Float64Array,
@@ -14,12 +15,16 @@ const NUMBERS = {
 const CENTRAL = 0x02014b50;
 const END = 0x06054b50;
 
-// {name: {shape, data}}; data is a typed array, or a string for an array of one text. Other types are left out.
+/**
+ * {name: {shape, data}}; data is a typed array, or a string for an array of one text. Other types are left out.
+ * @param {ArrayBuffer} buffer
+ */
 export async function readNpz(buffer) {
   const view = new DataView(buffer);
   let end = buffer.byteLength - 22;
   while (end >= 0 && view.getUint32(end, true) !== END) end -= 1;
   if (end < 0) throw new Error("this is no .npz file");
+  /** @type {Record<string, any>} */
   const arrays = {};
   let at = view.getUint32(end + 16, true);
   for (let left = view.getUint16(end + 10, true); left > 0; left -= 1) {
@@ -37,11 +42,13 @@ export async function readNpz(buffer) {
   return arrays;
 }
 
+/** @param {ArrayBuffer} bytes */
 function inflated(bytes) {
   return new Response(new Blob([bytes]).stream().pipeThrough(new DecompressionStream("deflate-raw"))).arrayBuffer();
 }
 
-export function readNpy(buffer) {
+/** @param {ArrayBuffer} buffer */
+function readNpy(buffer) {
   const view = new DataView(buffer);
   const long = view.getUint8(6) > 1;
   const start = long ? 12 : 10;

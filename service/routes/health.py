@@ -1,32 +1,39 @@
 """GET /healthz, /readyz."""
 
+from collections.abc import Callable
 from typing import Any
 
 from flask import Blueprint, Response, jsonify
 
+from service.http.endpoint import Endpoint
+from service.http.request import request
+from service.http.request_log import MODEL
 from service.live.service import Service
-from service.routes.endpoint import Endpoint
-from service.schemas import HealthAnswer, ReadyAnswer
+from service.schemas.answers import HealthAnswer, ReadyAnswer
+
+MOST_NAMED = 100
 
 
-def blueprint(service: Service) -> Blueprint:
+def blueprint(service: Service, in_trouble: Callable[[], list[str]]) -> Blueprint:
+    """in_trouble: the names of models that can't be opened."""
     routes = Blueprint("health", __name__)
 
     @routes.get("/healthz")
-    @Endpoint("Whether the process lives", HealthAnswer, access="open")
+    @Endpoint("Whether the process is alive", HealthAnswer, access="open")
     def healthz() -> Response:
         return jsonify(status="ok")
 
     @routes.get("/readyz")
     @Endpoint("Whether it can serve", ReadyAnswer, errors=(503,), access="open")
     def readyz() -> Response:
-        """It can predict, from the newest version or, on PostgreSQL, from one that is as old as it says. 503 with why,
-        otherwise."""
-        said: dict[str, Any] = {"status": "ready", "model_version": service.replica.newest().version}
-        if service.log.is_replaced():
-            said["store"] = "removed or replaced: nothing more is learnt"
-        if (seconds := service.log.staleness()) is not None:
-            said["staleness"] = round(seconds, 1)
-        return jsonify(said)
+        """200 if it can predict: from the newest version or, on PostgreSQL, from one that is stale by `staleness`."""
+        answer: dict[str, Any] = {"status": "ready", "model_version": service.replica.newest().version}
+        if service.log.database.is_replaced():
+            answer["store"] = "removed or replaced: it learns nothing more"
+        if (seconds := service.log.database.staleness()) is not None:
+            answer["staleness"] = round(seconds, 1)
+        if MODEL not in request.environ and (names := in_trouble()):
+            answer["models_in_trouble"] = names[:MOST_NAMED]
+        return jsonify(answer)
 
     return routes

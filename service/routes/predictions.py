@@ -5,28 +5,28 @@ from typing import Annotated
 from flask import Blueprint, Response
 from pydantic import Field
 
-from model.datasets import input_to_pixels
 from model.types import IntArray
-from model.weights import Weights
-from service.http.answers import json_answer, time_text
-from service.http.incoming import IncomingRequest
-from service.http.operation import Link
+from model.weights_file import Weights
+from service.decoders.checks import checked_labels
+from service.decoders.request_body import TRAIN_STEP, Body
+from service.http.endpoint import NEXT_BEFORE, Endpoint, Link
+from service.http.json_response import fields_of, json_answer, time_text
+from service.http.origins import refuse_link
+from service.http.parsing import parse
 from service.http.problems import BadInput
-from service.http.queries import parse
-from service.images.batch import checked_labels
-from service.images.body import TRAIN_STEP, Body
-from service.images.explained import png
+from service.http.request import IncomingRequest
+from service.live.label_queue import position
 from service.live.service import Service
-from service.live.waiting import position
-from service.routes.endpoint import NEXT_BEFORE, Endpoint
-from service.schemas import PredictionsAnswer, PredictionsQuery, RememberedRequest, StepParameters
+from service.routes.image_body import image_answer
+from service.schemas.answers import PredictionAnswer, PredictionsAnswer
+from service.schemas.requests import ImageParameters, PredictionsQuery, RememberedRequest, StepParameters
 
-PREDICTION = {"prediction_id": Annotated[str, Field(description="What /predict?remember=true gave.")]}
+PATH = {"prediction_id": Annotated[str, Field(description="An id that /predict?remember=true returned.")]}
 FIRST = "$response.body#/predictions/0"
 
 
-def of_prediction(prediction_id: str, label: str) -> tuple[Link, ...]:
-    """What can be done with one."""
+def links_of(prediction_id: str, label: str) -> tuple[Link, ...]:
+    """What can be done with a prediction."""
     return (
         Link("predictions.image", {"path.prediction_id": prediction_id}),
         Link("predictions.delete", {"path.prediction_id": prediction_id}),
@@ -39,69 +39,59 @@ def blueprint(service: Service) -> Blueprint:
 
     @routes.get("/predictions")
     @Endpoint(
-        "Remembered predictions that wait for a label",
+        "Predictions that are kept for labelling",
         PredictionsAnswer,
         errors=(503,),
         links=(
-            *of_prediction(f"{FIRST}/prediction_id", f"{FIRST}/label"),
+            *links_of(f"{FIRST}/prediction_id", f"{FIRST}/label"),
             Link("predictions.predictions", {"query.before": NEXT_BEFORE}),
         ),
     )
     def predictions(query: PredictionsQuery) -> Response:
         try:
-            before = None if query.before is None else position(query.before)
+            before = None if query.before is None else position(query.before, query.order)
         except ValueError as error:
             raise BadInput(("query", "before"), str(error)) from None
-        page, next_before = service.waiting.page(query.order, query.limit, before)
-        return json_answer(
-            PredictionsAnswer,
-            predictions=[
-                {
-                    "prediction_id": prediction.prediction_id,
-                    "created_at": time_text(prediction.created_at),
-                    "label": prediction.label,
-                    "probabilities": prediction.probabilities,
-                    "model_version": prediction.model_version,
-                    "expires_at": time_text(prediction.expires_at),
-                }
-                for prediction in page
-            ],
-            next_before=next_before,
-        )
+        if query.order == "uncertain":
+            refuse_link()
+        page, next_before = service.label_queue.page(query.order, query.limit, before)
+        page_fields = [
+            fields_of(PredictionAnswer, one)
+            | {"created_at": time_text(one.created_at), "expires_at": time_text(one.expires_at)}
+            for one in page
+        ]
+        return json_answer(PredictionsAnswer, predictions=page_fields, next_before=next_before)
 
     @routes.get("/predictions/<prediction_id>/image")
-    @Endpoint("The image of a remembered prediction", media_types=("image/png",), errors=(404, 503), path=PREDICTION)
+    @Endpoint(
+        "The image of a prediction that is kept for labelling", media_types=("image/png",), errors=(404, 503), path=PATH
+    )
     def image(prediction_id: str) -> Response:
-        pixels = service.waiting.one(prediction_id).pixels
-        shape = service.replica.newest().weights.image_shape or (1, len(pixels))
-        answer = Response(png(input_to_pixels(pixels).reshape(shape)), mimetype="image/png")
-        answer.headers["Cache-Control"] = "no-store"
-        return answer
+        return image_answer(service.label_queue.one(prediction_id).pixels, service.replica.newest().weights)
 
     @routes.delete("/predictions/<prediction_id>")
-    @Endpoint("Forget a remembered prediction", errors=(404, 503), path=PREDICTION)
+    @Endpoint("Delete a prediction that is kept for labelling", errors=(404, 503), path=PATH)
     def delete(prediction_id: str) -> Response:
-        service.waiting.delete(prediction_id)
+        service.label_queue.delete(prediction_id)
         answer = Response(status=204)
-        del answer.headers["Content-Type"]  # of nothing
+        del answer.headers["Content-Type"]
         return answer
 
     return routes
 
 
 def are_named(incoming: IncomingRequest) -> bool:
-    """Whether a train-step's body speaks of remembered predictions."""
+    """Whether a train-step's body names predictions instead of images."""
     return incoming.mimetype == "application/json" and b'"prediction_ids"' in incoming.body
 
 
 def read_lesson(
     incoming: IncomingRequest, weights: Weights, query: StepParameters
 ) -> tuple[list[str], IntArray, StepParameters]:
-    """The ids, their labels (n,), and the parameters in the body or the query. Raises Problem."""
+    """The ids, their labels (n,), and the parameters of the body or the query. Raises Problem."""
     body = parse(incoming.body, RememberedRequest)
-    count = len(body.prediction_ids)
-    labels = checked_labels(body.labels, count, weights.output_size, ("labels",))
-    parameters = Body(incoming, weights, TRAIN_STEP, query).parameters(body)
-    if parameters.pixel_max is not None:
-        raise BadInput(("pixel_max",), "the images are remembered as they were taken: only new ones have one")
-    return body.prediction_ids, labels, parameters
+    labels = checked_labels(body.labels, len(body.prediction_ids), weights.output_size, ("labels",))
+    for name in ImageParameters.model_fields:
+        if getattr(query, name) is not None:
+            raise BadInput(("query", name), "only for new images: those of predictions are stored already")
+    return body.prediction_ids, labels, Body(incoming, weights, TRAIN_STEP, query).parameters(body)

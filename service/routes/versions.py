@@ -2,20 +2,12 @@
 
 from flask import Blueprint, Response
 
-from service.http.answers import json_answer
-from service.http.operation import Link
+from service.http.endpoint import NEXT_BEFORE, Endpoint, Link
+from service.http.json_response import json_answer
 from service.live.service import Service
-from service.routes.answers import version_fields
-from service.routes.endpoint import NEXT_BEFORE, Endpoint
-from service.schemas import VersionsAnswer, VersionsQuery
-
-NEW_VERSION = "$response.body#/model_version"
-OF_NEW_VERSION = (
-    Link("learning.rollback", body={"model_version": NEW_VERSION}),
-    Link("weights.get_weights", {"query.model_version": NEW_VERSION}),
-    Link("versions.versions", {"query.before": NEW_VERSION}),
-    Link("inference.model_metadata_at_model_version", {"path.model_version": NEW_VERSION}),
-)
+from service.routes.new_version import version_fields
+from service.schemas.answers import VersionsAnswer
+from service.schemas.requests import VersionsQuery
 
 
 def blueprint(service: Service) -> Blueprint:
@@ -32,7 +24,7 @@ def blueprint(service: Service) -> Blueprint:
         ),
     )
     def versions(query: VersionsQuery) -> Response:
-        page, next_before = service.history.page(query.limit, query.before)
+        page, next_before = service.history.page(query.limit, query.before, query.source)
         return json_answer(VersionsAnswer, versions=[version_fields(one) for one in page], next_before=next_before)
 
     return routes

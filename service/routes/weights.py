@@ -1,50 +1,50 @@
 """GET and PUT /weights."""
 
-from typing import Annotated
+from functools import partial
+from typing import Annotated, Any
 
 from flask import Blueprint, Response
 from pydantic import Field
 
-from model import memory
-from model import weights as weights_file
-from model.weights import WeightsError
-from service.http.answers import NPZ, npz_answer
-from service.http.incoming import request
-from service.http.operation import Content, Link
+from model import replay_memory, weights_file
+from model.two_layer_net import Activation
+from model.weights_file import Weights, WeightsError
+from service.http.endpoint import Content, Endpoint, Link
+from service.http.json_response import NPZ, npz_answer
 from service.http.problems import BadInput, Kind, Problem
+from service.http.request import request
 from service.live.learner import etag_of
 from service.live.service import Service
-from service.routes.answers import version_answer
-from service.routes.endpoint import Endpoint
-from service.routes.keys import CHANGE, idempotency_key, if_match
-from service.routes.prediction import say_how_stale
-from service.routes.versions import OF_NEW_VERSION
-from service.schemas import PutWeightsQuery, VersionAnswer, WeightsQuery
+from service.routes.new_version import NewVersionEndpoint, if_match, once, version_answer
+from service.routes.predict import report_staleness
+from service.schemas.answers import VersionAnswer
+from service.schemas.requests import PutWeightsQuery, WeightsQuery
+from service.settings import Settings
+from service.store.records import Version
 
-ETagWanted = Annotated[str, Field(description="The ETag that is wanted: 412 where it is another one.")]
-ETagKept = Annotated[str, Field(description="The ETag of what the client has: 304 where it is the same.")]
-ETag = Annotated[str, Field(description="Of these bytes.")]
-VersionAnswered = Annotated[int, Field(ge=1, description="The version.")]
+RequiredETag = Annotated[str, Field(description="The required ETag: 412 if it is another one.")]
+KnownETag = Annotated[str, Field(description="The ETag of what the client has: 304 if it is the same.")]
+ETag = Annotated[str, Field(description="The ETag of these bytes.")]
+ModelVersion = Annotated[int, Field(ge=1, description="The version.")]
 
-MOST_MEMORY_BYTES = 2 * memory.MOST_BYTES
-"""Of what a network remembers: the sample and the recent ones."""
+MOST_MEMORY_BYTES = 2 * replay_memory.MOST_BYTES
+"""Limit for a file's replay memory: the sample and the recent examples."""
 
 PACKING_BYTES = 2**20
-"""More than what an .npz adds to the arrays in it."""
+"""More than an .npz adds to the arrays in it."""
 
 
 def blueprint(service: Service) -> Blueprint:
     routes = Blueprint("weights", __name__)
-    say_how_stale(routes, service)
-    most_bytes = service.settings.max_unpacked_bytes
+    report_staleness(routes, service)
 
     @routes.get("/weights")
     @Endpoint(
         "The weights of the newest version, or of another one",
         media_types=(NPZ,),
         errors=(404, 412, 503),
-        headers={"If-None-Match": ETagKept, "If-Match": ETagWanted},
-        given={"ETag": ETag, "X-Model-Version": VersionAnswered},
+        headers={"If-None-Match": KnownETag, "If-Match": RequiredETag},
+        given={"ETag": ETag, "X-Model-Version": ModelVersion},
         links=(
             Link("weights.put_weights", {"header.If-Match": "$response.header.ETag"}),
             Link("weights.get_weights", {"header.If-None-Match": "$response.header.ETag"}),
@@ -64,32 +64,41 @@ def blueprint(service: Service) -> Blueprint:
         return answer
 
     @routes.put("/weights")
-    @Endpoint(
+    @NewVersionEndpoint(
         "A new version with weights from a file",
         VersionAnswer,
         body={NPZ: Content(), "application/octet-stream": Content()},
         errors=(409, 412, 503),
-        headers=CHANGE,
-        links=OF_NEW_VERSION,
     )
     def put_weights(query: PutWeightsQuery) -> Response:
-        """A form is refused; else whatever the content type says, for clients that upload a file without one. A file
-        that GET gave fits."""
-        if request.mimetype == "multipart/form-data":
-            raise Problem(415, "a form: expected the file itself as the body, as curl -T weights.npz sends it")
-        with_memory = most_bytes + MOST_MEMORY_BYTES
-        if with_memory + PACKING_BYTES > service.settings.max_body_bytes:
-            request.max_content_length, request.limit_setting = with_memory + PACKING_BYTES, "max_unpacked_bytes"
-        key = idempotency_key()
-        if key is not None and (done := service.learner.answered(key)) is not None:
-            return version_answer(done)
+        """Accepts a file that GET returned."""
+        prepare_for_weights(service.settings)
+        return version_answer(once(service, partial(load, query)))
+
+    def load(query: PutWeightsQuery, **conditions: Any) -> Version:
         try:
-            weights = weights_file.from_bytes(request.body, with_memory, query.activation)
-            size = sum(array.nbytes for array in weights.params.values())
-            if size > most_bytes:
-                raise WeightsError(f"in float32 the weights have {size} bytes, more than the limit of {most_bytes}")
-            return version_answer(service.learner.load(weights, key, if_match()))
+            return service.learner.load(posted_weights(service.settings, query.activation), **conditions)
         except WeightsError as error:
             raise BadInput((), str(error)) from None
 
     return routes
+
+
+def prepare_for_weights(settings: Settings) -> None:
+    """Before the body is read: a memory is not counted in its limit. The content type is ignored, since many clients
+    upload a file without one; only a form is refused. Raises Problem."""
+    if request.mimetype == "multipart/form-data":
+        raise Problem(415, "unexpected form: send the file itself as the body, as curl -T weights.npz does")
+    limit = settings.max_unpacked_bytes + MOST_MEMORY_BYTES + PACKING_BYTES
+    if limit > settings.max_body_bytes:
+        request.max_content_length, request.limit_setting = limit, "max_unpacked_bytes"
+
+
+def posted_weights(settings: Settings, activation: Activation | None) -> Weights:
+    """The body, a weights file. Raises WeightsError, Problem."""
+    most_bytes = settings.max_unpacked_bytes
+    weights = weights_file.from_bytes(request.body, most_bytes + MOST_MEMORY_BYTES, activation)
+    size = sum(array.nbytes for array in weights.params.values())
+    if size > most_bytes:
+        raise WeightsError(f"in float32 the weights have {size} bytes, more than the limit of {most_bytes}")
+    return weights

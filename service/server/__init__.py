@@ -1,1 +1,1 @@
-"""The HTTP servers, which are others' work: what they are told, and how they are started."""
+"""The HTTP servers, gunicorn and Granian: their settings, and how they are started."""

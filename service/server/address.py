@@ -1,22 +1,22 @@
-"""Addresses as a URL has them, and what is said of the one that is served."""
+"""The address that is served: as part of a URL, and the lines about it at startup."""
 
 import sys
 
 from service.settings import Settings, is_loopback
 
 OPEN_TO_ALL = (
-    "WARNING: it listens for other machines and has no key: anyone who reaches it may train the model, replace or roll "
-    "back its weights, and read them and every example that it learnt from; set TWOLAYERNET_API_KEY"
+    "WARNING: other machines can reach it and it has no key: anyone who does can train the model, replace or roll back "
+    "its weights, and read them and every example that it learnt from; set TWOLAYERNET_API_KEY"
 )
 
 
 def url_host(host: str) -> str:
-    """An IPv6 address in brackets, anything else as it is."""
+    """An IPv6 address in brackets, anything else unchanged."""
     return f"[{host}]" if ":" in host else host
 
 
 def say_where(settings: Settings, port: int) -> None:
-    """Where it is served, and for whom, in a line on standard error."""
+    """Print on standard error where it is served, and who may use it."""
     address = f"http://{url_host(settings.host)}:{port}{settings.prefix}"
     print(f"twolayernet: serving at {address}, {for_whom(settings)}", file=sys.stderr, flush=True)
     if settings.api_key is None and not is_loopback(settings.host):
@@ -25,7 +25,7 @@ def say_where(settings: Settings, port: int) -> None:
 
 def for_whom(settings: Settings) -> str:
     if settings.api_key is None:
-        return "open: whoever reaches it may train it (TWOLAYERNET_API_KEY asks for a key)"
+        return "open: anyone who can reach it can train it (TWOLAYERNET_API_KEY sets a key)"
     if settings.api_key_predict is None:
-        return "with a key for what changes the model or hands out its data; predict and accuracy are open"
-    return "with keys, one of them for predict and accuracy"
+        return "with a key to change the model or read its data; predict and accuracy are open"
+    return "with keys, also for predict and accuracy"

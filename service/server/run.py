@@ -1,4 +1,4 @@
-"""Serving with the HTTP server that the settings name, until it is told to stop."""
+"""Serving with the HTTP server of the settings, until it is stopped."""
 
 import errno
 import os
@@ -9,53 +9,44 @@ from importlib.util import find_spec
 from service.errors import StartupError
 from service.server.address import say_where, url_host
 from service.settings import Settings
-from service.startup import SAID, open_log
-
-HEAD_SECONDS = 30
-GRACEFUL_SECONDS = 15
-"""Longer than any request takes. Now and then a worker of Granian has answered all and does not end by itself."""
-
+from service.startup import ANNOUNCED, open_log
 
 APPLICATION = "service.wsgi:app"
+HEAD_SECONDS = 30
+GRACEFUL_SECONDS = 15
+"""Longer than any request takes. Now and then, a worker of Granian has answered all requests and does not end."""
 
 
 def run(settings: Settings) -> None:
     """Raises StartupError and StoreError."""
     check_address(settings)
-    if settings.server == "granian":
-        if find_spec("granian") is None:
-            raise StartupError("--server granian needs the extra granian: install twolayernet-service[granian]")
-        open_log(settings, say=True).release()  # each worker loads the application: say here, once, what is wrong
-        os.environ[SAID] = "1"
-        say_where(settings, settings.port)
-        run_granian(settings)
-    else:
+    if settings.server == "gunicorn":
         run_gunicorn()
+        return
+    if find_spec("granian") is None:
+        raise StartupError("--server granian requires the extra granian: install twolayernet-service[granian]")
+    open_log(settings, announce=True).database.release()  # each worker opens it again: report errors once, here
+    os.environ[ANNOUNCED] = "1"
+    say_where(settings, settings.port)
+    run_granian(settings)
 
 
 def check_address(settings: Settings) -> None:
-    """Before anything is begun: a server would say it at length, and late. Raises StartupError."""
+    """First of all: a server reports it late and at length. Raises StartupError."""
+    family = socket.AF_INET6 if ":" in settings.host else socket.AF_INET
     try:
-        socket.create_server((settings.host, settings.port), family=family_of(settings.host)).close()
+        socket.create_server((settings.host, settings.port), family=family).close()
     except OSError as error:
         address = f"{url_host(settings.host)}:{settings.port}"
+        reason = (error.strerror or str(error)).partition(" (while")[0]  # Python adds the address
         hint = "something listens there already, perhaps this service: " * (error.errno == errno.EADDRINUSE)
         raise StartupError(
-            f"can't listen on {address}: {reason(error)} ({hint}--host and --port name another address)"
+            f"can't listen on {address}: {reason} ({hint}choose another address with --host and --port)"
         ) from None
 
 
-def reason(error: OSError) -> str:
-    """Without what Python adds: the address is said anyway."""
-    return os.strerror(error.errno) if error.errno and error.errno > 0 else error.strerror or str(error)
-
-
-def family_of(host: str) -> socket.AddressFamily:
-    return socket.AF_INET6 if ":" in host else socket.AF_INET
-
-
 def run_gunicorn(app: str = APPLICATION) -> None:
-    """gunicorn loads the application in its master, which says what is wrong and ends with exit code 4."""
+    """gunicorn loads the application in its master, which reports errors and ends with exit code 4."""
     from gunicorn.app.wsgiapp import run as run_wsgiapp
 
     sys.argv = ["gunicorn", "-c", "python:service.server.gunicorn_settings", app]

@@ -1,47 +1,39 @@
-"""What the log asks of a database."""
+"""What the log requires of a database."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 from functools import lru_cache
-from typing import Any, ClassVar, Protocol
+from typing import Any, ClassVar
 
 import sqlalchemy as sa
 from sqlalchemy.sql.ddl import CreateIndex, CreateTable
 
 Parameters = dict[str, Any]
-
-
-class Rows(Protocol):
-    """The rows that a statement returns."""
-
-    def fetchone(self) -> Any: ...
-
-    def close(self) -> None: ...
-
-    def __iter__(self) -> Iterator[Any]: ...
+Query = tuple[Any, Parameters]
+"""A statement and its parameters."""
 
 
 class Session(ABC):
     """A connection within one transaction.
 
-    Statements are written with SQLAlchemy, compiled once, and run by the driver itself: each takes part in a predict
-    or a step, and SQLAlchemy's own execute costs ten times what SQLite does.
+    Statements are written with SQLAlchemy, compiled once, and executed by the driver itself: SQLAlchemy's own execute
+    takes ten times as long as SQLite does, and each predict and step executes some.
     """
 
     dialect: ClassVar[sa.Dialect]
 
     @abstractmethod
     def execute(self, statement: Any, **parameters: Any) -> Any:
-        """statement: one that is kept, so that it is compiled only once."""
+        """statement: one that lives as long as the process, so that it is compiled only once."""
 
     @abstractmethod
     def stream(self, statement: Any, **parameters: Any) -> Any:
-        """As `execute`, for rows that may be too many, or too large, to be held at once."""
+        """As `execute`, for rows that together may not fit into memory."""
 
     @abstractmethod
     def run(self, text: str) -> Any:
-        """A statement in the database's own words."""
+        """A statement in the database's own dialect."""
 
     @abstractmethod
     def now(self) -> float:
@@ -64,16 +56,16 @@ class Session(ABC):
         for index in table.indexes:
             self.run(str(CreateIndex(index).compile(dialect=self.dialect)))
 
-    # The rest is for a database across a network.
+    # What follows matters only across a network.
 
-    def ahead(self, *asked: tuple[Any, Parameters]) -> None:  # noqa: B027
-        """Run these, which `execute` is sure to be asked, in one round trip with the lock."""
+    def prefetch(self, *queries: Query) -> None:  # noqa: B027
+        """Run queries that `execute` will certainly run next, in one round trip with the lock."""
 
-    def appended(self, model_version: int, digest: bytes) -> None:  # noqa: B027
-        """Notify others of this version, which was written."""
+    def notify(self, model_version: int, digest: bytes) -> None:  # noqa: B027
+        """Tell other processes of the version that this transaction appended."""
 
-    def made_if(self, statement: Any, gives: Any, **parameters: Any) -> None:  # noqa: B027
-        """How to tell afterwards whether this transaction was committed: by what a statement returns then."""
+    def confirm_by(self, statement: Any, result: Any, **parameters: Any) -> None:  # noqa: B027
+        """If the commit's outcome gets lost, the transaction was committed if the statement returns this result."""
 
 
 @lru_cache(None)
@@ -84,12 +76,12 @@ def compiled(statement: sa.ClauseElement, dialect: sa.Dialect) -> tuple[str, Par
 
 
 class Database(ABC):
-    """Where the log is. Safe to use from any number of threads and processes, and after a fork."""
+    """Where the log is stored. Safe to use from any number of threads and processes, and after a fork."""
 
     name: str
-    """What it is called in messages."""
+    """For messages."""
     replaced: str
-    """The message when it is another store than the one that was opened."""
+    """The message when another store has taken the place of the one that was opened."""
 
     @abstractmethod
     def head(self) -> int:
@@ -97,7 +89,7 @@ class Database(ABC):
 
     @abstractmethod
     def is_newest(self, model_version: int) -> bool:
-        """Whether there is none newer, as far as a predict has to know. Raises StoreError."""
+        """Whether a predict may use this version without reading the log. Raises StoreError."""
 
     @abstractmethod
     def reading(self) -> AbstractContextManager[Session]:
@@ -105,19 +97,20 @@ class Database(ABC):
 
     @abstractmethod
     def writing(self) -> AbstractContextManager[Session]:
-        """The one writer of this moment; what was written is durable when the block has ended, or not there at all.
+        """The only writer. When the block has ended, everything that was written is durable; after an error, nothing
+        was written.
 
-        Raises StoreError: StoreBusyError when it can't be had in time.
+        Raises StoreError: StoreBusyError when the lock can't be had in time.
         """
 
     @abstractmethod
     def opening(self) -> AbstractContextManager[bool]:
-        """Around what a start does: alone with those that start on the same store at the same moment. Gives whether
-        the database may be checked meanwhile. Raises StartupError, StoreError."""
+        """Around a start: no other start on the same store runs meanwhile. Yields whether the database may be checked
+        at once. Raises StartupError, StoreError."""
 
     @abstractmethod
-    def goes_on_alone(self) -> bool:
-        """Whether predicts go on from the newest version that is known, though the store can't be asked."""
+    def serves_without_store(self) -> bool:
+        """Whether predicts go on with the newest known version while the store can't be read."""
 
     @abstractmethod
     def is_replaced(self) -> bool: ...
@@ -128,38 +121,39 @@ class Database(ABC):
 
     @abstractmethod
     def release(self) -> None:
-        """Close the connections that are not in use: before a fork. The next call opens another."""
+        """Close idle connections, before a fork. The next call opens another."""
 
     @abstractmethod
     def close(self) -> None: ...
 
     def exists(self) -> bool:
-        """Whether there is a database that may hold a store."""
+        """Whether there is a database that may contain a store."""
         return True
 
     def check_whole(self, up_to_bytes: float = 0) -> None:  # noqa: B027
         """Raises StoreCorruptError for a damaged database. up_to_bytes: a larger one is not checked."""
 
-    # The rest is for a database that hosts share.
+    # What follows matters only for a database that hosts share.
 
-    def served_as(self, store_id: str) -> None:  # noqa: B027
-        """From here on it is this store and no other."""
+    def serve_only(self, store_id: str) -> None:  # noqa: B027
+        """From now on, refuse every other store."""
 
-    def follow(self, catch_up: Callable[[], tuple[int, bytes]]) -> None:  # noqa: B027
-        """catch_up: takes over what is new in the log and returns the newest version, and its digest; raises
-        StoreError."""
+    def tail(self, catch_up: Callable[[], tuple[int, bytes]]) -> None:  # noqa: B027
+        """Call `catch_up` when the log has something new. It replays that and returns the newest version and its
+        digest. It raises StoreError."""
 
     def staleness(self) -> float | None:
-        """For how many seconds it has not been known whether there is a newer version; None where it is known."""
+        """For how many seconds it has been unknown whether there is a newer version; None while it is known."""
         return None
 
-    def recorded(self) -> dict[str, Any]:
-        """The settings that the last service to start had. Raises StoreError."""
+    def recorded_settings(self) -> dict[str, Any]:
+        """The settings of the last service that started. Raises StoreError."""
         return {}
 
-    def record(self, settings: dict[str, Any]) -> None:  # noqa: B027
+    def record_settings(self, settings: dict[str, Any]) -> None:  # noqa: B027
         """Keep settings in the store, if this user may. Raises StoreError."""
 
-    def users(self) -> list[str]:
-        """The hosts that use the store now, each with the number of its workers. Raises StoreError."""
-        return []
+    def users(self) -> list[str] | None:
+        """The hosts that use the store now, each with its number of workers; None where that can't be known. Raises
+        StoreError."""
+        return None

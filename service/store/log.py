@@ -1,12 +1,13 @@
-"""The append-only log of versions: the truth that every worker follows.
+"""The append-only log of versions, from which every worker replays its model.
 
-A version is a row: a `load` (weights from outside), a `train-step` (its examples and its rate) or a `rollback`.
-Loads, rollbacks and, among the steps, enough to bound what it costs to come to any version, carry a snapshot of the
-weights.
+A version is a row: a `load` (weights from outside), a `train-step` (its examples and its rate), a `rollback`, an
+`unlearn`, a `relabel` or a `grow`, which adds a class. All but the steps have a snapshot of the weights, and some of
+the steps do, often enough to bound the cost of reconstructing any version. A snapshot is stored once, however many
+versions have it. A version that repeats the one before it needs none.
 """
 
 import secrets
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -21,10 +22,10 @@ from service.errors import (
     StoreReplacedError,
     UnknownVersionError,
 )
-from service.store.database import Database, Session
+from service.store.database import Database, Query, Session
 from service.store.migrations import MIGRATIONS
 from service.store.records import (
-    NOTHING_BEFORE,
+    NO_DIGEST,
     RECORD_FIELDS,
     Entry,
     Link,
@@ -32,31 +33,38 @@ from service.store.records import (
     Step,
     StoredExamples,
     Version,
-    snapshot_digest,
-    stored_is,
+    bytes_digest,
 )
-from service.store.schema import SCHEMA_VERSION, metadata, snapshots_table, store_table, versions_table
-from service.store.sqlite import SqliteDatabase, database_path, parsed_url
+from service.store.rolling_figures import OUTCOME, Kind
+from service.store.schema import (
+    NO_STEP,
+    SCHEMA_VERSION,
+    keys_table,
+    metadata,
+    progress_table,
+    snapshots_table,
+    store_table,
+    versions_table,
+)
+from service.store.url import database_at
 
-MOST_UNSNAPPED_BYTES = 32 * 2**20
-"""Of pixels: more than that is not replayed to come to a version."""
-
-MOST_SNAPSHOTS_FOLDED = 4
-"""At once: where there is more to be removed than each snapshot gives cause for, each removes some of it."""
-
-FEWEST_VERSIONS_FOLDED = 50
-"""Where few versions are kept, snapshots are due so often that some others can be folded into one."""
-
-AFTER_ALL = 2**63 - 1
+MOST_UNSNAPPED_BYTES = 32 * 2**20  # of pixels: more are not replayed to reconstruct a version
+MOST_SNAPSHOTS_FOLDED = 4  # at once, so that a long history that may be removed goes in parts
+FEWEST_VERSIONS_FOLDED = 50  # where fewer are kept, snapshots are still not taken more often than this
+MOST_READ_AT_ONCE = 200  # versions that are no steps
+MOST_NUMBERS_READ_AT_ONCE = 5000
+AFTER_ALL = 2**63 - 1  # above every version
 
 AFTER: sa.BindParameter[int] = sa.bindparam("after")
 UNTIL: sa.BindParameter[int] = sa.bindparam("until")
 BEFORE: sa.BindParameter[int] = sa.bindparam("before")
 
 version_column = versions_table.c.model_version
+snapshot_digest_column = versions_table.c.snapshot_digest
+IS_ITS_SNAPSHOT = snapshots_table.c.digest == snapshot_digest_column
 RECORD_COLUMNS = [versions_table.c[name] for name in RECORD_FIELDS]
 EXAMPLES_COLUMNS = [versions_table.c[name] for name in StoredExamples.__dataclass_fields__]
-RECORDS = len(RECORD_COLUMNS)
+RECORD_WIDTH = len(RECORD_COLUMNS)
 
 SELECT_SCHEMA_VERSION = sa.select(store_table.c.schema_version)
 STORE_COLUMNS = [store_table.c[name] for name in ("store_id", "created_at", "network_shape", "weights_digest")]
@@ -66,21 +74,26 @@ SELECT_OLDEST = sa.select(sa.func.min(version_column))
 SELECT_COUNT = sa.select(sa.func.count()).select_from(versions_table)
 SELECT_LATEST_SNAPSHOT = (
     sa.select(snapshots_table.c.weights, *RECORD_COLUMNS)
-    .join_from(snapshots_table, versions_table, version_column == snapshots_table.c.model_version)
-    .where(snapshots_table.c.model_version > AFTER, snapshots_table.c.model_version <= UNTIL)
-    .order_by(snapshots_table.c.model_version.desc())
+    .join_from(versions_table, snapshots_table, IS_ITS_SNAPSHOT, isouter=True)
+    .where(snapshot_digest_column.is_not(None), version_column > AFTER, version_column <= UNTIL)
+    .order_by(version_column.desc())
     .limit(1)
 )
 SELECT_ENTRIES = (
     sa.select(*RECORD_COLUMNS, snapshots_table.c.weights, *EXAMPLES_COLUMNS)
-    .join_from(versions_table, snapshots_table, version_column == snapshots_table.c.model_version, isouter=True)
+    .join_from(versions_table, snapshots_table, IS_ITS_SNAPSHOT, isouter=True)
     .where(version_column > AFTER, version_column <= UNTIL)
     .order_by(version_column)
 )
-SELECT_STEPS = (
+SELECT_STEPS_OF_KIND = (
     sa.select(*RECORD_COLUMNS, *EXAMPLES_COLUMNS)
-    .where(version_column > AFTER, version_column <= UNTIL, versions_table.c.kind == "train-step")
-    .order_by(version_column)
+    .join_from(progress_table, versions_table, progress_table.c.model_version == version_column)
+    .where(
+        progress_table.c.kind == sa.bindparam("kind", type_=sa.String),
+        progress_table.c.examples > AFTER,
+        sa.func.length(progress_table.c.outcomes) == OUTCOME.itemsize * versions_table.c.count,
+    )
+    .order_by(progress_table.c.examples)
 )
 SELECT_VERSION = sa.select(*RECORD_COLUMNS).where(version_column == sa.bindparam("version"))
 SELECT_VERSIONS = (
@@ -89,27 +102,49 @@ SELECT_VERSIONS = (
     .order_by(version_column.desc())
     .limit(sa.bindparam("most", type_=sa.Integer))
 )
+SELECT_VERSIONS_OF_SOURCE = SELECT_VERSIONS.where(versions_table.c.source == sa.bindparam("source"))
+SELECT_NUMBERS_OF_SOURCE = (
+    sa.select(version_column)
+    .where(versions_table.c.source == sa.bindparam("source"), version_column > AFTER, version_column < BEFORE)
+    .order_by(version_column)
+    .limit(MOST_NUMBERS_READ_AT_ONCE)
+)
+SELECT_NO_STEPS = (
+    sa.select(*RECORD_COLUMNS)
+    .where(NO_STEP, version_column > AFTER, version_column < BEFORE)
+    .order_by(version_column.desc())
+    .limit(MOST_READ_AT_ONCE)
+)
 SELECT_OF_KEY = sa.select(*RECORD_COLUMNS).where(versions_table.c.idempotency_key == sa.bindparam("key"))
 SELECT_BASES = (
-    sa.select(snapshots_table.c.model_version)
-    .where(snapshots_table.c.model_version > AFTER, snapshots_table.c.model_version <= UNTIL)
-    .order_by(snapshots_table.c.model_version)
+    sa.select(version_column)
+    .where(snapshot_digest_column.is_not(None), version_column > AFTER, version_column <= UNTIL)
+    .order_by(version_column)
     .limit(MOST_SNAPSHOTS_FOLDED)
 )
 
 INSERT_STORE = sa.insert(store_table)
 UPDATE_SCHEMA_VERSION = sa.update(store_table).values(schema_version=sa.bindparam("version"))
+SELECT_KEY = sa.select(keys_table.c.digest)
+DELETE_KEY = sa.delete(keys_table)
+INSERT_KEY = sa.insert(keys_table)
+SELECT_COPIED_UNTIL = sa.select(store_table.c.copied_until)
+UPDATE_COPIED_UNTIL = sa.update(store_table).values(copied_until=sa.bindparam("until", type_=sa.Float))
 UPDATE_STORE_ID = sa.update(store_table).values(store_id=sa.bindparam("id"))
 INSERT_VERSION = sa.insert(versions_table)
-INSERT_SNAPSHOT = sa.insert(snapshots_table)
+INSERT_SNAPSHOT = sa.text(  # in place of a damaged one, too
+    "INSERT INTO snapshots (digest, weights) VALUES (:digest, :weights) "
+    "ON CONFLICT (digest) DO UPDATE SET weights = excluded.weights WHERE snapshots.weights <> excluded.weights"
+)
 DELETE_VERSIONS = sa.delete(versions_table).where(version_column < BEFORE)
-DELETE_SNAPSHOTS = sa.delete(snapshots_table).where(snapshots_table.c.model_version < BEFORE)
+DELETE_SNAPSHOTS = sa.delete(snapshots_table).where(
+    snapshots_table.c.digest.not_in(sa.select(snapshot_digest_column).where(snapshot_digest_column.is_not(None)))
+)
 
 
 @dataclass(frozen=True)
 class StoreIdentity:
-    """Which store this is: its identity, when it was made (seconds since the epoch), the shape of the network and a
-    digest of the weights that it began with (None where an older release made it)."""
+    """created_at: seconds since the epoch; weights_digest: of the weights that the store began with."""
 
     store_id: str
     created_at: float
@@ -122,114 +157,89 @@ class StepLog:
 
     def __init__(self, database: Database, snapshot_every: int = 500, keep_versions: int | None = None) -> None:
         """Nothing is opened yet."""
+        self.database = database
+        self.close = database.close
         self.snapshot_every = snapshot_every
         self.keep_versions = keep_versions
-        self.name = database.name
         self._store_id: str | None = None
-        self._database = database
-        self.exists = database.exists
-        self.head = database.head
-        self.is_newest = database.is_newest
-        self.follow = database.follow
-        self.goes_on_alone = database.goes_on_alone
-        self.staleness = database.staleness
-        self.release = database.release
-        self.close = database.close
-        self.opening = database.opening
-        self.check_whole = database.check_whole
-        self.is_replaced = database.is_replaced
-        self.recorded = database.recorded
-        self.record = database.record
-        self.status = database.status
-        self.users = database.users
 
     @classmethod
     def at(
         cls, url: str, snapshot_every: int = 500, keep_versions: int | None = None, connections: int = 4
     ) -> "StepLog":
-        """The log in the database that a URL names. Raises StartupError for a URL that can't be used."""
+        """The log in the database that a URL names. Raises StartupError."""
         return cls(database_at(url, connections), snapshot_every, keep_versions)
 
     @contextmanager
     def reading(self) -> Iterator["Reader"]:
         """One consistent view of the log. Raises StoreError."""
-        with self._database.reading() as session:
+        with self.database.reading() as session:
             yield Reader(session)
 
     @contextmanager
-    def writing(self, *ahead: tuple[Any, dict[str, Any]]) -> Iterator["Writer"]:
-        """The one writer of this moment; what it appended is on the disk when the block has ended, or not there at all.
+    def writing(self, *prefetched: Query) -> Iterator["Writer"]:
+        """The only writer. When the block has ended, what it appended is durable; after an error, nothing was appended.
 
-        ahead: what the writer is sure to read, with its parameters: it comes with the lock. Raises StoreError.
+        prefetched: queries that the writer will certainly run. Raises StoreError.
         """
-        with self._database.writing() as session:
+        with self.database.writing() as session:
             if self._store_id is not None:
-                session.ahead((SELECT_STORE, {}), (SELECT_NEWEST, {}), *ahead)
+                session.prefetch((SELECT_STORE, {}), (SELECT_NEWEST, {}), *prefetched)
             writer = Writer(session, self.snapshot_every, self.keep_versions)
             self.check_identity(writer)
             yield writer
 
+    @property
+    def store_id(self) -> str | None:
+        """The identity of the prepared store."""
+        return self._store_id
+
     def check_identity(self, reader: "Reader") -> None:
-        """Raises StoreReplacedError for another store than the one that was prepared, in the same place."""
+        """Raises StoreReplacedError for another store than the prepared one, in the same place."""
         if self._store_id is not None and reader.identity().store_id != self._store_id:
-            raise StoreReplacedError(self._database.replaced)
+            raise StoreReplacedError(self.database.replaced)
 
     def prepare(self, network_shape: str | None, weights_digest: bytes | None = None) -> StoreIdentity:
-        """Create the tables or bring them to this release's schema; from here on it is this store and no other.
+        """Create the tables or migrate them to this release's schema. From now on, this store is used and no other.
 
         network_shape, weights_digest: recorded in a new store. Raises StartupError for a store of a newer release and
-        for one that is not a store at all, StoreCorruptError for a damaged one.
+        for a database that is no store, StoreCorruptError for a damaged one.
         """
         with self.reading() as reader:
-            found = reader.schema_version()
-        if found != SCHEMA_VERSION:
+            schema = reader.schema_version()
+        if schema != SCHEMA_VERSION:
             with self.writing() as writer:
                 writer.migrate(network_shape, weights_digest)
         with self.reading() as reader:
             identity = reader.identity()
         self._store_id = identity.store_id
-        self._database.served_as(identity.store_id)
+        self.database.serve_only(identity.store_id)
         return identity
 
 
-def database_at(url: str, connections: int) -> Database:
-    """connections: the most of this process, where the database is a server. Raises StartupError."""
-    if parsed_url(url).get_backend_name() == "sqlite":
-        return SqliteDatabase(database_path(url))
-    try:
-        from service.store.postgres import PostgresDatabase
-    except ImportError:
-        raise StartupError(
-            "a store on PostgreSQL needs the extra postgres: install twolayernet-service[postgres]"
-        ) from None
-    return PostgresDatabase(parsed_url(url), connections)
-
-
 class Reader:
-    """What can be asked of the log within one transaction. Every record is held against its digest as it is read."""
+    """What can be read from the log within one transaction. Every record that is read is verified by its digest."""
 
     def __init__(self, session: Session) -> None:
         self.session = session
+        self.now = session.now
 
     def schema_version(self) -> int:
-        """0 for an empty database. Raises StartupError for a newer schema or for somebody else's tables."""
+        """0 for an empty database. Raises StartupError for a newer schema and for the tables of something else."""
         tables = self.session.table_names()
         if "store" not in tables:
             if tables:
-                raise StartupError(f"the store is a database of something else: it has the tables {', '.join(tables)}")
+                raise StartupError(f"the database is not a store: it has the tables {', '.join(sorted(tables))}")
             return 0
-        found = self.session.scalar(SELECT_SCHEMA_VERSION)
-        if not isinstance(found, int):
-            raise StoreCorruptError("the table store says no schema version")
-        if found > SCHEMA_VERSION:
+        schema = self.session.scalar(SELECT_SCHEMA_VERSION)
+        if not isinstance(schema, int):
+            raise StoreCorruptError("the table store has no schema version")
+        if schema > SCHEMA_VERSION:
             raise StartupError(
-                f"the store was made by a newer release: its schema is {found}, this one knows up to {SCHEMA_VERSION}"
+                f"the store was created by a newer release: its schema is {schema}, this release knows up to "
+                f"{SCHEMA_VERSION}"
             )
-        return found
-
-    def now(self) -> float:
-        """Seconds since the epoch, by the clock that all hosts share."""
-        return self.session.now()
+        return schema
 
     def identity(self) -> StoreIdentity:
         row = self.session.execute(SELECT_STORE).fetchone()
@@ -239,7 +249,10 @@ class Reader:
 
     def newest(self) -> Record | None:
         """The newest version; None for an empty log."""
-        row = self.session.execute(SELECT_NEWEST).fetchone()
+        return self._record(SELECT_NEWEST)
+
+    def _record(self, statement: Any, **parameters: Any) -> Record | None:
+        row = self.session.execute(statement, **parameters).fetchone()
         return None if row is None else Record.of_row(row)
 
     def head(self) -> int:
@@ -248,7 +261,7 @@ class Reader:
         return 0 if newest is None else newest.version.model_version
 
     def oldest(self) -> int:
-        """The oldest version that is kept. On its own: asked for both ends at once, SQLite reads the whole table."""
+        """The oldest version that is kept. A query for both ends would read the whole table on SQLite."""
         return self.session.scalar(SELECT_OLDEST) or 0
 
     def count(self) -> int:
@@ -256,96 +269,119 @@ class Reader:
         return int(self.session.scalar(SELECT_COUNT))
 
     def latest_snapshot(self, after: int, until: int) -> Entry | None:
-        """The newest snapshot of a version in after + 1 … until."""
+        """The newest snapshot of the versions after + 1 … until."""
         row = self.session.execute(SELECT_LATEST_SNAPSHOT, after=after, until=until).fetchone()
-        return None if row is None else entry_of(Record.of_row(row[1:]), row[0], None)
+        return None if row is None else Entry.of(Record.of_row(row[1:]), row[0], None)
 
     def entries(self, after: int, until: int) -> Iterator[Entry]:
         """What leads from version `after` to `until`, oldest first, one at a time. Raises StoreCorruptError."""
         with closing(self.session.stream(SELECT_ENTRIES, after=after, until=until)) as rows:
             for row in rows:
-                yield entry_of(Record.of_row(row[:RECORDS]), row[RECORDS], StoredExamples(*row[RECORDS + 1 :]))
+                stored = StoredExamples(*row[RECORD_WIDTH + 1 :])
+                yield Entry.of(Record.of_row(row[:RECORD_WIDTH]), row[RECORD_WIDTH], stored)
 
     def steps(self, after: int, until: int) -> Iterator[Step]:
         """The train-steps after + 1 … until, oldest first. Raises StoreCorruptError."""
-        with closing(self.session.stream(SELECT_STEPS, after=after, until=until)) as rows:
-            for row in rows:
-                yield Step.of(Record.of_row(row[:RECORDS]), StoredExamples(*row[RECORDS:]))
+        for entry in self.entries(after, until):
+            if entry.step is not None:
+                yield entry.step
+
+    def steps_of_kind(self, kind: Kind, after: int) -> Iterator[Step]:
+        """The train-steps that have examples of this kind only, without those of its first `after` examples, oldest
+        first, in one query: they have to fit into memory together. Raises StoreCorruptError."""
+        for row in self.session.execute(SELECT_STEPS_OF_KIND, kind=kind, after=after):
+            yield Step.of(Record.of_row(row[:RECORD_WIDTH]), StoredExamples(*row[RECORD_WIDTH:]))
 
     def check(self) -> int:
-        """Read all of the log; the number of its newest version. Raises StoreCorruptError for what is not as it was
-        written, for a hole, and for a log without a version or without weights to begin with."""
-        before: Record | None = None
-        for row in self.session.stream(SELECT_ENTRIES, after=0, until=AFTER_ALL):
-            record = Record.of_row(row[:RECORDS])
-            entry = entry_of(record, row[RECORDS], None)
-            number = record.version.model_version
-            if before is None:
+        """Read the whole log and return its newest version. Raises StoreCorruptError for a record that is not as
+        written, a missing one, and a log without a version or without weights to begin with."""
+        newest: Record | None = None
+        for entry in self.entries(after=0, until=AFTER_ALL):
+            number = entry.record.version.model_version
+            if newest is None:
                 if entry.snapshot is None:
-                    raise StoreCorruptError("the log holds no weights to begin with")
-            elif number != before.version.model_version + 1:
-                raise StoreCorruptError(f"version {before.version.model_version + 1} is missing from the log")
-            elif record.link.previous != before.link.digest:
-                raise StoreCorruptError(f"version {number} does not follow from the one before it")
-            if record.version.kind == "train-step" and not stored_is(StoredExamples(*row[RECORDS + 1 :]), record):
-                raise StoreCorruptError(f"version {number} is corrupt: its examples are not what was written")
-            before = record
-        if before is None:
-            raise StoreCorruptError("it holds no version")
-        return before.version.model_version
+                    raise StoreCorruptError("the log has no weights to begin with")
+            elif number != newest.version.model_version + 1:
+                raise StoreCorruptError(f"version {newest.version.model_version + 1} is missing from the log")
+            elif entry.record.link.previous != newest.link.digest:
+                raise StoreCorruptError(f"version {number} does not continue from the previous one")
+            newest = entry.record
+        if newest is None:
+            raise StoreCorruptError("the log has no version")
+        return newest.version.model_version
 
     def version(self, model_version: int) -> Record:
         """Raises UnknownVersionError."""
-        row = self.session.execute(SELECT_VERSION, version=model_version).fetchone()
-        if row is None:
+        record = self._record(SELECT_VERSION, version=model_version)
+        if record is None:
             raise UnknownVersionError(model_version, self.oldest(), self.head())
-        return Record.of_row(row)
+        return record
 
-    def versions(self, limit: int, before: int | None) -> list[Version]:
-        """Newest first."""
-        rows = self.session.execute(SELECT_VERSIONS, before=AFTER_ALL if before is None else before, most=limit)
-        return [Record.of_row(row).version for row in rows]
+    def versions(self, limit: int, before: int | None, source: str | None = None) -> Generator[Version]:
+        """Newest first, one at a time. source: only those that it taught."""
+        parameters: dict[str, Any] = {"before": AFTER_ALL if before is None else before, "most": limit}
+        if source is None:
+            selected = self.session.execute(SELECT_VERSIONS, **parameters)
+        else:
+            selected = self.session.execute(SELECT_VERSIONS_OF_SOURCE, source=source, **parameters)
+        with closing(selected) as rows:
+            yield from (Record.of_row(row).version for row in rows)
+
+    def numbers_of_source(self, source: str, after: int, before: int) -> Iterator[int]:
+        """The versions between these two that a source taught, ascending."""
+        while rows := self.session.execute(
+            SELECT_NUMBERS_OF_SOURCE, source=source, after=after, before=before
+        ).fetchall():
+            yield from (row[0] for row in rows)
+            after = rows[-1][0]
+
+    def versions_between_steps(self, after: int, until: int) -> Iterator[Version]:
+        """Those of the versions after + 1 … until that are no steps, newest first, without reading any step."""
+        before = until + 1
+        while rows := self.session.execute(SELECT_NO_STEPS, after=after, before=before).fetchall():
+            yield from (Record.of_row(row).version for row in rows)
+            before = rows[-1][0]
+
+    def copied_until(self) -> float | None:
+        """The time before which everything acknowledged is in a copy that was verified; None: none was."""
+        until: float | None = self.session.scalar(SELECT_COPIED_UNTIL)
+        return until
+
+    def key_digest(self) -> bytes | None:
+        """Of the key that opens this model; None where it has none."""
+        if keys_table.name not in self.session.table_names():
+            return None
+        digest: bytes | None = self.session.scalar(SELECT_KEY)
+        return digest
 
     def of_key(self, idempotency_key: str) -> Version | None:
-        row = self.session.execute(SELECT_OF_KEY, key=idempotency_key).fetchone()
-        return None if row is None else Record.of_row(row).version
+        record = self._record(SELECT_OF_KEY, key=idempotency_key)
+        return None if record is None else record.version
 
 
-def asked_of_key(idempotency_key: str) -> tuple[Any, dict[str, Any]]:
-    """What `of_key` asks."""
+def query_of_key(idempotency_key: str) -> Query:
+    """The query that `of_key` runs."""
     return SELECT_OF_KEY, {"key": idempotency_key}
 
 
-def entry_of(record: Record, snapshot: bytes | None, stored: StoredExamples | None) -> Entry:
-    """The snapshot where there is one, and the step if it is one. Raises StoreCorruptError for what was not written
-    like that."""
-    taken = None if not isinstance(snapshot, bytes) else snapshot_digest(snapshot)
-    number = record.version.model_version
-    if taken != record.link.snapshot_digest:
-        raise StoreCorruptError(f"the snapshot of version {number} is corrupt: its digest does not fit")
-    is_step = stored is not None and record.version.kind == "train-step"
-    return Entry(record, snapshot, Step.of(record, stored) if is_step and stored is not None else None)
-
-
 class Writer(Reader):
-    """What the one writer of the moment can also do."""
+    """What only the writer can do."""
 
     def __init__(self, session: Session, snapshot_every: int, keep_versions: int | None) -> None:
         super().__init__(session)
         self._keep_versions = keep_versions
-        self._newest: Record | None = None
-        """Known from when it was first asked for: nobody else writes meanwhile."""
+        self._newest: Record | None = None  # once read; there is no other writer
         if keep_versions is not None:
             snapshot_every = min(snapshot_every, max(keep_versions, FEWEST_VERSIONS_FOLDED))
         self._snapshot_every = snapshot_every
 
     def migrate(self, network_shape: str | None, weights_digest: bytes | None) -> None:
-        """From whatever schema the database has to this release's.
+        """From the schema of the database to this release's.
 
         Raises StartupError as `schema_version` does, EmptyStoreError for a new store without a network.
         """
-        found = self.schema_version()
-        if found == 0:
+        schema = self.schema_version()
+        if schema == 0:
             if network_shape is None:
                 raise EmptyStoreError
             for table in metadata.sorted_tables:
@@ -357,10 +393,11 @@ class Writer(Reader):
                 store_id=secrets.token_hex(16),
                 created_at=self.now(),
                 weights_digest=weights_digest,
+                copied_until=None,
             )
             return
-        while found < SCHEMA_VERSION:
-            found = MIGRATIONS[found](self.session)
+        while schema < SCHEMA_VERSION:
+            schema = MIGRATIONS[schema](self.session)
         self.session.execute(UPDATE_SCHEMA_VERSION, version=SCHEMA_VERSION)
 
     def newest(self) -> Record | None:
@@ -368,20 +405,45 @@ class Writer(Reader):
             self._newest = super().newest()
         return self._newest
 
-    def identify_anew(self) -> None:
-        """From here on it is another store, though it says the same."""
+    def set_key_digest(self, digest: bytes) -> None:
+        """In place of the one before."""
+        if keys_table.name not in self.session.table_names():
+            self.session.create_table(keys_table)
+        self.session.execute(DELETE_KEY)
+        self.session.execute(INSERT_KEY, digest=digest)
+
+    def renew_identity(self) -> None:
+        """From now on it is another store, with the same contents."""
         self.session.execute(UPDATE_STORE_ID, id=secrets.token_hex(16))
+
+    def record_copy(self, newest: Record) -> float:
+        """Record that a copy with this newest version was verified; until when it has everything. Raises StoreError."""
+        number = newest.version.model_version
+        if self._record(SELECT_VERSION, version=number) != newest:
+            raise StoreError(
+                f"not recorded: the store does not have the copy's version {number}: it is no copy of this store, or "
+                "older than all that is kept"
+            )
+        following = self._record(SELECT_VERSION, version=number + 1)
+        until = self.now() if following is None else following.version.created_at
+        self.session.execute(UPDATE_COPIED_UNTIL, until=max(until, self.copied_until() or 0.0))
+        return until
 
     def needs_snapshot(self, version: Version, stored: StoredExamples | None) -> bool:
         """Whether the next version has to come with a snapshot of its weights."""
-        if version.kind != "train-step" or version.model_version % self._snapshot_every == 0:
+        if version.model_version % self._snapshot_every == 0:
             return True
+        if version.kind != "train-step" and not version.repeats_the_one_before:
+            return True
+        return self._unsnapped_bytes(stored) > MOST_UNSNAPPED_BYTES
+
+    def _unsnapped_bytes(self, stored: StoredExamples | None) -> int:
+        """The bytes of pixels since the newest snapshot, with those of the next version."""
         newest = self.newest()
-        unsnapped = 0 if newest is None else newest.link.unsnapped_bytes
-        return stored is not None and unsnapped + len(stored.pixels) > MOST_UNSNAPPED_BYTES
+        return (0 if newest is None else newest.link.unsnapped_bytes) + (0 if stored is None else len(stored.pixels))
 
     def append(self, version: Version, stored: StoredExamples | None = None, snapshot: bytes | None = None) -> Record:
-        """Add the next version: a train-step with its examples, and a snapshot (a weights file) where it needs one.
+        """Append the next version: a train-step with its examples, and a snapshot (a weights file) where it needs one.
 
         Raises StoreError for a version that is not the next one.
         """
@@ -389,33 +451,29 @@ class Writer(Reader):
         expected = 1 if newest is None else newest.version.model_version + 1
         if version.model_version != expected:
             raise StoreError(f"version {version.model_version} can't be written: the next one is {expected}")
-        unsnapped = 0
-        if snapshot is None:
-            unsnapped = (0 if newest is None else newest.link.unsnapped_bytes) + len(stored.pixels if stored else b"")
-        link = Link.of(
-            version,
-            unsnapped,
-            None if stored is None else stored.digest(),
-            None if snapshot is None else snapshot_digest(snapshot),
-            NOTHING_BEFORE if newest is None else newest.link.digest,
-        )
+        link = Link(
+            unsnapped_bytes=0 if snapshot is not None else self._unsnapped_bytes(stored),
+            content_digest=None if stored is None else stored.digest(),
+            snapshot_digest=None if snapshot is None else bytes_digest(snapshot),
+            previous=NO_DIGEST if newest is None else newest.link.digest,
+        ).sealed(version)
         content = NO_EXAMPLES if stored is None else vars(stored)
         self.session.execute(INSERT_VERSION, **vars(version), **vars(link), **content)
         if snapshot is not None:
-            self.session.execute(INSERT_SNAPSHOT, model_version=version.model_version, weights=snapshot)
+            self.session.execute(INSERT_SNAPSHOT, digest=link.snapshot_digest, weights=snapshot)
             if self._keep_versions is not None:
                 self._fold(version.model_version - self._keep_versions + 1)
-        self.session.appended(version.model_version, link.digest)
+        self.session.notify(version.model_version, link.digest)
         self._newest = Record(version, link)
         return self._newest
 
-    def _fold(self, oldest_wanted: int) -> None:
-        """Remove what lies before a snapshot at or before `oldest_wanted`: all later versions need no more. It is the
-        newest such snapshot, unless there is more to remove than a step may take time for."""
-        bases = self.session.execute(SELECT_BASES, after=self.oldest(), until=oldest_wanted)
+    def _fold(self, oldest_kept: int) -> None:
+        """Delete what is older than a snapshot at or before `oldest_kept`. It is the newest such snapshot, unless there
+        is more to delete than one step may take time for."""
+        bases = self.session.execute(SELECT_BASES, after=self.oldest(), until=oldest_kept)
         for base in [row[0] for row in bases][-1:]:
             self.session.execute(DELETE_VERSIONS, before=base)
-            self.session.execute(DELETE_SNAPSHOTS, before=base)
+            self.session.execute(DELETE_SNAPSHOTS)
 
 
 NO_EXAMPLES = dict.fromkeys(StoredExamples.__dataclass_fields__)

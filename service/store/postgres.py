@@ -1,23 +1,21 @@
 """The log's database on a PostgreSQL server, which any number of hosts share.
 
-A writer holds the row of the table `store` until its commit, so that there is one writer at a time anywhere. A predict
-does not ask the database: a thread follows the log (`following.py`). What a transaction writes is sent together with
-its commit, and what it is sure to read together with its lock, so that a step takes two round trips while it holds the
-lock. Every wait for the network has an end: a connection whose server is silent for too long is closed, and what was to
-be committed on it is looked up on another one.
+A writer holds the row of the table `store` until its commit, so there is one writer at a time on all hosts. A predict
+does not ask the database: a thread tails the log (`follower.py`). What a transaction writes is sent with its commit,
+and its first queries are sent with its lock, so a step takes two round trips while it holds the lock. Every wait for
+the network is bounded: a connection whose server is silent for too long is closed. What was to be committed on it is
+then looked up on another connection.
 
 All results come in the binary format, so that no setting of the server changes a value that has a digest.
 """
 
+import itertools
 import logging
-import os
 import socket
 import threading
 import time
-import weakref
 from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import closing, contextmanager, nullcontext, suppress
-from functools import lru_cache
 from typing import Any, TypeVar
 
 import orjson
@@ -27,32 +25,20 @@ from psycopg import sql
 from sqlalchemy.dialects.postgresql.psycopg import dialect as psycopg_dialect
 
 from service.errors import StartupError, StoreAwayError, StoreBusyError, StoreCorruptError, StoreError
-from service.store.database import Database, Parameters, Session, compiled
-from service.store.following import CHANNEL, USERS_LOCK, Follower, first_line
+from service.store.database import Database, Parameters, Query, Session, compiled
+from service.store.follower import CHANNEL, USERS_LOCK, Follower, first_line
 from service.store.schema import SCHEMA_VERSION, metadata, versions_table
-from service.store.turn import ThreadQueue
+from service.store.write_lock import ThreadLock, after_fork_in_child
 
 CONNECT_SECONDS = 2
-ANSWER_SECONDS = 4.0
-"""The longest that a server may be silent: to this connection, and to the one that follows the log."""
-
-FOLLOWER_SECONDS = 2.0
+ANSWER_SECONDS = 4.0  # the longest that a server may be silent, to this connection and to the follower's
+FOLLOWER_ANSWER_SECONDS = 2.0
 OPENING_SECONDS = 60.0
-LOCK_SECONDS = 3
-"""The longest that a step waits for those of other workers."""
-
-IDLE_SECONDS = 20
-"""A worker that is cut off while it has the lock loses it after that."""
-
-SETTLE_SECONDS = 5.0
-"""How long the outcome of a commit is looked up whose answer was lost."""
-
+LOCK_SECONDS = 3  # the longest that a step waits for the steps of other workers
+IDLE_SECONDS = 20  # a worker that is cut off while it holds the lock loses it after this time
+SETTLE_SECONDS = 5.0  # how long the outcome of a commit is looked up whose answer was lost
 POOL_WAIT_SECONDS = 2
-FEW = 2
-"""Versions. More than that are fetched in pieces."""
-
-PIECE_BYTES = 4 * 2**20
-SIZES_AT_ONCE = 1000
+ROWS_AT_ONCE = 4  # of the log; each may have the images of a whole request
 
 OPENING_LOCK = 0x74776F6C
 SCHEMA_OID = "quote_ident(current_schema())::regnamespace::oid"
@@ -60,8 +46,6 @@ SETTINGS = {
     "lock_timeout": f"{LOCK_SECONDS}s",
     "statement_timeout": f"{OPENING_SECONDS:.0f}s",
     "idle_in_transaction_session_timeout": f"{IDLE_SECONDS}s",
-    "extra_float_digits": "3",
-    "bytea_output": "hex",
 }
 CONNECTION_OPTIONS = {
     "client_encoding": "utf8",
@@ -75,10 +59,10 @@ CONNECTION_OPTIONS = {
 DIALECT = psycopg_dialect()  # type: ignore[no-untyped-call]
 READ = "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY"
 WRITE = "BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE"
-"""Whatever the database's own default is: a writer has to see what was committed while it waited."""
+"""Whatever the database's default is: a writer has to see what was committed while it waited for the lock."""
 
 NOW = "SELECT extract(epoch FROM clock_timestamp())::float8"
-LOCK = (  # the time is taken once the row is had
+LOCK = (  # the time is read after the row is locked
     "WITH locked AS MATERIALIZED (SELECT schema_version FROM store FOR UPDATE) SELECT schema_version, "
     "current_setting('synchronous_commit'), extract(epoch FROM clock_timestamp())::float8 FROM locked"
 )
@@ -106,24 +90,26 @@ USERS = (
     "AND database = (SELECT oid FROM pg_database WHERE datname = current_database()) GROUP BY 1 ORDER BY 1"
 )
 
-NOT_DURABLE = "is off: a step that was acknowledged could be lost"
+NOT_DURABLE = "is off: acknowledged steps could be lost"
 UNREACHABLE = "the database can't be reached: try again"
-UNKNOWN = "the connection was lost during the commit, and whether the change was made is not known"
-KEY_TELLS = ": repeat it with its Idempotency-Key"
-NOT_MADE = "the connection was lost before the commit: nothing has changed, try again"
+UNKNOWN = "the connection was lost during the commit, and it is unknown whether the change was applied"
+KEY_TELLS = ": repeat the request with its Idempotency-Key"
+NOT_APPLIED = "the connection was lost before the commit: nothing has changed, try again"
 NO_CONNECTION_LEFT = "the database has no connection left: try again"
 BUSY = {
-    "55P03": "other workers hold the store: try again",
+    "55P03": "other workers hold the store's lock: try again",
     "57014": "the database took too long: try again",
-    "40P01": "the database found a deadlock: try again",
+    "40P01": "the database detected a deadlock: try again",
     "53300": NO_CONNECTION_LEFT,
 }
 FULL = {"53100": "the database's disk is full", "53200": "the database has no memory left"}
 CORRUPT_STATES = {"XX001", "XX002"}
 
 logger = logging.getLogger(__name__)
-Given = TypeVar("Given")
-Asked = tuple[str, Parameters]
+cursor_numbers = itertools.count()
+Result = TypeVar("Result")
+Statement = tuple[str, Parameters]
+Cursor = psycopg.Cursor[Any]
 
 
 class NoAnswerError(psycopg.OperationalError):
@@ -133,41 +119,41 @@ class NoAnswerError(psycopg.OperationalError):
 class BoundedConnection(psycopg.Connection[Any]):
     """A connection that is closed when its server has been silent for `answer_seconds`.
 
-    heard: when the server last answered this process on any connection. A server that answers another connection
-    meanwhile is at work, not away; how long it may work, it is told itself (statement_timeout).
+    heard: when the server last answered this process on any connection. A server that answers another connection is
+    busy, not away; `statement_timeout` bounds how long it may be busy.
     """
 
     answer_seconds = ANSWER_SECONDS
     heard: Callable[[], float] = staticmethod(lambda: 0.0)
 
-    def wait(self, gen: Generator[Any, Any, Given], *args: Any, **options: Any) -> Given:
+    def wait(self, gen: Generator[Any, Any, Result], *args: Any, **options: Any) -> Result:
         try:
-            return super().wait(self._in_time(gen), *args, **options)
+            return super().wait(self._bounded(gen), *args, **options)
         except NoAnswerError:
             self.close()
             raise
 
-    def _in_time(self, gen: Generator[Any, Any, Given]) -> Generator[Any, Any, Given]:
-        """What psycopg would wait for; about ten times a second it learns that nothing has come yet."""
+    def _bounded(self, gen: Generator[Any, Any, Result]) -> Generator[Any, Any, Result]:
+        """psycopg resumes it about ten times a second, with nothing while no answer has come."""
         last = time.monotonic()
         try:
-            wanted = next(gen)
+            awaited = next(gen)
             while True:
-                ready = yield wanted
+                ready = yield awaited
                 if ready:
                     last = time.monotonic()
                 elif time.monotonic() - max(last, self.heard()) > self.answer_seconds:
                     raise NoAnswerError(f"no answer within {self.answer_seconds:g} s")
-                wanted = gen.send(ready)
+                awaited = gen.send(ready)
         except StopIteration as end:
-            given: Given = end.value
-            return given
+            result: Result = end.value
+            return result
 
-    def exchange(self, asked: Sequence[Asked]) -> list[psycopg.Cursor[Any]]:
+    def exchange(self, statements: Sequence[Statement]) -> list[Cursor]:
         """Run statements in one round trip. Raises psycopg.Error."""
         cursors = []
         with self.pipeline():
-            for text, parameters in asked:
+            for text, parameters in statements:
                 cursor = self.cursor(binary=True)
                 cursor.execute(text, parameters or None, prepare=False if text in ("COMMIT", "END") else None)
                 cursors.append(cursor)
@@ -175,61 +161,48 @@ class BoundedConnection(psycopg.Connection[Any]):
 
 
 class PostgresSession(Session):
-    """A transaction, which begins with its first round trip. Statements that give no rows wait for the next one that
-    does, or for the commit."""
+    """A transaction. Statements that return no rows are queued, BEGIN among them. They are sent with the next one that
+    returns rows, or with the commit."""
 
     dialect = DIALECT
 
     def __init__(self, connection: BoundedConnection, connect: Callable[[], BoundedConnection] | None, begin: str):
-        """connect: makes another connection in place of one that was idle and turns out to be gone."""
+        """connect: makes a connection in place of one that was idle and turns out to be lost."""
         self.connection = connection
         self._connect = connect
-        self._queue: list[Asked] = [(begin, {})]
-        self._ahead: dict[tuple[str, tuple[Any, ...]], psycopg.Cursor[Any]] = {}
-        self._lock_at: int | None = None
-        """Where the lock is in the queue."""
+        self._queue: list[Statement] = [(begin, {})]
+        self._prefetched: dict[tuple[str, tuple[Any, ...]], Cursor] = {}
+        self._lock_at: int | None = None  # the position of the lock in the queue
         self._may_migrate = False
         self._now: float | None = None
-        self.newest: tuple[int, bytes] | None = None
-        """What was appended: its number and its digest."""
-
-        self.mark: tuple[Any, Parameters, Any] | None = None
-        """A statement, its parameters, and what it gives once this transaction was committed."""
+        self.appended: tuple[int, bytes] | None = None  # the version that was appended, and its digest
+        self.confirmation: tuple[Query, Any] | None = None  # a query, and its result once this was committed
 
     def lock(self, may_migrate: bool = False) -> None:
         self._lock_at, self._may_migrate = len(self._queue), may_migrate
         self._queue.append((LOCK, {}))
 
-    def ahead(self, *asked: tuple[Any, Parameters]) -> None:
-        compiled = [compiled_with(statement, parameters) for statement, parameters in asked]
-        for (text, parameters), cursor in zip(compiled, self._exchange(compiled), strict=True):
-            self._ahead[text, tuple(parameters.items())] = cursor
+    def prefetch(self, *queries: Query) -> None:
+        statements = [bound(statement, parameters) for statement, parameters in queries]
+        for (text, parameters), cursor in zip(statements, self._exchange(statements), strict=True):
+            self._prefetched[text, tuple(parameters.items())] = cursor
 
     def execute(self, statement: Any, **parameters: Any) -> Any:
-        text, values = compiled_with(statement, parameters)
+        text, values = bound(statement, parameters)
         if not statement.is_select:
             self._queue.append((text, values))
             return ()
-        read = self._ahead.pop((text, tuple(values.items())), None)
-        return read if read is not None else self._exchange([(text, values)])[0]
+        prefetched = self._prefetched.pop((text, tuple(values.items())), None)
+        return prefetched if prefetched is not None else self._exchange([(text, values)])[0]
 
     def stream(self, statement: Any, **parameters: Any) -> Any:
-        if parameters.get("until", FEW + 1) - parameters.get("after", 0) <= FEW:
+        if parameters.get("until", ROWS_AT_ONCE + 1) - parameters.get("after", 0) <= ROWS_AT_ONCE:
             return self.execute(statement, **parameters)
-        return self._in_pieces(statement, parameters)
-
-    def _in_pieces(self, statement: Any, parameters: Parameters) -> Iterator[Any]:
-        """A cursor for the rows, and one for their sizes, which says how many rows to fetch at once."""
-        name = f"rows_{id(statement)}_{time.monotonic_ns()}"
-        for cursor, select in ((name, statement), (f"{name}_sizes", sizes_of(statement))):
-            text, values = compiled_with(select, parameters)
-            self._queue.append((f"DECLARE {cursor} NO SCROLL CURSOR FOR {text}", values))
-        is_over = False
-        while not is_over:
-            sizes = [row[0] for row in self.run(f"FETCH {SIZES_AT_ONCE} FROM {name}_sizes")]
-            is_over = len(sizes) < SIZES_AT_ONCE
-            for count in pieces(sizes):
-                yield from self.run(f"FETCH {count} FROM {name}")
+        if self._queue:  # with the transaction's begin, or what the rows depend on
+            self._exchange([])
+        cursor = self.connection.cursor(f"rows_{next(cursor_numbers)}", binary=True)
+        cursor.itersize = ROWS_AT_ONCE
+        return cursor.execute(*bound(statement, parameters))
 
     def execute_many(self, statement: Any, rows: Sequence[Parameters]) -> None:
         super().execute_many(statement, rows)
@@ -247,16 +220,16 @@ class PostgresSession(Session):
     def table_names(self) -> set[str]:
         return {row[0] for row in self.run(TABLES)}
 
-    def appended(self, model_version: int, digest: bytes) -> None:
-        self.newest = model_version, digest
-        self.made_if(DIGEST, digest, version=model_version)
+    def notify(self, model_version: int, digest: bytes) -> None:
+        self.appended = model_version, digest
+        self.confirm_by(DIGEST, digest, version=model_version)
         self._queue.append((NOTIFY, {}))
 
-    def made_if(self, statement: Any, gives: Any, **parameters: Any) -> None:
-        self.mark = statement, parameters, gives
+    def confirm_by(self, statement: Any, result: Any, **parameters: Any) -> None:
+        self.confirmation = (statement, parameters), result
 
     def commit(self) -> psycopg.Error | None:
-        """The error of a connection that was lost meanwhile. Raises psycopg.Error for a commit that was refused."""
+        """Returns the error of a connection that was lost meanwhile. Raises psycopg.Error for a refused commit."""
         try:
             self._exchange([("COMMIT", {})], is_last=True)
         except psycopg.Error as error:
@@ -266,23 +239,22 @@ class PostgresSession(Session):
         return None
 
     def end(self) -> None:
-        """Of a transaction that has read. Not with a rollback, which would make psycopg forget its statements."""
+        """After a transaction that only read. A rollback would make psycopg discard its prepared statements."""
         if not self._queue:
             self._exchange([("END", {})], is_last=True)
 
-    def _exchange(self, asked: Sequence[Asked], is_last: bool = False) -> list[psycopg.Cursor[Any]]:
-        """What waits and these in one round trip, and what these gave. Raises psycopg.Error, StoreError."""
-        sent = [*self._queue, *asked]
+    def _exchange(self, statements: Sequence[Statement], is_last: bool = False) -> list[Cursor]:
+        """Send the queue and these in one round trip; the cursors of these. Raises psycopg.Error, StoreError."""
+        sent = [*self._queue, *statements]
         try:
             cursors = self.connection.exchange(sent)
         except psycopg.OperationalError as error:
-            if self._connect is None or is_last or not is_lost(self.connection, error):
-                raise
-            if isinstance(error, NoAnswerError):
+            is_silent = isinstance(error, NoAnswerError)
+            if self._connect is None or is_last or is_silent or not is_lost(self.connection, error):
                 raise
             self.connection.close()
-            before, self.connection = self.connection, self._connect()
-            self.connection.answer_seconds, self.connection.heard = before.answer_seconds, before.heard
+            lost, self.connection = self.connection, self._connect()
+            self.connection.answer_seconds, self.connection.heard = lost.answer_seconds, lost.heard
             cursors = self.connection.exchange(sent)
         self._connect = None
         self._queue.clear()
@@ -291,11 +263,11 @@ class PostgresSession(Session):
             if (row := cursors[at].fetchone()) is not None:
                 check_lock(row, self._may_migrate)
                 self._now = row[2]
-        return cursors[len(cursors) - len(asked) :]
+        return cursors[len(sent) - len(statements) :]
 
 
 class Pool:
-    """Connections, `size` at most. The one that was used last is used next."""
+    """At most `size` connections. The most recently used one is used next."""
 
     def __init__(self, connect: Callable[[], BoundedConnection], size: int) -> None:
         self._connect = connect
@@ -315,11 +287,11 @@ class Pool:
             try:
                 yield session
             finally:
-                self._give_back(session.connection)
+                self._return(session.connection)
         finally:
             self._slots.release()
 
-    def _give_back(self, connection: BoundedConnection) -> None:
+    def _return(self, connection: BoundedConnection) -> None:
         try:
             if connection.info.transaction_status != psycopg.pq.TransactionStatus.IDLE:
                 connection.execute("ROLLBACK")
@@ -333,13 +305,13 @@ class Pool:
 
 
 class PostgresDatabase(Database):
-    """A database that a URL names. A process has at most `connections` connections to it: two are the follower's, so
-    that requests, however many read at once, do not keep it from what others wrote."""
+    """The database that a URL names. A process has at most `connections` connections to it. Two of them are the
+    follower's, so that long reads of requests do not delay it."""
 
     replaced = "the store was replaced by another one while it was served: nothing more is learnt until a restart"
 
     def __init__(self, url: sa.URL, connections: int) -> None:
-        """Nothing is opened yet. Raises StartupError for a URL that can't be used."""
+        """Nothing is opened yet. Raises StartupError."""
         if url.drivername != "postgresql+psycopg":
             raise StartupError(
                 f"the store's URL begins with {url.drivername}: expected sqlite:///path/to/file.db or "
@@ -353,17 +325,15 @@ class PostgresDatabase(Database):
         self._store_id: str | None = None
         self._catch_up: Callable[[], tuple[int, bytes]] | None = None
         self._begin()
-        begin = weakref.WeakMethod(self._begin)
-        os.register_at_fork(after_in_child=lambda: (method := begin()) and method())
+        after_fork_in_child(self._begin)
 
     def _begin(self) -> None:
-        """In a process. Nothing of the parent's is used, and psycopg closes nothing of it."""
-        self._pool, self._followers_pool = (Pool(self._connected, size) for size in self._sizes)
-        self._writers = ThreadQueue()
+        """In a new process, which uses nothing of its parent's. psycopg does not close the parent's connections."""
+        self._pool, self._follower_pool = (Pool(self._connected, size) for size in self._sizes)
+        self._writers = ThreadLock()
         self._starting = threading.Lock()
         self._follower: Follower | None = None
-        self._opener: int | None = None
-        """The thread that is alone with the store during a start."""
+        self._opener: int | None = None  # the thread that is inside `opening`
 
     def _connected(self, answer_seconds: float = ANSWER_SECONDS) -> BoundedConnection:
         """Raises psycopg.Error."""
@@ -378,8 +348,8 @@ class PostgresDatabase(Database):
         return connection
 
     def release(self) -> None:
-        for pool in (self._pool, self._followers_pool):
-            pool.close()
+        self._pool.close()
+        self._follower_pool.close()
 
     def close(self) -> None:
         if self._follower is not None:
@@ -389,7 +359,7 @@ class PostgresDatabase(Database):
 
     @contextmanager
     def opening(self) -> Iterator[bool]:
-        """By a lock that ends with its transaction, and so with a start that is cut off. Raises StoreAwayError, too."""
+        """Holds a lock that ends with its transaction, and so with a start that is cut off. Raises StoreAwayError."""
         try:
             connection = self._connected(answer_seconds=OPENING_SECONDS)
         except psycopg.Error as error:
@@ -423,25 +393,25 @@ class PostgresDatabase(Database):
                     "server itself, or a pooler in session mode"
                 )
 
-    def served_as(self, store_id: str) -> None:
+    def serve_only(self, store_id: str) -> None:
         self._store_id = store_id
 
-    def follow(self, catch_up: Callable[[], tuple[int, bytes]]) -> None:
+    def tail(self, catch_up: Callable[[], tuple[int, bytes]]) -> None:
         self._catch_up = catch_up
 
     def is_newest(self, model_version: int) -> bool:
-        """As far as this process has heard: whatever the follower hears of it takes over at once. The first time in a
-        process it is False: then the database is asked."""
+        """As far as this process knows: the follower replays new versions as soon as it learns of them. In a new
+        process it is False once, so that the log is read."""
         if self._follower is not None:
             return True
         with self._starting:
             if self._follower is None and self._catch_up is not None and self._store_id is not None:
-                connect = lambda: self._connected(answer_seconds=FOLLOWER_SECONDS)  # noqa: E731
+                connect = lambda: self._connected(answer_seconds=FOLLOWER_ANSWER_SECONDS)  # noqa: E731
                 self._follower = Follower(connect, self._store_id, self._catch_up)
                 self._follower.start()
         return False
 
-    def goes_on_alone(self) -> bool:
+    def serves_without_store(self) -> bool:
         return True
 
     def staleness(self) -> float | None:
@@ -454,19 +424,19 @@ class PostgresDatabase(Database):
         with self.reading() as session:
             return session.scalar(HEAD) or 0
 
-    def recorded(self) -> dict[str, Any]:
+    def recorded_settings(self) -> dict[str, Any]:
         with self.reading() as session:
             (comment,) = session.run(RECORDED).fetchone()
         try:
-            found = orjson.loads(comment or "{}")
+            settings = orjson.loads(comment or "{}")
         except orjson.JSONDecodeError:
             return {}
-        return found if isinstance(found, dict) else {}
+        return settings if isinstance(settings, dict) else {}
 
-    def record(self, settings: dict[str, Any]) -> None:
+    def record_settings(self, settings: dict[str, Any]) -> None:
         text = sql.Literal(orjson.dumps(settings).decode()).as_string(None)
-        passed = psycopg.errors.InsufficientPrivilege, psycopg.errors.LockNotAvailable
-        with self._session(WRITE) as session, suppress(*passed):
+        ignored = psycopg.errors.InsufficientPrivilege, psycopg.errors.LockNotAvailable
+        with self._session(WRITE) as session, suppress(*ignored):
             session.run(f"COMMENT ON TABLE store IS {text}")
             session.commit()
 
@@ -484,7 +454,7 @@ class PostgresDatabase(Database):
     def _session(self, begin: str) -> Iterator[PostgresSession]:
         if (follower := self._follower) is not None and follower.is_cut_off():
             raise StoreError(UNREACHABLE)
-        pool = self._followers_pool if follower is not None and follower.is_asking() else self._pool
+        pool = self._follower_pool if follower is not None and follower.is_current_thread() else self._pool
         with store_errors(), pool.session(begin) as session:
             connection, is_command = session.connection, self._catch_up is None
             connection.answer_seconds = OPENING_SECONDS if is_command or self._is_opener() else ANSWER_SECONDS
@@ -503,10 +473,10 @@ class PostgresDatabase(Database):
 
     @contextmanager
     def writing(self) -> Iterator[PostgresSession]:
-        """A commit whose answer was lost is settled before this ends; where that can't be done in time the StoreError
-        says so."""
+        """If the answer to a commit is lost, its outcome is looked up before this ends. Where that can't be done in
+        time, the StoreError says so."""
         is_opener = self._is_opener()
-        with nullcontext() if is_opener else self._writers.front(LOCK_SECONDS):
+        with nullcontext() if is_opener else self._writers.held(LOCK_SECONDS):
             with self._session(WRITE) as session:
                 if not is_opener or session.scalar(HAS_STORE):
                     session.lock(is_opener)
@@ -516,60 +486,40 @@ class PostgresDatabase(Database):
                 lost = session.commit()
             if lost is not None:
                 self._settle(session, lost)
-            if session.newest is not None and self._follower is not None:
-                self._follower.known = session.newest
+            if session.appended is not None and self._follower is not None:
+                self._follower.known = session.appended
 
     def _settle(self, session: PostgresSession, lost: psycopg.Error) -> None:
-        """What became of a commit. Raises StoreError unless it was made, or had nothing in it that matters.
+        """Look up the outcome of a commit. Raises StoreError unless it was applied, or contained nothing that matters.
 
-        Once the lock is had, the transaction that had it has ended, one way or the other.
+        Once this transaction has the lock, the one that had it before has ended.
         """
         logger.warning("a connection was lost during a commit: %s", first_line(lost))
-        if session.mark is None:
+        if session.confirmation is None:
             return
-        statement, parameters, made = session.mark
+        (statement, parameters), expected = session.confirmation
         until = time.monotonic() + SETTLE_SECONDS
         while True:
             try:
                 with self._session(WRITE) as later:
                     later.lock()
-                    found = later.scalar(statement, **parameters)
+                    result = later.scalar(statement, **parameters)
                     oldest = later.scalar(OLDEST) or 0
                 break
             except StoreError:
                 if time.monotonic() > until:
-                    raise StoreError(UNKNOWN + KEY_TELLS * (session.newest is not None)) from None
+                    raise StoreError(UNKNOWN + KEY_TELLS * (session.appended is not None)) from None
                 time.sleep(0.1)
-        if found == made:
+        if result == expected:
             return
-        if session.newest is not None and session.newest[0] < oldest:  # too long ago to tell
+        if session.appended is not None and session.appended[0] < oldest:  # deleted since, if it was applied
             raise StoreError(UNKNOWN + KEY_TELLS)
-        raise StoreError(NOT_MADE)
+        raise StoreError(NOT_APPLIED)
 
 
-def compiled_with(statement: Any, parameters: Parameters) -> Asked:
+def bound(statement: Any, parameters: Parameters) -> Statement:
     text, constants = compiled(statement, DIALECT)
     return text, constants | parameters
-
-
-@lru_cache(None)
-def sizes_of(statement: Any) -> Any:
-    """A statement that gives the bytes of each row of another one."""
-    rows = statement.subquery()
-    blobs = [column for column in rows.c if isinstance(column.type, sa.LargeBinary)]
-    return sa.select(sum((sa.func.coalesce(sa.func.octet_length(blob), 0) for blob in blobs), sa.literal_column("0")))
-
-
-def pieces(sizes: Sequence[int]) -> Iterator[int]:
-    """How many rows to fetch at once: of bounded size, but for a row that is larger."""
-    count = total = 0
-    for size in sizes:
-        if count and total + size > PIECE_BYTES:
-            yield count
-            count = total = 0
-        count, total = count + 1, total + size
-    if count:
-        yield count
 
 
 def check_lock(row: tuple[int, str, float], may_migrate: bool) -> None:
@@ -578,7 +528,7 @@ def check_lock(row: tuple[int, str, float], may_migrate: bool) -> None:
         raise StoreError(f"synchronous_commit {NOT_DURABLE}")
     if row[0] > SCHEMA_VERSION and not may_migrate:
         raise StoreError(
-            f"a newer release has taken over the store: its schema is {row[0]}, this release knows up to "
+            f"a newer release has migrated the store: its schema is {row[0]}, this release knows up to "
             f"{SCHEMA_VERSION}. Upgrade this host"
         )
 
@@ -597,22 +547,22 @@ def check_state(connection: psycopg.Connection[Any]) -> None:
     if no_fsync:
         raise StartupError(f"the store's database can't be used: fsync {NOT_DURABLE}")
     if schema is None:
-        raise StartupError("the store's database has no schema that this user may use: see its search_path")
+        raise StartupError("the store's database has no schema that this user may use: check its search_path")
     if store_schema not in (None, schema):
         raise StartupError(
-            f"the schema {schema}, which comes first on this user's search_path, has no store, but the schema "
+            f"the schema {schema}, which is first on this user's search_path, has no store, but the schema "
             f"{store_schema} has one: name the schema that you mean, with ?options=-csearch_path%3D{store_schema} "
             "at the end of the URL"
         )
 
 
 def is_lost(connection: BoundedConnection, error: psycopg.Error) -> bool:
-    """Whether a connection has ended, so that what became of the last statement is not known."""
+    """Whether a connection has ended, so that the outcome of its last statement is unknown."""
     return connection.closed or (error.sqlstate or "").startswith("57P")
 
 
 def is_away(error: psycopg.Error) -> bool:
-    """Whether a connection could not be made for a reason that passes. libpq gives no SQLSTATE for it."""
+    """Whether no connection could be made for a reason that will pass. libpq gives no SQLSTATE for it."""
     text = str(error)
     if "FATAL" not in text:
         return isinstance(error, psycopg.OperationalError) and "invalid" not in text
@@ -621,6 +571,7 @@ def is_away(error: psycopg.Error) -> bool:
 
 @contextmanager
 def store_errors() -> Iterator[None]:
+    """Raise psycopg's errors as the service's. A client must not learn the server's address: the log has it."""
     try:
         yield
     except psycopg.Error as error:
@@ -628,8 +579,6 @@ def store_errors() -> Iterator[None]:
 
 
 def store_error(error: psycopg.Error) -> StoreError:
-    """What the database reported, as one of ours. Where the server is, is for the service's log and not for a
-    client."""
     state, text = error.sqlstate or "", str(error)
     if state in CORRUPT_STATES:
         return StoreCorruptError(f"the database is corrupt: {first_line(error)}")

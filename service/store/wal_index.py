@@ -1,48 +1,71 @@
-"""The header of SQLite's WAL-index: bytes in memory that every commit changes.
+"""The header of SQLite's WAL-index: bytes in shared memory that every commit changes.
 
 SQLite keeps the index of a database's write-ahead log in `s.db-shm`, which every process that uses the database maps
-into its memory. It begins with two copies of a header of 48 bytes, with a counter of changes, the log's length and its
-checksum (https://sqlite.org/walformat.html). A commit has written both copies when it returns, so that bytes that have
-not changed mean that there is nothing new. To compare them takes no system call, and does not release Python's lock as
-a call of SQLite does.
+into memory. The index begins with two copies of a header of 48 bytes (https://sqlite.org/walformat.html). A commit has
+written both copies when it returns, so an unchanged header means that nothing was committed. Comparing the bytes takes
+no system call and, unlike a call of SQLite, does not release Python's lock.
+
+Closing a file gives up all locks that the process holds on it, including SQLite's. So an index is opened once for all
+connections of the process. Once it is unused, it is closed while no connection is being opened: not by the garbage
+collector, which may run at any moment.
 """
 
 import mmap
 import os
 import sys
 import threading
-import weakref
+from dataclasses import dataclass, field
 from pathlib import Path
+from weakref import WeakSet
 
 COPY_BYTES = 48
 HEADER_BYTES = 2 * COPY_BYTES
 FORMAT = (3007000).to_bytes(4, sys.byteorder)
 
-_mapped: "weakref.WeakValueDictionary[tuple[int, int], mmap.mmap]" = weakref.WeakValueDictionary()
-_lock = threading.Lock()
+opening = threading.RLock()
+"""Held while a connection is opened, from before SQLite takes its locks until its index is mapped."""
+os.register_at_fork(before=opening.acquire, after_in_parent=opening.release, after_in_child=opening.release)
 
 
-def mapped(path: Path, inode: tuple[int, int]) -> mmap.mmap | None:
-    """The WAL-index in the file at `path`; None where there is none. inode: of its database.
+@dataclass(frozen=True)
+class WalIndex:
+    """connections: those that are open."""
 
-    To be kept as long as the connection for which it was asked, and no longer. SQLite removes the file only when nobody
-    has a connection any more. And to close a file gives up all locks that this process has on it, those of SQLite, too:
-    so a database's index is opened once for all of its connections, and closed after the last of them.
-    """
-    with _lock:
-        index = _mapped.get(inode)
-        if index is None:
-            try:
-                file = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
-                index = mmap.mmap(file, HEADER_BYTES, prot=mmap.PROT_READ)
-            except (OSError, ValueError):  # the file stays open, for the locks' sake
-                return None
-            weakref.finalize(index, os.close, file).atexit = False
-            _mapped[inode] = index
-        return index
+    file: int
+    memory: mmap.mmap
+    connections: WeakSet[object] = field(default_factory=WeakSet)
+
+    def header(self) -> bytes:
+        """Raises ValueError once the index is closed."""
+        return self.memory[:HEADER_BYTES]
+
+
+_indexes: dict[tuple[int, int], WalIndex] = {}
+
+
+def map_index(path: Path, connection: object) -> WalIndex | None:
+    """The WAL-index in the file at `path`, None where there is none. Only while `opening` is held."""
+    try:
+        status = path.stat()
+        inode = status.st_dev, status.st_ino
+        if inode not in _indexes:
+            file = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+            _indexes[inode] = WalIndex(file, mmap.mmap(file, HEADER_BYTES, prot=mmap.PROT_READ))
+    except (OSError, ValueError):  # a file that was opened stays open, for the sake of its locks
+        return None
+    _indexes[inode].connections.add(connection)
+    return _indexes[inode]
+
+
+def close_unused_indexes() -> None:
+    """Only while `opening` is held."""
+    for inode, index in list(_indexes.items()):
+        if not index.connections:
+            del _indexes[inode]
+            index.memory.close()
+            os.close(index.file)
 
 
 def is_whole(header: bytes) -> bool:
-    """Whether both copies of a header are the same, in the format that is known here: nobody is writing them, and
-    nobody died while writing them."""
+    """Whether both copies are equal and of the known format, so that no writer is, or died, in the middle of them."""
     return header[:COPY_BYTES] == header[COPY_BYTES:] and header[: len(FORMAT)] == FORMAT

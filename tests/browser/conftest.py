@@ -13,11 +13,13 @@ if TYPE_CHECKING:
 
 NEEDED = ("playwright", "axe_playwright_python", "openapi_python_client", "schemathesis")
 
-collect_ignore = (
-    []
-    if all(map(find_spec, NEEDED))
-    else ["test_generated_client.py", "test_origins.py", "test_playground.py", "test_strangers.py"]
-)
+if all(map(find_spec, NEEDED)):
+    pytest.register_assert_rewrite("tests.browser.fixtures", "tests.browser.tab")
+    from tests.browser.fixtures import beside, closed, other, served, tab, tabs
+
+    __all__ = ["beside", "closed", "other", "served", "tab", "tabs"]
+else:
+    collect_ignore_glob = ["test_*.py"]
 
 
 @pytest.fixture(scope="session")

@@ -13,6 +13,7 @@ from schemathesis.core.failures import AcceptedNegativeData, Failure, ServerErro
 from schemathesis.openapi.checks import RejectedPositiveData
 
 from model import TwoLayerNet
+from service.decoders.picture_kinds import KINDS
 from tests.conftest import CLASSES, COLUMNS, FEATURES, ROWS
 
 
@@ -37,7 +38,6 @@ def npy(array: np.ndarray) -> bytes:
     return stream.getvalue()
 
 
-PNG, JPEG = picture("PNG"), picture("JPEG")
 LABELLED = saved(x=np.zeros((2, FEATURES), np.uint8), t=np.array([3, 9]))
 WEIGHTS_TYPE = "application/x-weights"  # whatever it says: the same content type means labelled images elsewhere
 WEIGHTS = saved(**TwoLayerNet(FEATURES, 7, CLASSES, "he", seed=2).params)
@@ -48,9 +48,7 @@ for name, data in {
     "application/x-npz": [LABELLED],
     WEIGHTS_TYPE: [WEIGHTS],
     "application/octet-stream": [json.dumps({"inputs": [TENSOR]}).encode()],
-    "image/png": [PNG],
-    "image/jpeg": [JPEG],
-    "image/jpg": [JPEG],
+    **{name: [picture("PNG" if kind.name == "HEIC" else kind.pillow)] for kind in KINDS for name in kind.types},
 }.items():
     schemathesis.openapi.media_type(name, st.sampled_from(data))
 
@@ -60,7 +58,7 @@ def before_load_schema(context: Any, raw_schema: dict[str, Any]) -> None:
     """What can be made from a schema, where it would come to nothing: an image of 784 numbers, several files of one name,
     a length that a header says."""
     schemas, paths = raw_schema["components"]["schemas"], raw_schema["paths"]
-    url = "data:image/png;base64," + base64.b64encode(PNG).decode()
+    url = "data:image/png;base64," + base64.b64encode(picture("PNG")).decode()
     schemas["Image"] = {"enum": [url, [0] * FEATURES, [[1] * COLUMNS] * ROWS, [[[0.5]] * COLUMNS] * ROWS]}
     schemas["InputTensor"] = {"enum": [TENSOR]}
     for operation in (operation for methods in paths.values() for operation in methods.values()):
@@ -89,9 +87,18 @@ NO_SCHEMA_SAYS = (
     "expected one for each",  # as many labels as images
     "given twice, in the body and in the query",
     "only pictures can be explained",
+    "only pictures have one",  # a polarity
     "is above model_version",  # what X-Min-Model-Version says
-    "expected what another answer gave as next_before",
+    "not a valid cursor",
     "is not the one in If-Match",
+    "there is no version",  # of a train-step to be unlearned or relabelled, in a body
+    "expected a train-step",
+    "was unlearned already",
+    "is not in force",
+    "taught nothing there",  # a source
+    "one for each example of version",  # for that many examples
+    "a one-hot label of",  # as many numbers as there are classes now
+    "the classes of this network",  # have names or have none
     "expected text of one line",  # which characters can be printed
     "nothing stands out from the picture",  # what a picture shows: where a form has examples, it sends a pixel of its own
 )

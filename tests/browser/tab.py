@@ -5,7 +5,7 @@ from urllib.parse import urlsplit
 
 from playwright.sync_api import Browser, ConsoleMessage, Request, expect
 
-from tests.browser.strokes import drawn
+from tests.browser.strokes import Stroke, drawn
 
 TIMEOUT = 15_000
 """Milliseconds: CI's cores are busy."""
@@ -38,10 +38,14 @@ class Tab:
             self.mistakes.append(f"a request to {request.url}")
 
     def draw(self, digit: int) -> None:
+        self.strokes(drawn(digit))
+
+    def strokes(self, strokes: list[Stroke]) -> None:
         self.page.click("#clear")
+        self.page.locator("#pad").scroll_into_view_if_needed()
         box = self.page.locator("#pad").bounding_box()
         assert box is not None
-        for stroke in drawn(digit):
+        for stroke in strokes:
             for at, (x, y) in enumerate(stroke):
                 self.page.mouse.move(box["x"] + x * box["width"], box["y"] + y * box["height"])
                 if at == 0:
@@ -55,3 +59,19 @@ class Tab:
 
     def says(self, selector: str, text: str) -> None:
         expect(self.page.locator(selector)).to_contain_text(text)
+
+    def teach(self, name: object) -> None:
+        """Press the class of this name, once that can be done."""
+        self.page.locator("#classes button").get_by_text(str(name), exact=True).click()
+
+    def open_version(self, version: int) -> None:
+        self.page.fill("#version-number", str(version))
+        self.page.press("#version-number", "Enter")
+        expect(self.page.locator("#dialog-title")).to_have_text(f"Version {version}")
+        expect(self.page.locator("#version-dialog")).to_be_visible()
+
+    def press_when_seen(self, selector: str, text: str) -> None:
+        """What appears under the pointer is not pressed by a click that was meant for something else."""
+        expect(self.page.locator(selector)).to_have_text(text)
+        self.page.wait_for_timeout(350)
+        self.page.click(selector)

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from model.weights import Weights
+from model.weights_file import Weights
 from tests.conftest import random_batch
 from tests.processes.server import Server
 

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from playwright.sync_api import Browser, Page
 
-from model.weights import Weights
+from model.weights_file import Weights
 from tests.browser.tab import TIMEOUT
 from tests.processes.server import Server
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from model.weights import Weights
+from model.weights_file import Weights
 from tests.processes.server import Server
 
 pytestmark = pytest.mark.browser
@@ -29,4 +29,4 @@ def test_whatever_is_sent_gets_an_answer_that_the_document_describes(tmp_path: P
     finally:
         server.kill()
     assert done.returncode == 0, done.stdout
-    assert "25 selected / 25 total" in done.stdout
+    assert "36 selected / 36 total" in done.stdout

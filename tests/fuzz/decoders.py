@@ -15,9 +15,8 @@ with atheris.instrument_imports(include=["model", "service"], enable_loader_over
 
 import numpy as np
 
-from model import TwoLayerNet
-from model import weights as weights_file
-from model.weights import Weights
+from model import TwoLayerNet, weights_file
+from model.weights_file import Weights
 from tests.conftest import CLASSES, FEATURES
 from tests.fuzz.malformed import TYPES, Request, good_requests
 

@@ -9,14 +9,23 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from model import TwoLayerNet
-from model import weights as weights_file
-from model.weights import Weights
+from model import TwoLayerNet, weights_file
+from model.weights_file import Weights
+from service.decoders import picture_kinds
 from tests.conftest import CLASSES, FEATURES, as_json, random_batch
 from tests.service.drawing import drawn, encoded
 
 JSON, NPY, NPZ, PNG = "application/json", "application/x-npy", "application/x-npz", "image/png"
-TYPES = [JSON, NPY, NPZ, PNG, "image/jpeg", "multipart/form-data; boundary=x", "multipart/form-data", "text/plain", ""]
+TYPES = [
+    JSON,
+    NPY,
+    NPZ,
+    *picture_kinds.TYPES,
+    "multipart/form-data; boundary=x",
+    "multipart/form-data",
+    "text/plain",
+    "",
+]
 
 
 @dataclass(frozen=True)
@@ -73,7 +82,11 @@ def good_requests() -> list[Request]:
         Request("POST", "/predict", npy(x), NPY),
         Request("POST", "/predict?model_version=1", npy(x.reshape(2, 28, 28).astype(np.float32) / 255), NPY),
         Request("POST", "/predict?explain=true", picture, PNG),
-        Request("POST", "/predict", encoded(drawn(3), "JPEG"), "image/jpeg"),
+        *(
+            Request("POST", "/predict?several=true&polarity=dark", encoded(drawn(3), kind.pillow), kind.types[0])
+            for kind in picture_kinds.KINDS
+            if kind.name != "HEIC"
+        ),
         Request("POST", "/predict?remember=true", form.replace(part("labels", b"7"), b""), multipart),
         Request("POST", "/predict", gzip.compress(json.dumps(as_json(x)).encode()), JSON, packed),
         Request("POST", "/accuracy", lesson, JSON),
@@ -83,12 +96,17 @@ def good_requests() -> list[Request]:
         Request("POST", "/train-step", form, multipart),
         Request("POST", "/train-step", b'{"prediction_ids": ["a"], "labels": [1]}', JSON),
         Request("POST", "/rollback", b'{"model_version": 1}', JSON),
+        Request("POST", "/unlearn", b'{"model_versions": [2, 3]}', JSON),
+        Request("POST", "/unlearn", b'{"source": "tablet", "after": 2, "before": 9}', JSON),
+        Request("POST", "/relabel", b'{"model_version": 2, "labels": [1]}', JSON),
         Request("PUT", "/weights?activation=relu", file, NPZ),
         Request("PUT", "/learning", b'{"state": "learning"}', JSON),
         Request("POST", "/v2/models/twolayernet/infer", infer, JSON),
         Request("POST", "/v2/models/twolayernet/infer", sized + x.tobytes(), "", length),
         Request("GET", "/versions?limit=5&before=9"),
         Request("GET", "/examples?after=0&limit=3&rehearsed=true"),
+        Request("GET", "/labels?order=suspicious&limit=3"),
+        Request("GET", "/examples/2/0/image"),
         Request("GET", "/predictions?order=uncertain&limit=2"),
         Request("GET", "/weights", headers=((b"If-None-Match", b'"x"'),)),
         Request("GET", "/v2/models/twolayernet/versions/1"),

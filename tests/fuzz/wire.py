@@ -12,9 +12,8 @@ from pathlib import Path
 import numpy as np
 
 from bench.load import cpu_seconds, memory_mib
-from model import TwoLayerNet
-from model import weights as weights_file
-from model.weights import Weights
+from model import TwoLayerNet, weights_file
+from model.weights_file import Weights
 from tests.conftest import CLASSES, FEATURES, random_batch
 from tests.fuzz.malformed import Malformed
 from tests.processes.server import Server

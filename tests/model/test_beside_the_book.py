@@ -19,14 +19,14 @@ from model import (
     numerical_gradient,
     sigmoid,
     softmax,
+    weights_file,
 )
-from model import weights as weights_file
 from model.datasets import load_dataset
 from model.optimizer import OPTIMIZERS
 from model.training import as_input
 from model.two_layer_net import Activation
 from model.types import Parameters
-from model.weights import Weights
+from model.weights_file import Weights
 from tests import oracle
 
 RANDOM = np.random.default_rng(5)
@@ -151,11 +151,11 @@ TAKES_LABELS: list[Callable[[Any], Any]] = [
         ([0, 1, 2, 3, -1, 0], r"t\[4\] is -1: expected a class number, 0…3"),
         ([0, 1, 2, 3, 0, 4], r"t\[5\] is 4: expected a class number, 0…3"),
         ([0, 1, 2, 3, 0, 1.5], "not whole"),
-        ([0, 1, 2], r"t has shape \(3,\): for 6 images \(6,\) class numbers or \(6, 4\) one-hot rows"),
-        (np.eye(4)[[0, 1, 2]], r"t has shape \(3, 4\): for 6 images"),
+        ([0, 1, 2], r"t has shape \(3,\): expected \(6,\) class numbers or \(6, 4\) one-hot rows, for 6 images"),
+        (np.eye(4)[[0, 1, 2]], r"t has shape \(3, 4\): expected \(6,\) class numbers"),
         (np.eye(5)[[0, 1, 2, 3, 0, 1]], "rows of 5: expected one-hot rows of 4"),
         (np.zeros((6, 4)), r"t\[0\] is not one-hot"),
-        (list("abcdef"), "t holds <U1: numbers are expected"),
+        (list("abcdef"), "t holds <U1: expected numbers"),
     ],
     ids=["-1", "k", "fraction", "too few", "too few rows", "other classes", "zeros", "text"],
 )
@@ -183,7 +183,7 @@ def test_labels_that_can_t_be_are_said(call: Callable[[Any], Any], t: Any, messa
     ],
 )
 def test_a_list_where_an_array_belongs_is_said(call: Callable[[Any], Any]) -> None:
-    with pytest.raises(TypeError, match=r"is a list: a numpy array is expected, such as np.array"):
+    with pytest.raises(TypeError, match=r"is a list: expected a numpy array, such as np.array"):
         call(X.tolist())
 
 

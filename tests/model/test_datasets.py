@@ -13,7 +13,7 @@ import pytest
 
 from model import datasets
 from model.datasets import Dataset, DatasetError, Split, load_dataset
-from model.datasets.splitting import validation_split, with_test_set
+from model.datasets.splits import validation_split, with_test_set
 
 
 def idx(array: np.ndarray) -> bytes:
@@ -67,7 +67,7 @@ def test_a_missing_file_is_named(folder: Path) -> None:
     (folder / "t10k-labels-idx1-ubyte.gz").unlink()
     with pytest.raises(DatasetError, match="has no t10k-labels-idx1-ubyte"):
         load_dataset(str(folder))
-    with pytest.raises(DatasetError, match=r"there is no .*nowhere: expected digits"):
+    with pytest.raises(DatasetError, match=r"nowhere does not exist: expected digits"):
         load_dataset(str(folder / "nowhere"))
 
 
@@ -188,7 +188,7 @@ def test_names_in_place_of_numbers_are_kept(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("changed", "message"),
     [
-        ({"x": None}, "data.npz: the array x_train is missing: expected x and t, or .*found 't'"),
+        ({"x": None}, "data.npz: the array x_train is missing: expected x and t, or .*the file has 't'"),
         ({"t": None}, "the array t is missing"),
         ({"x": IMAGES.astype(object)}, "data.npz: an array of object is refused"),
         ({"x": IMAGES[..., None].repeat(3, 3)}, r"x is uint8 \(60, 2, 3, 3\): expected"),
@@ -202,7 +202,7 @@ def test_names_in_place_of_numbers_are_kept(tmp_path: Path) -> None:
         ({"t": LABELS * 200}, "t: row 2 is 400"),
         ({"t": np.eye(3)[LABELS] * 0.5}, "t: row 0 is not one-hot"),
         ({"t": np.array([f"c{i % 30}" * 60 for i in range(60)])}, "characters"),
-        ({"label_names": np.array(["a", "b"])}, "row 2 is 2, but there are names for 2 classes only"),
+        ({"label_names": np.array(["a", "b"])}, "row 2 is 2, but there are only 2 names of classes"),
         ({"label_names": np.array(["a", "b", "b"])}, "label_names has 'b' twice"),
         ({"label_names": np.arange(3)}, "label_names is int64"),
     ],
@@ -245,6 +245,7 @@ KAGGLE = "label,pixel0,pixel1,pixel2,pixel3,pixel4,pixel5"
         lines(list(range(7)), "digit,1x1,1x2,1x3,2x1,2x2,2x3", NUMBERS),
         "\ufeff" + lines(list(range(7)), KAGGLE.replace("label", '"label"'), NUMBERS).replace("\n", "\r\n") + "\r\n",
         "," + lines(list(range(7)), KAGGLE, [f"{i},{label}" for i, label in enumerate(NUMBERS)]),
+        lines(list(range(7)), KAGGLE, NUMBERS).replace("\n", "\r"),
         lines(list(range(7)), KAGGLE, NUMBERS).replace(",255\n", ",255.0\n").replace(",0\n", ",0.0\n"),
     ],
     ids=[
@@ -255,12 +256,13 @@ KAGGLE = "label,pixel0,pixel1,pixel2,pixel3,pixel4,pixel5"
         "label first",
         "quoted, CRLF, a mark",
         "numbered by pandas",
+        "lines that end in CR",
         "floats",
     ],
 )
 def test_a_csv_with_its_label_first_or_named(tmp_path: Path, text: str) -> None:
     path = tmp_path / "train.csv"
-    path.write_text(text)
+    path.write_bytes(text.encode())
     assert in_order(load_dataset(str(path))) == EXPECTED
     packed = tmp_path / "train.csv.gz"
     packed.write_bytes(gzip.compress(text.encode()))
@@ -288,15 +290,16 @@ def test_a_csv_whose_labels_are_names(tmp_path: Path) -> None:
         ("1,2,3\n1,0.5,3\n", "line 2, pixel 0 is '0.5'"),
         ("1,2,3\n1,,3\n", "line 2, pixel 0 is ''"),
         ("1,2,3\n1,nan,3\n", "line 2, pixel 0 is 'nan'"),
-        ("1,2,3\n300,2,3\n", "line 2 has the label 300: expected a class number 0…255, or a name"),
+        ("1,2,3\n300,2,3\n", "the column of labels: the label 300 is not a class number 0…255, or a name"),
         ("1,2,3\n,2,3\n", "the column of labels: the label name ''"),
         ('1,2,3\n"1,2,3\n', "line 2 is not CSV"),
         ("1,0,1\n2,1,1\n", "no pixel is above 1"),
         ("1,2,3\n", "1 images are too few to hold some out"),
-        ("1,2,3\n" + "".join(f"c{i},2,3\n" for i in range(256)), "line 257: more than 256 classes"),
-        ("1,2,3\n" + "9" * (1 << 24) + "9", "line 2 has more than 16777216 bytes"),
+        ("1,2,3\n" + "".join(f"c{i},2,3\n" for i in range(256)), "line 257: more than the limit of 256 classes"),
+        ("1,2,3\n" + "9" * (1 << 24) + "9", "line 2 is not CSV: field larger than field limit"),
+        ("1,2,3\n" + "9," * (1 << 23) + "9", "line 2 has 8388609 columns: expected 3"),
     ],
-    ids=range(17),
+    ids=range(18),
 )
 def test_what_is_wrong_in_a_csv_is_named_with_its_line(tmp_path: Path, text: str, message: str) -> None:
     path = tmp_path / "data.csv"
@@ -308,7 +311,7 @@ def test_what_is_wrong_in_a_csv_is_named_with_its_line(tmp_path: Path, text: str
 def test_a_file_that_is_no_text_is_no_csv(tmp_path: Path) -> None:
     path = tmp_path / "data.csv"
     path.write_bytes(b"1,2,3\n\xff\xfe\n")
-    with pytest.raises(DatasetError, match="line 2 is not text in UTF-8"):
+    with pytest.raises(DatasetError, match=r"data\.csv is not text in UTF-8: not a CSV file"):
         load_dataset(str(path))
     path.write_bytes(gzip.compress(b"1,2,3\n" * 1000, mtime=0)[:-12])
     with pytest.raises(DatasetError, match="can't be read"):

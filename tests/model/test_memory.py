@@ -8,20 +8,23 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from model import TwoLayerNet
-from model import weights as weights_file
-from model.memory import MOST_BYTES, MOST_RECENT, NOTHING, Memory, memory_arrays, most_examples, sample
-from model.weights import Weights
+from model import TwoLayerNet, weights_file
+from model.replay_memory import FIRST_OF_A_CLASS, MOST_BYTES, MOST_RECENT, NOTHING, Memory, most_examples, sample
+from model.weights_file import Weights, memory_arrays
 
 RANDOM = np.random.default_rng(0)
 PIXELS = RANDOM.integers(0, 256, (300, 6), dtype=np.uint8)
 LABELS = RANDOM.integers(0, 3, 300)
 
 
+def added(memory: Memory, pixels: Any, labels: Any, size: int, version: int, *, probable: bool = True) -> Memory:
+    return memory.after(pixels, np.asarray(labels), np.full(len(labels), probable), size, version)
+
+
 def taught(memory: Memory, labels: list[int], size: int, first: int = 2) -> Memory:
     """One example a version; the first pixel says which it was."""
     for version, label in enumerate(labels, first):
-        memory = memory.after(np.full((1, 6), version % 256, np.uint8), np.array([label]), size, version)
+        memory = added(memory, np.full((1, 6), version % 256, np.uint8), [label], size, version)
     return memory
 
 
@@ -31,6 +34,16 @@ def counts(memory: Memory) -> list[int]:
 
 def trained(size: int = 30) -> Memory:
     return sample(PIXELS, LABELS, size, seed=0)
+
+
+def test_a_label_that_the_network_finds_improbable_is_not_remembered_but_of_a_class_that_is_new() -> None:
+    images = RANDOM.integers(0, 256, (50, 6), dtype=np.uint8)
+    memory = added(trained(60), images, [1] * 50, 1000, 2, probable=False)
+    assert memory == trained(60)
+    new = added(trained(60), images, [3] * 50, 1000, 2, probable=False)
+    assert counts(new) == [20, 20, 20, FIRST_OF_A_CLASS]
+    assert len(new.recent) == FIRST_OF_A_CLASS
+    assert counts(added(new, images, [3] * 50, 1000, 3)) == [20, 20, 20, FIRST_OF_A_CLASS + 50]
 
 
 @given(st.lists(st.integers(0, 2), max_size=80), st.integers(1, 40))
@@ -75,6 +88,10 @@ def test_every_class_is_drawn_as_often_as_any_other_however_many_of_it_are_kept(
     memory = taught(trained(), [0] * 5, 1000)
     labels = np.concatenate([memory.draw(64, version)[1] for version in range(200)])
     assert np.bincount(labels) / len(labels) == pytest.approx([1 / 3] * 3, abs=0.02)
+    for count in (1, 2, 7, 64):
+        drawn = [np.bincount(memory.draw(count, version)[1], minlength=3) for version in range(30)]
+        assert all(of_each.max() - of_each.min() <= 1 for of_each in drawn)
+        assert np.sum(drawn, axis=0).min() > 0
 
 
 def test_recent_examples_are_drawn_where_the_network_came_without_a_sample_of_its_training() -> None:
@@ -86,7 +103,7 @@ def test_recent_examples_are_drawn_where_the_network_came_without_a_sample_of_it
         drawn = np.concatenate([memory.draw(64, version)[0] for version in range(50)])
         return float(np.mean([row.tobytes() in recent for row in drawn]))
 
-    assert share(new) > 0.75
+    assert share(new) > 0.7
     assert share(old) < 0.1
 
 
@@ -98,8 +115,8 @@ def test_what_is_drawn_and_what_makes_room_never_changes() -> None:
     assert digest(memory_arrays(taught(trained(), [0, 1, 2, 2, 1, 0, 1] * 20, 30), 6)) == TAUGHT_DIGEST
 
 
-DRAWN = [2, 1, 0, 0, 1, 1, 2, 0]
-DRAWN_DIGEST = "ab6d77b0f6bb2011"
+DRAWN = [1, 1, 1, 2, 2, 2, 0, 0]
+DRAWN_DIGEST = "8a1151ed5972c46d"
 TAUGHT_DIGEST = "0c537078d0e8b9ed"
 
 
@@ -122,7 +139,7 @@ def test_a_memory_is_bounded_in_bytes_too() -> None:
     assert most_examples(1000, 784) == 1000
     assert most_examples(1000, 10**6) * 10**6 <= MOST_BYTES
     images = np.zeros((20, 10**6), np.uint8)
-    memory = NOTHING.after(images, np.zeros(20, np.intp), 10, 2)
+    memory = added(NOTHING, images, [0] * 20, 10, 2)
     assert len(memory.recent) * 10**6 <= MOST_BYTES
     assert memory.size_of_draw(2, 32) * 10**6 <= MOST_BYTES
 
@@ -151,14 +168,14 @@ def test_what_is_kept_is_the_same_with_every_release_to_the_bit() -> None:
         count = int(numbers.integers(1, 40))
         pixels = numbers.integers(0, 256, (count, 6), dtype=np.uint8)
         labels = np.minimum(numbers.integers(0, 40, count), numbers.integers(0, 40, count))
-        memory = memory.after(pixels, labels, 80 if version % 5 else 30, version)
+        memory = added(memory, pixels, labels, 80 if version % 5 else 30, version)
     assert digest_of(memory) == "899d195e1c82c4e1e8e486e07e1b0c0b131ac88dc424554e5ba5d1f106183cfb"
 
 
 def test_a_thousand_classes_cost_a_large_step_little() -> None:
     numbers = np.random.Generator(np.random.PCG64(7))
     pixels, labels = numbers.integers(0, 256, (10_000, 4), dtype=np.uint8), numbers.integers(0, 1000, 10_000)
-    memory = NOTHING.after(pixels, labels, 5000, 1)
+    memory = added(NOTHING, pixels, labels, 5000, 1)
     began = time.process_time()
-    memory.after(pixels, labels, 5000, 2)
+    added(memory, pixels, labels, 5000, 2)
     assert time.process_time() - began < 1

@@ -1,4 +1,4 @@
-"""Bytes that nobody vouches for: an array, or an NpyError."""
+"""Untrusted bytes: an array, or an NpyError."""
 
 import io
 import tracemalloc
@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
-from model.npy import MOST_ARRAYS, NpyError, read_npy, read_npz
+from model.safe_npz import MOST_ARRAYS, NpyError, read_npy, read_npz
 
 X = np.arange(12, dtype=np.float32).reshape(3, 4)
 
@@ -66,15 +66,15 @@ def test_plain_numbers_and_text_are_read_as_numpy_wrote_them(array: np.ndarray) 
         (npy(np.zeros(2, [("a", "u1")])), "only plain numbers"),
         (header("(2,3)<f4", "(1,)") + bytes(24), "only plain numbers"),
         (header("<U0", "(1000000000, 1000000000)"), "only plain numbers"),
-        (header("<f8", "(0, 4611686018427387904)"), "larger than any memory"),
-        (header("<f8", f"({'9' * 4000}, {'9' * 4000})"), "larger than any memory"),
-        (header("<f8", f"(0, {'9' * 4000}, {'9' * 4000})"), "larger than any memory"),
-        (header("<f8", "(" + "1, " * 65 + ")") + bytes(8), "65 dimensions"),
-        (header("<f8", "(True, 6)") + bytes(48), "no whole number"),
-        (header("<f8", "(-1, -6)") + bytes(48), "negative"),
+        (header("<f8", "(0, 4611686018427387904)"), "not a possible shape"),
+        (header("<f8", f"({'9' * 4000}, {'9' * 4000})"), "not a possible shape"),
+        (header("<f8", f"(0, {'9' * 4000}, {'9' * 4000})"), "not a possible shape"),
+        (header("<f8", "(" + "1, " * 65 + ")") + bytes(8), "not a possible shape"),
+        (header("<f8", "(True, 6)") + bytes(48), "not a possible shape"),
+        (header("<f8", "(-1, -6)") + bytes(48), "not a possible shape"),
         (header("<f8", "(6,)" + " " * 20_000) + bytes(48), "header can't be read"),
         (header("<f8", "[" * 150 + "]" * 150), "header can't be read"),
-        (header("<f8", "(6,)", version=3) + bytes(48), "version 3.0"),
+        (header("<f8", "(6,)", version=3) + bytes(48), "version 3.0 is not supported"),
     ],
 )
 def test_an_array_that_is_none_is_an_npy_error(data: bytes, message: str) -> None:
@@ -84,9 +84,9 @@ def test_an_array_that_is_none_is_an_npy_error(data: bytes, message: str) -> Non
         assert len(str(caught.value)) < 1000
 
 
-@pytest.mark.parametrize(("packing", "name"), [(zipfile.ZIP_LZMA, "LZMA"), (zipfile.ZIP_BZIP2, "bzip2")])
-def test_what_numpy_never_packs_with_is_refused_by_name(packing: int, name: str) -> None:
-    with pytest.raises(NpyError, match=f"'x' is packed with {name}"):
+@pytest.mark.parametrize("packing", [zipfile.ZIP_LZMA, zipfile.ZIP_BZIP2])
+def test_compression_that_numpy_never_uses_is_refused(packing: int) -> None:
+    with pytest.raises(NpyError, match=f"'x' has compression method {packing}: expected none or deflate"):
         read_npz(packed([("x.npy", npy(X))], packing), 100_000)
 
 

@@ -5,8 +5,7 @@ import pytest
 
 from model import TwoLayerNet
 from model.gradient import relative_errors
-from model.memory import NOTHING
-from model.online import (
+from model.online_step import (
     Rehearsal,
     UnsafeStepError,
     answers_stay_finite,
@@ -15,7 +14,8 @@ from model.online import (
     planned,
     replay_step,
 )
-from model.weights import Weights, to_bytes
+from model.replay_memory import NOTHING
+from model.weights_file import Weights, to_bytes
 from tests import oracle
 
 PARAMS = TwoLayerNet(12, 7, 4, "he", seed=0, dtype=np.float32).params

@@ -6,11 +6,11 @@ import numpy as np
 import pytest
 
 from model import TwoLayerNet, checkpoint
-from model.augmentation import rotated, shifted, turned
-from model.datasets import Dataset, Split, input_to_pixels
+from model.augmentation import Distortions, shifted, turned, with_strokes
+from model.datasets import Dataset, Split, input_to_pixels, packaged_digits
 from model.optimizer import OPTIMIZERS
 from model.training import Trainer, TrainingError, TrainingOptions
-from model.weights import Weights
+from model.weights_file import Weights
 
 OPTIONS = TrainingOptions(hidden=8, epochs=6, batch_size=10)
 
@@ -48,7 +48,7 @@ def test_every_optimiser_learns(optimizer: Any) -> None:
 def test_a_resumed_job_ends_as_one_that_was_never_interrupted(
     tmp_path: Path, optimizer: Any, patience: int | None
 ) -> None:
-    options = replace(OPTIONS, optimizer=optimizer, patience=patience, rotate=5)
+    options = replace(OPTIONS, optimizer=optimizer, patience=patience, rotate=5, distort=0.5)
     whole = trained(options)
     first = Trainer(DATA, options)
     for epoch in first.epochs():
@@ -86,7 +86,7 @@ def test_a_job_with_other_data_of_the_same_name_and_size_is_not_resumed(tmp_path
         Split(DATA.train.images[::-1].copy(), DATA.train.labels),
         Split(DATA.train.images, DATA.train.labels[::-1].copy()),
     ):
-        with pytest.raises(TrainingError, match=r"is of a job with data [0-9a-f]{16}: this one has [0-9a-f]{16}"):
+        with pytest.raises(TrainingError, match=r"belongs to a job with data [0-9a-f]{16}: this one has [0-9a-f]{16}"):
             checkpoint.restore(tmp_path / "job", Trainer(replace(DATA, train=train), OPTIONS))
 
 
@@ -197,8 +197,122 @@ def test_a_quarter_turn_is_exact_and_a_small_turn_keeps_the_middle() -> None:
     assert quarter == pytest.approx(expected, abs=1e-5) or quarter == pytest.approx(expected[:, ::-1, ::-1], abs=1e-5)
     disc = np.hypot(*np.mgrid[-13.5:14, -13.5:14]) < 9
     x = disc.astype(np.float32).reshape(1, 784)
-    assert np.abs(rotated(x, (28, 28), 20, np.random.default_rng(1)) - x).mean() < 0.02
-    assert rotated(x, (28, 28), 0, np.random.default_rng(1)) is x
+    assert np.abs(turned(x, (28, 28), 0.3) - x).mean() < 0.02
+
+
+def test_distortions_are_within_their_limits_and_differ_from_each_other() -> None:
+    random = np.random.default_rng(0)
+    cross = np.zeros((28, 28), np.uint8)
+    cross[13:15, 4:24] = cross[4:24, 13:15] = 255
+    images = np.tile(cross.ravel(), (200, 1))
+    unchanged = Distortions(4, (28, 28), random, 0)(images, random)
+    assert unchanged == pytest.approx(images / 255, abs=1e-6)
+    x = Distortions(4, (28, 28), random)(images, random)
+    assert x.shape == images.shape
+    assert x.dtype == np.float32
+    assert 0 <= x.min() <= x.max() <= 1.0001
+    assert 2 <= len(np.unique(x, axis=0)) <= 4
+    for image in np.unique(x, axis=0).reshape(-1, 28, 28):
+        assert np.abs(image - cross / 255).mean() > 0.005
+        mass = image.sum(axis=1), image.sum(axis=0)
+        assert [float(m @ np.arange(28) / m.sum()) for m in mass] == pytest.approx([13.5, 13.5], abs=2)
+
+
+def test_images_are_moved_as_far_as_they_may_be() -> None:
+    random = np.random.default_rng(0)
+    images = np.zeros((1, 28, 28), np.uint8)
+    images[0, 14, 14] = 255
+    distortions = Distortions(200, (28, 28), random, 0, shift=3)
+    places = [distortions(images.reshape(1, 784), random).argmax() for _ in range(300)]
+    rows, columns = np.divmod(places, 28)
+    assert (rows.min(), rows.max()) == (columns.min(), columns.max()) == (11, 17)
+
+
+def test_strokes_get_wider_and_narrower() -> None:
+    bar = np.zeros((5, 6), np.float32)
+    bar[:, 2:4] = 1
+    pixels = bar.reshape(30, 1)
+    assert with_strokes(pixels, (5, 6), 0.5).reshape(5, 6)[2].tolist() == [0, 0.5, 1, 1, 0.5, 0]
+    assert with_strokes(pixels, (5, 6), -0.25).reshape(5, 6)[2].tolist() == [0, 0, 0.75, 0.75, 0, 0]
+    assert (with_strokes(pixels, (5, 6), 0) == pixels).all()
+    assert pixels.max() == 1
+
+
+SOME_DIGITS = replace(packaged_digits(), train=packaged_digits().train.take(np.arange(0, 4000, 10)))
+DIGITS = TrainingOptions(hidden=8, epochs=3, drawn=700)
+
+
+class Recorder(Trainer):
+    """Keeps which images each epoch had."""
+
+    def __init__(self, *arguments: Any) -> None:
+        super().__init__(*arguments)
+        self.steps: list[Any] = []
+
+    def step(self, batch: Any) -> Any:
+        self.steps.append(batch)
+        return super().step(batch)
+
+
+def test_an_epoch_has_every_real_image_and_some_of_the_drawn_ones() -> None:
+    trainer = Recorder(SOME_DIGITS, DIGITS)
+    drawn: set[int] = set()
+    for _ in trainer.epochs():
+        seen = np.concatenate(trainer.steps)
+        trainer.steps.clear()
+        assert sorted(seen[seen < trainer.real]) == list(range(trainer.real))
+        assert len(seen) == len(set(seen)) == trainer.real + round(1.2 * trainer.real)
+        drawn |= set(seen[seen >= trainer.real])
+    assert len(drawn) > 600
+
+
+def test_the_memory_has_real_images_only() -> None:
+    weights = Trainer(SOME_DIGITS, replace(DIGITS, memory=1000)).weights()
+    real = {image.tobytes() for image in SOME_DIGITS.train.images}
+    kept = [example.pixels for examples in weights.memory.classes for example in examples]
+    assert len(kept) > 300
+    assert set(kept) <= real
+
+
+def test_a_job_with_drawn_and_distorted_digits_is_resumed_to_the_bit(tmp_path: Path) -> None:
+    whole, first, second = (Trainer(SOME_DIGITS, DIGITS) for _ in range(3))
+    for _ in whole.epochs():
+        pass
+    next(first.epochs())
+    checkpoint.save(tmp_path / "job", first)
+    checkpoint.restore(tmp_path / "job", second)
+    for _ in second.epochs():
+        pass
+    assert second.history == whole.history
+    assert (second.network.params["W1"] == whole.network.params["W1"]).all()
+    with pytest.raises(TrainingError, match="drawn 700: this one has 0"):
+        checkpoint.restore(tmp_path / "job", Trainer(SOME_DIGITS, replace(DIGITS, drawn=0)))
+
+
+def test_images_of_digits_get_drawn_ones_and_others_do_not() -> None:
+    train = SOME_DIGITS.train
+    numbered = tuple("0123456789")
+    trainer = Trainer(SOME_DIGITS, TrainingOptions())
+    assert (trainer.drawn, trainer.distort, len(trainer.images)) == (10_000, 1, trainer.real + 10_000)
+    assert trainer.weights().training["drawn"] == 10_000
+    assert Trainer(replace(SOME_DIGITS, label_names=numbered), DIGITS).drawn == 700
+    others = {
+        "digits in another order": replace(SOME_DIGITS, train=Split(train.images, (train.labels + 1) % 10)),
+        "dark digits on light": replace(SOME_DIGITS, train=Split(255 - train.images, train.labels)),
+        "letters": replace(SOME_DIGITS, label_names=tuple("abcdefghij")),
+        "nine digits": replace(SOME_DIGITS, train=train.take(train.labels != 4)),
+        "noise": replace(
+            SOME_DIGITS,
+            train=Split(np.random.default_rng(0).integers(0, 256, (400, 784), dtype=np.uint8), train.labels),
+        ),
+    }
+    for name, data in others.items():
+        trainer = Trainer(data, TrainingOptions())
+        assert (trainer.drawn, trainer.distort, len(trainer.images)) == (0, 0, trainer.real), name
+    with pytest.raises(TrainingError, match="stripes does not show the ten digits"):
+        Trainer(DATA, replace(OPTIONS, drawn=10))
+    named = Trainer(replace(SOME_DIGITS, label_names=tuple("abcdefghij")), TrainingOptions()).weights()
+    assert Trainer(SOME_DIGITS, TrainingOptions(), named).drawn == 0
 
 
 def test_bytes_come_back_from_the_pixels_that_they_became() -> None:

@@ -9,9 +9,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from model import TwoLayerNet
-from model import weights as weights_file
-from model.weights import Weights, WeightsError
+from model import TwoLayerNet, weights_file
+from model.weights_file import Weights, WeightsError
 
 PARAMS = TwoLayerNet(6, 5, 3, "he", seed=0, dtype=np.float32).params
 
@@ -41,7 +40,7 @@ def test_a_plain_file_of_four_arrays_loads_as_float32() -> None:
     ("changed", "message"),
     [
         ({"b1": np.zeros(4)}, r"b1 has shape \(4,\).*should be \(5,\)"),
-        ({"W2": np.zeros((4, 3))}, r"W2 has shape \(4, 3\): beside W1 \(6, 5\) it should be \(5, 3\)"),
+        ({"W2": np.zeros((4, 3))}, r"W2 has shape \(4, 3\): with W1 \(6, 5\) it should be \(5, 3\)"),
         ({"b2": np.zeros((1, 3))}, r"b2 has shape \(1, 3\).*should be \(3,\)"),
         ({"W1": np.zeros(6)}, r"W1 has shape \(6,\): it should be \(input, hidden\)"),
         ({"W1": np.zeros((6, 5), np.int64)}, "W1 holds int64"),
@@ -49,7 +48,7 @@ def test_a_plain_file_of_four_arrays_loads_as_float32() -> None:
         ({"b2": np.array([0, 1e300, 0])}, "b2 holds a number that is not finite in float32"),
         ({"settings": np.array('{"image_shape": [5, 5]}')}, "image_shape is 5 × 5, but W1 takes 6"),
         ({"settings": np.array('{"activation": "tanh"}')}, "activation 'tanh'"),
-        ({"settings": np.array("[")}, "not JSON"),
+        ({"settings": np.array("[")}, "settings is not JSON"),
         ({"settings": np.array("[]")}, r"settings is \[\]: it should be a JSON object"),
         ({"settings": np.array("5")}, "settings is 5: it should be a JSON object"),
         ({"settings": np.array('{"activation": ["relu"]}')}, r"activation \['relu'\] is not one of relu, sigmoid"),
@@ -60,25 +59,30 @@ def test_a_plain_file_of_four_arrays_loads_as_float32() -> None:
         ({"settings": np.array('{"image_shape": [' + "9" * 900 + ", 1]}")}, "…, but W1|… × 1, but W1"),
         ({"settings": np.array('{"training": [1]}')}, r"training is \[1\]: it should be a JSON object"),
         ({"settings": np.array('{"training": null}')}, "training is None: it should be a JSON object"),
-        ({"settings": np.array('{"training": {"a": NaN}}')}, "holds 'NaN': numbers should be finite"),
-        ({"settings": np.array('{"training": {"a": -Infinity}}')}, "numbers should be finite"),
-        ({"settings": np.array('{"training": {"a": 1e999}}')}, "holds '1e999': numbers should be finite"),
-        ({"settings": np.array('{"training": {"a": ' + "9" * 4000 + "}}")}, "a number of 4000 digits"),
-        ({"settings": np.array('{"training": {"a": ' + "9" * 5000 + "}}")}, "a number of 5000 digits"),
-        ({"settings": np.array('{"training": {"a": "\\ud800"}}')}, "half of a surrogate pair"),
-        ({"settings": np.array('{"training": {"\ud800": 1}}')}, "no text"),
-        ({"settings": np.frombuffer(b"\xff\xff\xff\x7f", "<U1").reshape(())}, "no text"),
+        ({"settings": np.array('{"training": {"a": NaN}}')}, "settings is not JSON"),
+        ({"settings": np.array('{"training": {"a": -Infinity}}')}, "settings is not JSON"),
+        ({"settings": np.array('{"training": {"a": 1e999}}')}, "settings is not JSON"),
+        ({"settings": np.array('{"training": {"a": ' + "9" * 5000 + "}}")}, "settings is not JSON: .*digits"),
+        ({"settings": np.array('{"training": {"a": "\\ud800"}}')}, "settings is not JSON: .*surrogates"),
+        ({"settings": np.array('{"training": {"\ud800": 1}}')}, "settings is not text"),
+        ({"settings": np.frombuffer(b"\xff\xff\xff\x7f", "<U1").reshape(())}, "settings is not text"),
         ({"settings": np.array(b"{}")}, r"settings is \|S2 \(\): it should be one text"),
         ({"settings": np.array(["{}"])}, r"settings is <U2 \(1,\): it should be one text"),
         ({"settings": np.array(5)}, r"settings is int64 \(\): it should be one text"),
-        ({"settings": np.array("{}", "<U70000")}, "70000 characters: it should have 65536 at most"),
+        (
+            {"settings": np.array("{}", "<U70000")},
+            r"settings is <U70000 \(\): it should be one text .* at most 65536 characters",
+        ),
         ({"memory.x": np.zeros((2, 6), np.uint8)}, "memory.t is missing"),
         ({"memory.x": np.zeros((2, 6), np.float32), "memory.t": np.zeros(2, int)}, r"memory.x is float32 \(2, 6\)"),
         ({"memory.x": np.zeros((2, 5), np.uint8), "memory.t": np.zeros(2, int)}, r"uint8 \(n, 6\)"),
         ({"memory.x": np.zeros((2, 6), np.uint8), "memory.t": np.zeros(3, int)}, r"memory.t is int64 \(3,\)"),
         ({"memory.x": np.zeros((2, 6), np.uint8), "memory.t": np.array([0, 3])}, "class 3: the network has .* 0 to 2"),
         ({"memory.x": np.zeros((2, 6), np.uint8), "memory.t": np.array([0, -1])}, "class -1"),
-        ({"memory.x": np.zeros((10_001, 6), np.uint8), "memory.t": np.zeros(10_001, int)}, "10000 at the most"),
+        (
+            {"memory.x": np.zeros((10_001, 6), np.uint8), "memory.t": np.zeros(10_001, int)},
+            "a memory has at most 10000",
+        ),
         (
             {"memory.x": np.zeros((2, 6), np.uint8), "memory.t": np.zeros(2, int), "memory.posted": np.zeros(3, bool)},
             r"memory.posted is bool \(3,\)",
@@ -118,7 +122,7 @@ def test_brackets_in_a_string_are_no_levels() -> None:
     assert weights_file.from_bytes(weights_file.to_bytes(Weights(PARAMS, training=training))).training == training
 
 
-@pytest.mark.parametrize("training", [{"a": float("nan")}, {"a": float("inf")}, {"a": 10**2000}, {"a": "\ud800"}])
+@pytest.mark.parametrize("training", [{"a": float("nan")}, {"a": float("inf")}, {"a": 10**5000}, {"a": "\ud800"}])
 def test_what_could_not_be_read_is_not_written(training: dict[str, Any]) -> None:
     with pytest.raises(WeightsError):
         weights_file.to_bytes(Weights(PARAMS, training=training))
@@ -126,7 +130,7 @@ def test_what_could_not_be_read_is_not_written(training: dict[str, Any]) -> None
 
 @pytest.mark.parametrize("text", ['"' + "é" * 20_000 + '"', "[" + "1e15," * 8000 + "1]"], ids=["escapes", "floats"])
 def test_settings_that_would_be_too_long_when_written_again_are_refused(text: str) -> None:
-    with pytest.raises(WeightsError, match="65536 at most"):
+    with pytest.raises(WeightsError, match="at most 65536"):
         weights_file.from_bytes(npz(**PARAMS, settings=np.array(f'{{"training": {{"a": {text}}}}}')))
 
 
@@ -195,5 +199,5 @@ def test_a_file_that_does_not_say_its_activation_takes_the_one_that_is_named() -
     plain, said = npz(**PARAMS), npz(**PARAMS, settings=np.array('{"activation": "relu"}'))
     assert weights_file.from_bytes(plain, activation="sigmoid").activation == "sigmoid"
     assert weights_file.from_bytes(said, activation="relu").activation == "relu"
-    with pytest.raises(WeightsError, match="says that its activation is relu, not sigmoid"):
+    with pytest.raises(WeightsError, match="records the activation relu, not sigmoid"):
         weights_file.from_bytes(said, activation="sigmoid")

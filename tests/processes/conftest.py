@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from model.weights import Weights
+from model.weights_file import Weights
 from tests.processes.server import Server
 
 MakeServer = Callable[..., Server]

@@ -113,6 +113,9 @@ class Server:
     def post(self, path: str, body: Any, **options: Any) -> requests.Response:
         return requests.post(self.url + path, json=body, timeout=GUARD_SECONDS, **options)
 
+    def request(self, method: str, path: str, **options: Any) -> requests.Response:
+        return requests.request(method, self.url + path, timeout=GUARD_SECONDS, **options)
+
     def predict(self, x: Any) -> dict[str, Any]:
         answer = self.post("/predict", as_json(x))
         assert answer.status_code == 200, answer.text

@@ -1,15 +1,21 @@
-"""Somebody who trusts nothing but HTTP and their own few lines of numpy: recomputes every version from the log.
+"""Somebody who trusts nothing but HTTP: recomputes every version from the log, by /weights, /versions and /examples.
 
-Uses only /weights, /versions and /examples, and none of the project's code.
+`recomputed` does it with a few lines of numpy and none of the project's code, as closely as floats allow. `to_the_bit`
+uses the project's own step, and nothing else of it.
 """
 
 import io
 from collections.abc import Iterator
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from model import weights_file
+from model.growth import grown
+from model.online_step import Rehearsal, replay_step
+from model.weights_file import Weights
 from tests.processes.server import Server
 
 Params = dict[str, NDArray[np.float32]]
@@ -55,18 +61,22 @@ def weights_of(server: Server, version: int) -> Params:
 
 
 def recomputed(server: Server) -> Iterator[tuple[int, Params]]:
-    """Every version and its weights, from the first one's weights and the steps alone."""
+    """Every version that is kept and its weights, from the first one's weights and the steps alone."""
     examples = all_examples(server)
     versions = listed_versions(server)
     params: Params = {}
     known: dict[int, Params] = {}
     sources = {version["source_version"] for version in versions}
-    for number, version in enumerate(versions, 1):
+    first = versions[0]["model_version"]
+    for number, version in enumerate(versions, first):
         assert version["model_version"] == number, "a version is missing or there twice"
-        if version["kind"] == "load":
+        if version["kind"] == "load" or number == first or (version["source_version"] or first) < first:
+            examples.pop(number, None)
             params = weights_of(server, number)
         elif version["kind"] == "rollback":
             params = known[version["source_version"]]
+        elif version["kind"] in ("unlearn", "relabel", "grow"):
+            params = weights_of(server, number)  # `to_the_bit` recomputes these
         else:
             x, t, posted = examples.pop(number)
             assert posted == version["count"]
@@ -77,6 +87,63 @@ def recomputed(server: Server) -> Iterator[tuple[int, Params]]:
         if number in sources:
             known[number] = params
     assert not examples
+
+
+@dataclass
+class Folded:
+    """A version: the weights that its steps began with, those steps with their labels, oldest first, and the result.
+
+    Among the steps, a text or None is a class more, with its name.
+    """
+
+    began: Weights
+    steps: dict[int, NDArray[np.intp] | str | None]
+    weights: Weights
+
+
+def to_the_bit(server: Server) -> Iterator[tuple[int, bytes]]:
+    """Every version's file, weights and memory, by the rule of docs/architecture.md: the fold of the steps that it
+    contains. From the log as it is told over HTTP and the weights of loads alone, with the project's own step."""
+    posted = {number: (x[:count], t[:count], len(t) - count) for number, (x, t, count) in all_examples(server).items()}
+    versions = listed_versions(server)
+    sources = {version["source_version"] for version in versions}
+    known: dict[int, Folded] = {}
+
+    def stepped(weights: Weights, number: int, labels: NDArray[np.intp] | str | None) -> Weights:
+        if labels is None or isinstance(labels, str):
+            return grown(weights, labels)
+        version, (x, _, rehearsed) = versions[number - 1], posted[number]
+        rehearsal = Rehearsal(number, rehearsed, version.get("memory_size", 0))
+        return replay_step(weights, x, labels, version["learning_rate"], rehearsal)
+
+    for number, version in enumerate(versions, 1):
+        assert version["model_version"] == number
+        if version["kind"] == "load":
+            loaded = weights_file.from_bytes(server.get("/weights", params={"model_version": number}).content)
+            newest = Folded(loaded, {}, loaded)
+        elif version["kind"] == "rollback":
+            newest = known[version["source_version"]]
+        elif version["kind"] == "train-step":
+            labels = posted[number][1].astype(np.intp)
+            newest = Folded(newest.began, {**newest.steps, number: labels}, stepped(newest.weights, number, labels))
+        elif version["kind"] == "grow":
+            name = version.get("label_name")
+            newest = Folded(newest.began, {**newest.steps, number: name}, grown(newest.weights, name))
+        else:
+            steps = newest.steps.copy()
+            if version["kind"] == "unlearn":
+                for one in version["unlearned"]:
+                    del steps[one]
+            else:
+                assert version["source_version"] in steps
+                steps[version["source_version"]] = np.array(version["labels"], np.intp)
+            weights = newest.began
+            for one, its_labels in steps.items():
+                weights = stepped(weights, one, its_labels)
+            newest = Folded(newest.began, steps, weights)
+        if number in sources:
+            known[number] = newest
+        yield number, weights_file.to_bytes(newest.weights)
 
 
 def stepped(params: Params, x: NDArray[np.float32], t: NDArray[np.int64], rate: float) -> Params:

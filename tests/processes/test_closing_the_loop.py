@@ -9,10 +9,9 @@ import numpy as np
 import pytest
 import requests
 
-from model import TwoLayerNet
-from model import weights as weights_file
+from model import TwoLayerNet, weights_file
 from model.datasets import packaged_digits
-from model.weights import Weights
+from model.weights_file import Weights
 from tests.conftest import as_json
 from tests.processes.conftest import MakeServer
 from tests.processes.server import Server
@@ -49,7 +48,7 @@ def test_round_the_loop(taught: Server, tmp_path: Path, monkeypatch: pytest.Monk
     better = served_accuracy(taught)
     assert better > 0.8
 
-    worse = twolayernet("train", "--epochs", "1", "--hidden", "2", "--out", tmp_path / "worse.npz")
+    worse = twolayernet("train", "--epochs", "1", "--drawn", "0", "--hidden", "2", "--out", tmp_path / "worse.npz")
     assert worse.returncode == 0
     kept = twolayernet("publish", tmp_path / "worse.npz", "--url", taught.url)
     assert kept.returncode == 1
@@ -62,12 +61,16 @@ def test_round_the_loop(taught: Server, tmp_path: Path, monkeypatch: pytest.Monk
 
     with open(tmp_path / "examples.npz", "wb") as file:
         file.write(taught.get("/examples", headers={"Authorization": "Bearer secret"}).content)
-    mixed = twolayernet(
+    mix = (
         "train", "--examples", tmp_path / "examples.npz", "--weights", tmp_path / "alone.npz", "--epochs", "10",
-        "--out", tmp_path / "mixed.npz",
+        "--drawn", "500",
     )  # fmt: skip
+    loaded_over = twolayernet(*mix, "--out", tmp_path / "mixed.npz")
+    assert loaded_over.returncode == 2
+    assert "has no examples in force (see --all-examples)" in loaded_over.stderr
+    mixed = twolayernet(*mix, "--all-examples", "--out", tmp_path / "mixed.npz")
     assert mixed.returncode == 0, mixed.stderr
-    assert "20 of 620 examples are test images of digits: they are left out" in mixed.stdout
+    assert "20 of 620 examples are test images of digits: they are left out" in mixed.stderr
     assert weights_file.load(tmp_path / "mixed.npz").training["dataset"] == "digits and 600 examples"
     assert twolayernet("publish", tmp_path / "mixed.npz", "--url", taught.url).returncode == 0
     assert served_accuracy(taught) > better
@@ -80,11 +83,11 @@ def test_what_users_labelled_last_decides_too(
     """The users say that sevens are ones, and the served network has learnt that; the new one knows digits better."""
     monkeypatch.setenv("TWOLAYERNET_API_KEY", "secret")
     server = make_server(workers=1, TWOLAYERNET_API_KEY="secret").start()
-    assert twolayernet("train", "--epochs", "5", "--out", tmp_path / "new.npz").returncode == 0
+    assert twolayernet("train", "--epochs", "5", "--drawn", "500", "--out", tmp_path / "new.npz").returncode == 0
     publish = ("publish", tmp_path / "new.npz", "--url", server.url)
     first = twolayernet(*publish, "--on-recent", "1000")
     assert first.returncode == 0, first.stderr
-    assert "has no labelled examples yet: only the held-out images tell" in first.stderr
+    assert "has 0 labelled examples, not 1000" in first.stderr
 
     digits = packaged_digits().train
     sevens = digits.images[digits.labels == 7][:100]
@@ -115,11 +118,9 @@ def served_accuracy(server: Server) -> float:
 
 @pytest.mark.long
 def test_a_service_can_be_published_to_while_it_learns(
-    taught: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    taught: Server, trained_by_default: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("TWOLAYERNET_API_KEY", "secret")
-    trained = twolayernet("train", "--out", tmp_path / "better.npz")
-    assert trained.returncode == 0, trained.stderr
     digits = packaged_digits().train
     stop = threading.Event()
 
@@ -134,7 +135,7 @@ def test_a_service_can_be_published_to_while_it_learns(
     teacher = threading.Thread(target=teach)
     teacher.start()
     try:
-        published = twolayernet("publish", tmp_path / "better.npz", "--url", taught.url)
+        published = twolayernet("publish", trained_by_default / "weights.npz", "--url", taught.url)
     finally:
         stop.set()
         teacher.join()

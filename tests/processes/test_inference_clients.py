@@ -10,9 +10,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from model import TwoLayerNet
-from model import weights as weights_file
-from model.weights import Weights
+from model import TwoLayerNet, weights_file
+from model.weights_file import Weights
 from tests.conftest import CLASSES, FEATURES, random_batch
 from tests.processes.server import Server
 

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import requests
 
-from service.live.replica import Replica, learnt
+from service.live.replica import Replica, replayed_step
 from service.store.log import StepLog
 from tests.conftest import as_json, behind_the_back, random_batch, store_of_each_kind
 from tests.processes import stranger
@@ -27,7 +27,7 @@ def http_server(request: pytest.FixtureRequest) -> str:
 store = store_of_each_kind
 
 
-@pytest.mark.parametrize(("steps", "largest"), [(80, 8), pytest.param(600, 32, marks=pytest.mark.long)])
+@pytest.mark.parametrize(("steps", "largest"), [(80, 8), pytest.param(300, 32, marks=pytest.mark.long)])
 @pytest.mark.parametrize("workers", [pytest.param(1, marks=pytest.mark.long), 4])
 def test_serial_whole_and_visible(make_server: MakeServer, workers: int, steps: int, largest: int) -> None:
     server = make_server(workers=workers, TWOLAYERNET_SNAPSHOT_EVERY=str(steps // 6)).start()
@@ -76,14 +76,14 @@ def check_to_the_bit(server: Server) -> None:
     replayed = replica.at(1).weights
     with log.reading() as reader:
         for step in reader.steps(1, head.version):
-            replayed = learnt(replayed, step)
+            replayed = replayed_step(replayed, step)
     for name, array in served.items():
         assert (array == replayed.params[name]).all()
         assert (array == head.weights.params[name]).all()
     log.close()
 
 
-@pytest.mark.parametrize("rounds", [2, pytest.param(12, marks=pytest.mark.long)])
+@pytest.mark.parametrize("rounds", [2, pytest.param(8, marks=pytest.mark.long)])
 def test_durable_through_kill_9_at_any_moment(make_server: MakeServer, rounds: int) -> None:
     """Half of the rounds kill one worker, the other half every process."""
     seen = Seen()

@@ -12,10 +12,9 @@ import numpy as np
 import pytest
 import requests
 
-from model import TwoLayerNet
-from model import weights as weights_file
+from model import TwoLayerNet, weights_file
 from model.functions import softmax
-from model.weights import Weights
+from model.weights_file import Weights
 from tests.conftest import CLASSES, FEATURES, as_json
 from tests.processes.clients import LOOKED_AT
 from tests.processes.conftest import MakeServer

@@ -76,7 +76,7 @@ def test_a_request_s_trace_goes_on_from_the_client_s(make_server: MakeServer, re
     assert {name for name, _ in receiver.spans} == {"twolayernet"}
     assert {span.parent_span_id.hex() for span in mine()} == {PARENT}
     assert {span.name for span in mine()} == {"POST /predict", "POST /train-step"}
-    assert TRACE in server.log
+    server.wait_for(lambda: TRACE in server.log)  # lines of the log are written in batches
 
 
 def test_without_the_environment_s_word_nothing_of_it_is_imported(make_server: MakeServer) -> None:

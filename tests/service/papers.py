@@ -31,6 +31,22 @@ def written(digit: NDArray[np.uint8], side: int = 360, height: float = 0.6, pen:
     return PAPER + (pen - PAPER) * ink
 
 
+GAPS = (1, 2, 3, 4, 6, 8, 12, 16, 20)
+"""Between the digits of a row, in pixels of their 28 × 28."""
+
+
+def written_row(digits: list[NDArray[np.uint8]], gap: int, scale: int = 6) -> Field:
+    """On paper, crisp, from left to right, with that many pixels from one digit to the next."""
+    cut = [
+        digit[:, np.flatnonzero(digit.any(axis=0))[0] : np.flatnonzero(digit.any(axis=0))[-1] + 1] for digit in digits
+    ]
+    parts = [part for digit in cut for part in (np.zeros((28, gap), np.uint8), digit)][1:]
+    row = Image.fromarray(np.pad(np.hstack(parts), 6))
+    field = row.resize((row.width * scale, row.height * scale), Image.Resampling.BICUBIC)
+    ink = np.clip((np.asarray(field, float) / 255 - 0.5) * 4 + 0.5, 0, 1)
+    return PAPER + (PEN - PAPER) * ink
+
+
 def grainy(picture: Field, deviation: float, random: np.random.Generator) -> Field:
     return np.clip(picture + random.normal(0, deviation, picture.shape), 0, 1)
 
@@ -111,6 +127,21 @@ def far_away(digit: NDArray[np.uint8]) -> Field:
     return page
 
 
+def reduced_by(picture: Field, factor: int) -> Field:
+    rows, columns = (size // factor for size in picture.shape)
+    blocks: Field = (
+        picture[: rows * factor, : columns * factor].reshape(rows, factor, columns, factor).mean(axis=(1, 3))
+    )
+    return blocks
+
+
+def on_a_page(row: Field) -> Field:
+    small = reduced_by(row, 2)
+    page = np.full((1200, 1400), PAPER)
+    page[500 : 500 + small.shape[0], 60 : 60 + small.shape[1]] = small
+    return page
+
+
 def disc(radius: int, side: int = 300) -> Field:
     """As a pen leaves it that is set down and lifted again."""
     down, across = np.indices((side, side)) - side / 2
@@ -141,6 +172,19 @@ TO_BE_READ: dict[str, Kind] = {
     "small on a page": lambda digit, random: far_away(digit),
     "28 × 28, small": lambda digit, random: reduced(written(digit)),
     "28 × 28, grain": lambda digit, random: grainy(0.9 - 0.8 * digit / 255, 0.04, random),
+}
+
+ROWS_TO_BE_READ: dict[str, Callable[[Field, np.random.Generator], Field]] = {
+    "plain": lambda row, random: row,
+    "white on black": lambda row, random: 1 - row,
+    "grain": lambda row, random: grainy(row, 0.08, random),
+    "salt": lambda row, random: salted(row, 0.005, random),
+    "lines": lambda row, random: lined(row),
+    "squares": lambda row, random: lined(row, 36, squared=True),
+    "the box of a form": lambda row, random: outlined(np.pad(row, 24, constant_values=PAPER), 12, 3),
+    "a shadow": lambda row, random: shaded(row),
+    "small on a page": lambda row, random: on_a_page(row),
+    "28 pixels high": lambda row, random: reduced_by(row, 6),
 }
 
 TO_BE_REFUSED: dict[str, Kind] = {

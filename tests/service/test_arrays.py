@@ -12,14 +12,14 @@ from hypothesis import given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
-from model.weights import Weights
+from model.weights_file import Weights
+from service.decoders.checks import checked_pixels
+from service.decoders.json import images_of
+from service.decoders.json_numbers import numbers_of, read_numbers
+from service.http.parsing import parse
 from service.http.problems import Problem
-from service.http.queries import parse
-from service.images.batch import checked_pixels
-from service.images.json_body import images_of
-from service.images.json_numbers import numbers_of, read_numbers
-from service.mistakes import shortened
-from service.schemas import TrainStepFields, TrainStepRequest
+from service.schemas.requests import TrainStepFields, TrainStepRequest
+from service.validation import shortened
 from tests.conftest import Client, as_json, random_batch, shared_client
 from tests.service.test_bad_input import is_problem
 
@@ -150,7 +150,7 @@ BAD_ARRAYS: dict[str, tuple[bytes, list[object], str]] = {
     "objects": (npy(np.array([{}, []], object)), [], "only plain numbers"),
     "records": (npy(np.zeros(2, [("a", "u1")])), [], "only plain numbers"),
     "a forged shape": (forged("<f4", (2**40, 784), b"1234"), [], "but 4 follow"),
-    "a negative shape": (forged("<f4", (-1, 784), b""), [], "negative"),
+    "a negative shape": (forged("<f4", (-1, 784), b""), [], "not a possible shape"),
     "an absurd header": (forged("<f4", "x" * 5000, b""), [], "not a .npy file"),
     "783 pixels": (npy(X[:, :-1]), [], "(n, 784)"),
     "28 × 27": (npy(X.reshape(5, 28, 28)[:, :, 1:]), [], "(n, 28, 28)"),
@@ -162,9 +162,9 @@ BAD_ARRAYS: dict[str, tuple[bytes, list[object], str]] = {
     "colours": (npy(np.repeat(X.reshape(5, 28, 28, 1), 3, axis=3)), [], "(5, 28, 28, 3)"),
     "complex": (npy(X.astype(complex)), [], "complex128"),
     "text inside": (npy(np.array(["a"] * 784)), [], "expected uint8"),
-    "NaN": (npy(np.full((1, 784), np.nan)), [0, 0], "not a finite number"),
-    "infinity": (npy(np.full((1, 784), np.inf, np.float32)), [0, 0], "not a finite number"),
-    "0…255 as floats": (npy(X.astype(np.float32)), [0, 0], "for pixels 0…255 say ?pixel_max=255"),
+    "NaN": (npy(np.full((1, 784), np.nan)), [0, 0], "the pixel is NaN: expected 0…1"),
+    "infinity": (npy(np.full((1, 784), np.inf, np.float32)), [0, 0], "the pixel is infinity"),
+    "0…255 as floats": (npy(X.astype(np.float32)), [0, 0], "for pixels 0…255 send ?pixel_max=255"),
 }
 
 
@@ -178,7 +178,7 @@ def test_an_array_that_can_t_be_used_is_answered_with_why(client: Client, kind: 
 
 def test_the_hint_at_pixel_max_names_the_query_where_whole_numbers_are_said_to_be_0_to_1(client: Client) -> None:
     problem = is_problem(client.post("/predict?pixel_max=1", data=npy(X), content_type=NPY), 422)
-    assert "for pixels 0…255 say ?pixel_max=255" in problem["detail"]
+    assert "for pixels 0…255 send ?pixel_max=255" in problem["detail"]
 
 
 @pytest.mark.parametrize(
@@ -223,8 +223,8 @@ def test_labels_have_no_place_in_an_npy(client: Client) -> None:
 @given(data=st.data())
 @hypothesis_settings(deadline=None, max_examples=100)
 def test_no_damage_to_an_array_is_more_than_a_problem(data: st.DataObject) -> None:
-    from model.npy import NpyError, read_npz
-    from service.images.npy_body import labels_of, pixels_of
+    from model.safe_npz import NpyError, read_npz
+    from service.decoders.npy import labels_of, pixels_of
 
     damaged = bytearray(npz(x=X[:1, :6], t=T[:1]))
     for _ in range(data.draw(st.integers(1, 8))):
@@ -317,9 +317,9 @@ def test_the_quick_reader_takes_only_what_pydantic_takes_and_reads_the_same_numb
         quick_pixels = checked_pixels(quick.values, pixel_max, lambda n, i: (n, i))
     except Problem:
         with pytest.raises(Problem, match="expected 0…"):
-            images_of(whole, pixel_max, SMALL)
+            images_of(whole, fields, SMALL)
     else:
-        pixels = images_of(whole, pixel_max, SMALL).pixels
+        pixels = images_of(whole, fields, SMALL).pixels
         assert (pixels.dtype, pixels.tolist()) == (quick_pixels.dtype, quick_pixels.tolist())
 
 

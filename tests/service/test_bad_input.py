@@ -13,6 +13,8 @@ from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 from werkzeug.test import TestResponse
 
+from service.app import create_app
+from service.settings import Settings
 from tests.conftest import Client, as_json, random_batch, shared_client
 from tests.service.drawing import drawn
 
@@ -78,7 +80,7 @@ BAD_BODIES = [
     pytest.param(with_pixel(-math.inf), ["images", 1, 5], "finite", id="-Infinity"),
     pytest.param(json.dumps(with_pixel(777)).replace("777", "1e999"), ["images", 1, 5], "finite", id="1e999"),
     pytest.param(with_pixel(-0.1), ["images", 1, 5], "-0.1: expected 0…1", id="negative"),
-    pytest.param(with_pixel(200), ["images", 1, 5], 'for pixels 0…255 say "pixel_max": 255', id="0…255 sent as 0…1"),
+    pytest.param(with_pixel(200), ["images", 1, 5], 'for pixels 0…255 send "pixel_max": 255', id="0…255 sent as 0…1"),
     pytest.param(with_pixel(1.000002), ["images", 1, 5], "1.000002: expected 0…1", id="a little over"),
     pytest.param(with_pixel(-2e-6), ["images", 1, 5], "-2e-06: expected 0…1", id="a little under"),
     pytest.param({**with_pixel(300), "pixel_max": 255}, ["images", 1, 5], "300: expected 0…255", id="300 of 255"),
@@ -92,7 +94,7 @@ BAD_BODIES = [
     pytest.param(
         {**GOOD, "pixelmax": 255},
         ["pixelmax"],
-        "known are image, images, labels, learning_rate, pixel_max, rehearse (is pixel_max meant?)",
+        "expected image, images, labels, learning_rate, pixel_max, polarity, rehearse, source (did you mean pixel_max?)",
         id="misspelt",
     ),
     pytest.param({**GOOD, "images": 5}, ["images"], "expected a list", id="images a number"),
@@ -110,16 +112,9 @@ BAD_BODIES = [
     pytest.param({**GOOD, "labels": [[1] * 10] * 2}, ["labels", 0], "not a one-hot label", id="many-hot label"),
     pytest.param({**GOOD, "learning_rate": -0.1}, ["learning_rate"], "expected more than 0", id="negative rate"),
     pytest.param({**GOOD, "learning_rate": 0}, ["learning_rate"], "expected more than 0", id="zero rate"),
-    pytest.param(
-        {**GOOD, "learning_rate": math.inf}, ["learning_rate"], "NaN and infinity are none", id="infinite rate"
-    ),
+    pytest.param({**GOOD, "learning_rate": math.inf}, ["learning_rate"], "not NaN or infinity", id="infinite rate"),
     pytest.param({**GOOD, "learning_rate": math.nan}, ["learning_rate"], "finite", id="NaN rate"),
-    pytest.param(
-        {**GOOD, "learning_rate": 1e6},
-        ["learning_rate"],
-        "expected 1 or less, which TWOLAYERNET_MAX_LEARNING_RATE",
-        id="absurd rate",
-    ),
+    pytest.param({**GOOD, "learning_rate": 1e6}, ["learning_rate"], "expected 1 or less", id="absurd rate"),
     pytest.param({**GOOD, "learning_rate": "fast"}, ["learning_rate"], "number", id="rate text"),
 ]
 
@@ -150,7 +145,7 @@ def test_another_content_type_is_415_and_names_those_that_are_understood(
 def test_what_only_a_train_step_has_is_not_passed_over_elsewhere(client: Client) -> None:
     problem = is_problem(client.post("/accuracy", json={**GOOD, "learning_rate": 0.1}), 422)
     assert problem["errors"][0]["loc"] == ["learning_rate"]
-    assert "known are image, images, labels, pixel_max" in problem["detail"]
+    assert "expected image, images, labels, pixel_max" in problem["detail"]
 
 
 def test_accuracy_is_of_the_version_that_is_asked_for(client: Client) -> None:
@@ -172,18 +167,23 @@ def form(fields: dict[str, Any]) -> dict[str, Any]:
 @pytest.mark.parametrize(
     ("path", "fields", "location", "message"),
     [
-        ("/train-step", {"labels": "7", "learning-rate": "0.5"}, ["learning-rate"], "is learning_rate meant?"),
+        ("/train-step", {"labels": "7", "learning-rate": "0.5"}, ["learning-rate"], "did you mean learning_rate?"),
         ("/train-step", {"labels": "7", "learning_rate": "fast"}, ["learning_rate"], "expected a number"),
         ("/train-step", {"labels": "7", "learning_rate": "11"}, ["learning_rate"], "expected 1 or less"),
         ("/train-step", {"labels": "7", "learning_rate": ["0.1", "0.2"]}, ["learning_rate"], "more than once"),
         ("/train-step?learning_rate=1", {"labels": "7", "learning_rate": "0.1"}, ["learning_rate"], "given twice"),
         ("/train-step", {"labels": "7", "other": (io.BytesIO(b"7"), "a.txt")}, ["other"], "no file of this name"),
-        ("/accuracy", {"labels": "7", "learning_rate": "0.1"}, ["learning_rate"], "known are labels, pixel_max"),
+        (
+            "/accuracy",
+            {"labels": "7", "learning_rate": "0.1"},
+            ["learning_rate"],
+            "expected labels, pixel_max, polarity",
+        ),
         ("/accuracy", {"labels": "7", "pixel_max": "256"}, ["pixel_max"], "expected 1, or 255"),
         ("/accuracy?pixel_max=255", {"labels": "7", "pixel_max": "255"}, ["pixel_max"], "given twice"),
-        ("/accuracy", {"labels": "7", "model_version": "1"}, ["model_version"], "is not known"),
-        ("/train-step", {"label": "7"}, ["label"], "is labels meant?"),
-        ("/predict", {"labels": "7"}, ["labels"], "known are pixel_max"),
+        ("/accuracy", {"labels": "7", "model_version": "1"}, ["model_version"], "unknown"),
+        ("/train-step", {"label": "7"}, ["label"], "did you mean labels?"),
+        ("/predict", {"labels": "7"}, ["labels"], "expected pixel_max"),
     ],
 )
 def test_a_field_of_a_form_is_not_passed_over(
@@ -222,6 +222,34 @@ def test_a_bad_query_is_answered_with_where(client: Client, path: str, location:
     assert is_problem(client.get(path), 422)["errors"][0]["loc"] == location
 
 
+def test_a_learning_rate_above_the_setting_is_answered_with_where(client: Client) -> None:
+    in_query = is_problem(client.post("/train-step?learning_rate=1.5", json=GOOD), 422)
+    assert in_query["errors"][0]["loc"] == ["query", "learning_rate"]
+    in_body = is_problem(client.post("/train-step", json={**GOOD, "learning_rate": 1.5}), 422)
+    assert in_body["errors"][0]["loc"] == ["learning_rate"]
+    for problem in (in_query, in_body):
+        assert problem["errors"][0]["msg"] == "expected 1 or less (TWOLAYERNET_MAX_LEARNING_RATE)"
+
+
+def test_pixel_max_in_the_query_is_refused_with_prediction_ids(client: Client) -> None:
+    lesson = {"prediction_ids": ["x"], "labels": [1]}
+    problem = is_problem(client.post("/train-step?pixel_max=255", json=lesson), 422)
+    assert problem["errors"][0]["loc"] == ["query", "pixel_max"]
+
+
+def test_an_unexpected_error_names_the_request_in_the_log(settings: Settings, caplog: pytest.LogCaptureFixture) -> None:
+    client = Client(create_app(settings))
+
+    @client.app.get("/broken")
+    def broken() -> str:
+        raise ZeroDivisionError
+
+    problem = is_problem(client.get("/broken", headers={"X-Request-ID": "my-request"}), 500)
+    assert problem["detail"] == "internal error; see the service's log (request ID my-request)"
+    assert "my-request" in caplog.text
+    assert "ZeroDivisionError" in caplog.text
+
+
 def test_the_framework_s_errors_are_problems_too(client: Client) -> None:
     is_problem(client.get("/nowhere"), 404)
     assert "POST" in client.get("/predict").headers["Allow"]
@@ -240,7 +268,8 @@ def test_a_path_that_does_not_exist_names_those_that_do(client: Client, path: st
 )
 def test_another_method_names_those_that_are_taken(client: Client, method: str, path: str, taken: set[str]) -> None:
     answer = getattr(client, method)(path)
-    assert is_problem(answer, 405)["detail"]
+    detail = is_problem(answer, 405)["detail"]
+    assert all(name in detail for name in taken)
     assert taken <= set(answer.headers["Allow"].split(", ")) <= taken | {"HEAD", "OPTIONS"}
 
 

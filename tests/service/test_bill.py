@@ -1,9 +1,11 @@
-"""The bill: what a request costs before it is found to be a valid one. See tests/bill.py."""
+"""The bill: what a request costs before it is validated. See tests/bill.py."""
 
 import subprocess
 import sys
 
 import pytest
+
+from tests.bill import LONG_PARTS
 
 
 def bill(*arguments: str) -> None:
@@ -17,6 +19,7 @@ def test_no_few_bytes_cost_a_second_150_mb_or_a_long_answer() -> None:
 
 
 @pytest.mark.long
-def test_nothing_that_is_sent_costs_a_second_150_mb_or_a_long_answer() -> None:
-    """Each endpoint, content type and field, filled with whatever grows."""
-    bill("long")
+@pytest.mark.parametrize("part", range(LONG_PARTS))
+def test_nothing_that_is_sent_costs_a_second_150_mb_or_a_long_answer(part: int) -> None:
+    """Each endpoint, content type and field, filled with whatever grows. In parts, which run side by side."""
+    bill("--long", "--part", str(part))

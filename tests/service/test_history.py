@@ -9,11 +9,11 @@ import numpy as np
 import pytest
 from sqlalchemy.engine import make_url
 
-from model import TwoLayerNet
-from model import weights as weights_file
-from model.weights import Weights
+from model import TwoLayerNet, weights_file
+from model.weights_file import Weights
 from service.app import create_app
-from service.schemas import VersionAnswer
+from service.live import history
+from service.schemas.answers import VersionAnswer
 from service.settings import Settings
 from service.store.log import MOST_SNAPSHOTS_FOLDED, StepLog
 from tests.conftest import Client, as_json, behind_the_back, random_batch
@@ -62,6 +62,23 @@ def test_a_rollback_is_a_new_version_with_the_old_weights(client: Client) -> Non
     assert predict(client, 5)["probabilities"] != wanted["probabilities"]
     kinds = [version["kind"] for version in client.get("/versions").json["versions"]]
     assert kinds == ["rollback", *["train-step"] * 4, "load"]
+
+
+def test_a_page_is_bounded_by_what_its_versions_list(client: Client, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(history, "MOST_NUMBERS_LISTED", 3)
+    learn(client, 7)  # 2…8, of two images each
+    for body in ({"model_versions": [2, 3, 4, 5]}, {"model_versions": [6, 7]}):  # 9, 10
+        assert client.post("/unlearn", json=body).status_code == 200
+    for _ in range(2):  # 11, 12
+        assert client.post("/relabel", json={"model_version": 8, "labels": [1, 2]}).status_code == 200
+    pages, before = [], ""
+    while True:
+        answer = client.get(f"/versions?limit=4{before}").json
+        pages.append([version["model_version"] for version in answer["versions"]])
+        if answer["next_before"] is None:
+            break
+        before = f"&before={answer['next_before']}"
+    assert pages == [[12], [11], [10], [9], [8, 7, 6, 5], [4, 3, 2, 1]]
 
 
 def test_learning_goes_on_from_a_rollback(client: Client, settings: Settings) -> None:
@@ -128,8 +145,8 @@ def test_weights_with_other_hidden_units_may_be_put_in_and_survive_a_restart(
 @pytest.mark.parametrize(
     ("params", "message"),
     [
-        (TwoLayerNet(783, 50, 10).params, "input size is 783: the model that is served has 784"),
-        (TwoLayerNet(784, 50, 9).params, "output size is 9: the model that is served has 10"),
+        (TwoLayerNet(783, 50, 10).params, "input size is 783: that of the served model is 784"),
+        (TwoLayerNet(784, 50, 9).params, "output size is 9: that of the served model is 10"),
         ({**TwoLayerNet(784, 50, 10).params, "b1": np.zeros(49)}, "b1 has shape (49,)"),
         ({**TwoLayerNet(784, 50, 10).params, "b1": np.full(50, 1e38)}, "too large to compute with"),
     ],

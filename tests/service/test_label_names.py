@@ -7,10 +7,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from model import weights as weights_file
-from model.weights import Weights
+from model import weights_file
+from model.weights_file import Weights
 from service.app import create_app
-from service.schemas import AccuracyAnswer, PredictAnswer
+from service.schemas.answers import AccuracyAnswer, PredictAnswer
 from service.settings import Settings
 from tests.conftest import Client, as_json, random_batch
 

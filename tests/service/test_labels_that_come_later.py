@@ -12,8 +12,9 @@ import pytest
 from PIL import Image
 from sqlalchemy.engine import make_url
 
-from service.app import create_app
+from service.app import EXTENSION, create_app
 from service.settings import Settings
+from service.store import write_lock
 from tests.conftest import Client, as_json, behind_the_back, random_batch, store_of_each_kind
 from tests.service.test_bad_input import is_problem
 
@@ -85,12 +86,30 @@ def test_each_id_is_learnt_once_and_what_can_t_be_is_named_and_changes_nothing(c
     assert [error["loc"] for error in problem["errors"]] == [["prediction_ids", at] for at in (1, 2, 3)]
     for error, name in zip(problem["errors"], (first, "nobody-knows", fourth), strict=True):
         assert name in error["msg"]
-    assert "learnt already, by version 2" in problem["errors"][0]["msg"]
+    assert "already learnt, by version 2" in problem["errors"][0]["msg"]
     assert newest(client) == 2
     assert waiting(client) == [third]
     many = is_problem(learn(client, [f"no-{n}" for n in range(1000)], [0] * 1000), 409)
     assert len(many["errors"]) == 100  # as many as an answer has room for
     assert "(and 999 more)" in many["detail"]
+
+
+def test_what_was_learnt_can_be_learnt_again_once_it_is_no_longer_in_force(client: Client) -> None:
+    first, second = remembered(client)["prediction_ids"][:2]
+    image = client.get(f"/predictions/{first}/image").data
+    assert learn(client, [first, second], [1, 2]).json["model_version"] == 2
+    is_problem(client.get(f"/predictions/{first}/image"), 404)
+    client.post("/rollback", json={"model_version": 1})
+    again = learn(client, [first], [3])
+    assert again.status_code == 200, again.json
+    assert client.get("/examples/4/0/image").data == image
+    problem = is_problem(learn(client, [second, first], [1, 2]), 409)
+    assert "by version 4" in problem["detail"]
+    client.post("/unlearn", json={"model_versions": [4]})
+    assert learn(client, [first], [5]).json["model_version"] == 6
+    client.post("/rollback", json={"model_version": 2})  # which contains the first step that learnt it
+    assert "by version 2" in is_problem(learn(client, [first], [1]), 409)["detail"]
+    assert not {first, second} & set(waiting(client))
 
 
 def test_a_thousand_are_one_step_and_more_are_refused_with_the_bound(client: Client) -> None:
@@ -289,8 +308,43 @@ def test_what_stands_behind_a_cursor_is_422(client: Client) -> None:
     is_problem(client.get(f"/predictions?before={cursor}$$$"), 422)
 
 
+@pytest.mark.parametrize(("order", "other"), [("newest", "uncertain"), ("uncertain", "newest")])
+def test_a_cursor_of_one_order_is_refused_in_the_other(client: Client, order: str, other: str) -> None:
+    remembered(client)
+    cursor = client.get(f"/predictions?limit=1&order={order}").json["next_before"]
+    assert client.get(f"/predictions?before={cursor}&order={order}").status_code == 200
+    problem = is_problem(client.get(f"/predictions?before={cursor}&order={other}"), 422)
+    expected = "not a valid cursor: pass next_before from a previous page of the same order"
+    assert problem["errors"] == [{"loc": ["query", "before"], "msg": expected}]
+
+
 def test_only_a_predict_remembers_and_only_when_it_is_asked_to(client: Client) -> None:
     assert "prediction_ids" not in client.post("/predict?remember=false", json=as_json(X)).json
     is_problem(client.post("/accuracy?remember=true", json=as_json(X, T)), 422)
     is_problem(client.post("/predict?remember=yes", json=as_json(X)), 422)
     assert waiting(client) == []
+
+
+@on_sqlite
+def test_what_is_listed_as_uncertain_is_marked_or_not_listed(
+    client: Client, settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def marked() -> int:
+        with behind_the_back(store_of(settings)) as connection:
+            return int(connection.execute("SELECT count(chosen) FROM predictions").fetchone()[0])
+
+    monkeypatch.setattr(write_lock, "WAIT_SECONDS", 0)
+    remembered(client)
+    uncertain = "/predictions?order=uncertain&limit=2"
+    with client.app.extensions[EXTENSION].log.writing():
+        is_problem(client.get(uncertain), 503)
+    for site in ("cross-site", "same-site"):
+        link = {"Sec-Fetch-Site": site, "Sec-Fetch-Mode": "navigate", "Sec-Fetch-Dest": "document"}
+        assert "link" in is_problem(client.get(uncertain, headers=link), 403)["detail"]
+        assert client.get("/predictions", headers=link).status_code == 200
+    assert marked() == 0
+    typed = {"Sec-Fetch-Site": "none", "Sec-Fetch-Mode": "navigate", "Sec-Fetch-Dest": "document"}
+    assert len(client.get(uncertain, headers=typed).json["predictions"]) == marked() == 2
+    with client.app.extensions[EXTENSION].log.writing():
+        assert client.get(uncertain).status_code == 200
+        is_problem(client.get("/predictions?order=uncertain&limit=3"), 503)

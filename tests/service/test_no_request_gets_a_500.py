@@ -9,7 +9,7 @@ import zipfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
-from urllib.parse import unquote
+from urllib.parse import quote, unquote
 
 import numpy as np
 import pytest
@@ -18,21 +18,20 @@ from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from model import TwoLayerNet
-from model import weights as weights_file
-from model.weights import Weights
+from model import TwoLayerNet, weights_file
+from model.weights_file import Weights
 from service.app import create_app
 from service.settings import Settings
 
 pytestmark = pytest.mark.filterwarnings("ignore:Generating overly large repr")
 
-REQUESTS = int(os.environ.get("TEST_REQUESTS", "10500"))
+REQUESTS = int(os.environ.get("TEST_REQUESTS", "5600"))
 """That the long form makes up, of seven kinds."""
 
 ROWS, COLUMNS, CLASSES = 3, 2, 3
 FEATURES = ROWS * COLUMNS
 JSON, NPY, NPZ = "application/json", "application/x-npy", "application/x-npz"
-CHANGING = {("POST", "/train-step"), ("POST", "/rollback"), ("PUT", "/weights")}
+CHANGING = {("POST", path) for path in ("/train-step", "/rollback", "/unlearn", "/relabel")} | {("PUT", "/weights")}
 ROUTES = [
     ("POST", "/predict"),
     ("POST", "/accuracy"),
@@ -42,13 +41,21 @@ ROUTES = [
     ("GET", "/weights"),
     ("GET", "/versions"),
     ("GET", "/examples"),
+    ("GET", "/examples/1/0/image"),
+    ("GET", "/labels"),
     ("GET", "/healthz"),
     ("GET", "/readyz"),
     ("GET", "/learning"),
     ("PUT", "/learning"),
+    ("POST", "/unlearn"),
+    ("POST", "/relabel"),
     ("GET", "/predictions"),
     ("GET", "/predictions/none/image"),
     ("DELETE", "/predictions/none"),
+    ("GET", "/models"),
+    ("GET", "/models/default"),
+    ("PUT", "/models/default"),
+    ("POST", "/models/default/predict"),
 ]
 WEIGHTS = Weights(TwoLayerNet(FEATURES, 4, CLASSES, "he", seed=1, dtype=np.float32).params, image_shape=(ROWS, COLUMNS))
 X = np.arange(2 * FEATURES, dtype=np.uint8).reshape(2, FEATURES)
@@ -60,14 +67,14 @@ class Service:
 
     def __init__(self, folder: Path) -> None:
         weights_file.save(folder / "weights.npz", WEIGHTS)
-        app = create_app(
-            Settings(weights=folder / "weights.npz", store=f"sqlite:///{folder}/store.db", snapshot_every=3)
-        )
+        store = f"sqlite:///{folder}/store.db"
+        models = folder / "models"
+        app = create_app(Settings(weights=folder / "weights.npz", store=store, snapshot_every=3, models=models))
         self._client = app.test_client()
         self.newest = 1
 
     def ask(self, method: str, path: str, **options: Any) -> Any:
-        answer = self._client.open(path, method=method, **options)
+        answer = self._client.open(path, method=method, buffered=True, **options)
         said = (method, path, options, answer.status_code, answer.data[:500])
         assert answer.status_code < 500, said
         if answer.status_code >= 400:
@@ -166,10 +173,13 @@ def body_of(path: str) -> dict[str, Any]:
         "/accuracy": {"data": npz(x=X, t=T), "content_type": NPZ},
         "/train-step": {"data": npz(x=X, t=T), "content_type": NPZ},
         "/rollback": {"json": {"model_version": 1}},
+        "/unlearn": {"json": {"source": "nobody"}},
+        "/relabel": {"json": {"model_version": 1, "labels": [0]}},
         "/weights": {"data": weights_file.to_bytes(WEIGHTS)},
         "/learning": {"json": {"state": "learning"}},
+        "/models/default": {"json": {"copy_of": "default"}},
     }
-    return bodies.get(path, {})
+    return bodies.get(path.removeprefix("/models/default") if path.endswith("predict") else path, {})
 
 
 @pytest.mark.parametrize("name", ["model_version", "limit", "before", "after"])
@@ -181,6 +191,9 @@ def test_a_number_that_no_database_can_hold_is_422(service: Service, name: str, 
         assert answer.json["errors"][0]["loc"] == ["query", name]
         assert len(answer.data) < 1000
     assert service.ask("POST", "/rollback", json={"model_version": 2**63}).status_code == 422
+    assert service.ask("POST", "/unlearn", json={"model_versions": [2**63]}).status_code == 422
+    assert service.ask("POST", "/unlearn", json={"source": "x", "after": value}).status_code == 422
+    assert service.ask("POST", "/relabel", json={"model_version": 2**63, "labels": [0]}).status_code == 422
 
 
 @pytest.mark.parametrize(("method", "path"), [("POST", "/predict"), ("POST", "/accuracy"), ("GET", "/weights")])
@@ -202,6 +215,7 @@ def test_a_whole_number_in_a_query_is_digits_and_nothing_else(service: Service, 
         ("GET", "/versions", "before"),
         ("GET", "/examples", "after"),
         ("GET", "/examples", "limit"),
+        ("GET", "/labels", "limit"),
     ]:
         answer = service.ask(method, path, query_string={name: value}, **body_of(path))
         assert answer.status_code == 422, (path, name)
@@ -212,6 +226,8 @@ def test_a_whole_number_in_a_query_is_digits_and_nothing_else(service: Service, 
 def test_an_id_that_is_none_is_404_or_409(service: Service, id_: str) -> None:
     assert service.ask("GET", f"/predictions/{id_}/image").status_code == 404
     assert service.ask("DELETE", f"/predictions/{id_}").status_code == 404
+    for place in (f"{id_}/0", f"2/{id_}"):
+        assert service.ask("GET", f"/examples/{place}/image").status_code == 404
     body = {"prediction_ids": [unquote(id_)[:100]], "labels": [1]}
     assert service.ask("POST", "/train-step", json=body).status_code == 409
 
@@ -307,6 +323,27 @@ good = '{"images":[[0,1,0,1,0,1]],"labels":[1]'
 labelled = st.lists(st.tuples(st.sampled_from(FIELDS), value), min_size=1, max_size=2).map(
     lambda found: good + "".join(f',"{name}":{text}' for name, text in found) + "}"
 )
+OF_MODELS = ["copy_of", "model_version", "new", "image_shape", "hidden", "classes", "label_names", "activation", "seed"]
+shape = st.sampled_from(["[2,3]", "[9999,9999]", "[0,1]", "[1]"])
+new_value = raw | shape | st.sampled_from(['"default"', '"relu"', '["a","b"]', '["a","a"]', "2", "100000", "0"])
+new_fields = st.lists(st.tuples(st.sampled_from(OF_MODELS), new_value), max_size=4)
+new_objects = new_fields.map(lambda found: "{" + ",".join(f'"{name}":{text}' for name, text in found) + "}")
+of_a_model = new_objects | new_objects.map(lambda text: f'{{"new":{text}}}')
+
+
+@given(body=of_a_model | raw, name=st.sampled_from(["made", "a" * 63]) | garbage)
+@example('{"copy_of":"default"}', "made")
+@example('{"new":{"image_shape":[2,3],"classes":2}}', "made")
+@example('{"new":{"image_shape":[2,3],"classes":2,"seed":9223372036854775808}}', "made")
+@examples(400)
+def test_no_model_that_is_asked_for_gets_a_500(service: Service, body: str, name: str) -> None:
+    path = f"/models/{quote(name, errors='replace', safe='')}"
+    answer = service.ask("PUT", path, data=body.encode("utf-8", "surrogatepass"), content_type=JSON)
+    if answer.status_code == 200:
+        service.ask("POST", f"{path}/key")
+        service.ask("DELETE", path)
+
+
 POSTS = [path for method, path in ROUTES if method == "POST"]
 
 

@@ -6,9 +6,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from model import TwoLayerNet
-from model import weights as weights_file
-from model.weights import Weights
+from model import TwoLayerNet, weights_file
+from model.weights_file import Weights
 from tests.conftest import FEATURES, Client, as_json, random_batch, store_of_each_kind
 from tests.service.drawing import drawn, encoded
 from tests.service.test_bad_input import is_problem

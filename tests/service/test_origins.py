@@ -185,7 +185,7 @@ def test_behind_a_trusted_proxy_on_loopback_any_host_is_answered(settings: Setti
 )
 def test_what_names_no_origin_and_no_host_is_a_mistake(monkeypatch: pytest.MonkeyPatch, name: str, value: str) -> None:
     monkeypatch.setenv(f"TWOLAYERNET_{name}", value)
-    with pytest.raises(StartupError, match=f"TWOLAYERNET_{name} is .* is no (origin|name)"):
+    with pytest.raises(StartupError, match=f"TWOLAYERNET_{name} is .* is not (an origin|a host name)"):
         load_settings()
 
 
@@ -211,7 +211,7 @@ def test_a_start_that_opens_the_service_to_all_says_what_anyone_may_do(
 ) -> None:
     say_where(settings.model_copy(update={"host": host, "api_key": key}), 8000)
     said = capsys.readouterr().err
-    assert ("WARNING" in said and "may train the model" in said and "TWOLAYERNET_API_KEY" in said) == warned
+    assert ("WARNING" in said and "can train the model" in said and "TWOLAYERNET_API_KEY" in said) == warned
 
 
 def test_every_answer_says_what_it_is_and_whose(settings: Settings) -> None:

@@ -1,12 +1,12 @@
 """Pictures as people have them, brought to what the network was trained on."""
 
 import base64
+import contextlib
 import io
 import json
 import struct
 import subprocess
 import sys
-import time
 import zlib
 from collections.abc import Callable
 from dataclasses import replace
@@ -20,17 +20,18 @@ from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 from PIL import Image, ImageOps
 
-from model import weights as weights_file
+from model import weights_file
 from model.datasets import Split, pixels_to_input
-from model.weights import Weights
+from model.weights_file import Weights
 from service.app import create_app
+from service.decoders import picture as picture_module
+from service.decoders.picture import MOST_PICTURE_PIXELS, decoded, header_and_cost
+from service.decoders.picture import read_picture as read_digit
+from service.decoders.picture_kinds import KINDS, Header, PictureKind, heic, read_header
 from service.http.problems import BadInput
-from service.images import picture as picture_module
-from service.images.picture import MOST_PICTURE_PIXELS, decoded
-from service.images.picture import read_picture as read_digit
-from service.images.picture_header import read_header
-from service.schemas import PredictAnswer
+from service.schemas.answers import PredictAnswer
 from service.settings import Settings
+from tests.bill import claims
 from tests.conftest import Client, shared_client
 from tests.service.drawing import STROKES, drawn, encoded, photographed
 from tests.service.test_bad_input import is_problem
@@ -132,11 +133,11 @@ SEVEN = drawn(7)
 EXIF_ORIENTATION = 0x0112
 
 
-def turned(degrees: int, orientation: int) -> bytes:
+def turned(degrees: int, orientation: int, kind: str = "JPEG") -> bytes:
     """A photograph that lies on its side, and says so."""
     exif = Image.Exif()
     exif[EXIF_ORIENTATION] = orientation
-    return encoded(SEVEN.rotate(degrees, expand=True), "JPEG", exif=exif)
+    return encoded(SEVEN.rotate(degrees, expand=True), kind, exif=exif)
 
 
 def on_transparent(colour: int) -> Image.Image:
@@ -167,11 +168,72 @@ OTHER_KINDS = {
     "turned right": lambda: turned(270, 8),
     "wide": lambda: encoded(ImageOps.expand(SEVEN, (300, 0, 0, 0), 255)),
     "photograph": lambda: encoded(photographed(drawn(7, side=600)), "JPEG"),
+    "photograph with a second picture": lambda: encoded(SEVEN, "MPO", save_all=True, append_images=[drawn(1)]),
+    "lossless WebP": lambda: encoded(SEVEN, "WEBP", lossless=True),
+    "lossless WebP of ink on nothing": lambda: encoded(on_transparent(0).convert("RGBA"), "WEBP", lossless=True),
+    "GIF of ink on nothing": lambda: encoded(on_transparent(0).convert("RGBA"), "GIF"),
+    "TIFF of ink on nothing": lambda: encoded(on_transparent(255), "TIFF"),
+    "AVIF of ink on nothing": lambda: encoded(on_transparent(0).convert("RGBA"), "AVIF"),
+    "one bit BMP": lambda: encoded(SEVEN.convert("1"), "BMP"),
+    "TIFF as a fax": lambda: encoded(SEVEN.convert("1"), "TIFF", compression="group4"),
+    "TIFF in LZW": lambda: encoded(SEVEN.convert("RGB"), "TIFF", compression="tiff_lzw"),
+    "16 bit TIFF": lambda: encoded(sixteen_bits(), "TIFF"),
 }
+PILLOW_WRITES = [kind for kind in KINDS if kind.name != "HEIC"]
+KEEPS_EXIF = {"PNG", "JPEG", "WebP", "TIFF", "AVIF"}
+ANIMATED = {"PNG", "WebP", "GIF", "TIFF", "AVIF"}
+
+
+def is_the_seven(picture: bytes) -> bool:
+    expected = read_picture(encoded(SEVEN), SHAPE, ()).astype(float)
+    return likeness(expected, read_picture(picture, SHAPE, ()).astype(float)) > 0.95
+
+
+@pytest.mark.parametrize("kind", PILLOW_WRITES, ids=lambda kind: kind.name)
+def test_each_kind_of_picture_is_read_grey_and_in_colour(client: Client, kind: PictureKind) -> None:
+    for mode in ("L", "RGB"):
+        picture = encoded(SEVEN.convert(mode), kind.pillow)
+        assert is_the_seven(picture)
+        for content_type in kind.types:
+            assert client.post("/predict", data=picture, content_type=content_type).json["labels"] == [7]
+        text = f"data:{kind.types[0]};base64,{base64.b64encode(picture).decode()}"
+        assert client.post("/predict", json={"image": text}).json["labels"] == [7]
+
+
+@pytest.mark.parametrize("kind", PILLOW_WRITES, ids=lambda kind: kind.name)
+def test_each_kind_of_picture_is_turned_as_it_says_and_read_at_its_first_frame(kind: PictureKind) -> None:
+    if kind.name in KEEPS_EXIF:
+        assert is_the_seven(turned(90, 6, kind.pillow))
+    if kind.name in ANIMATED:
+        assert is_the_seven(encoded(SEVEN, kind.pillow, save_all=True, append_images=[drawn(1), drawn(0)]))
+
+
+@pytest.mark.parametrize("kind", PILLOW_WRITES, ids=lambda kind: kind.name)
+def test_each_kind_of_picture_may_be_cut_off_anywhere(kind: PictureKind) -> None:
+    picture = encoded(drawn(7, side=40), kind.pillow)
+    for length in range(0, len(picture) - 1, max(1, len(picture) // 100)):
+        with contextlib.suppress(BadInput):
+            read_picture(picture[:length], SHAPE, ())
+
+
+@pytest.mark.skipif(heic.INSTALLED, reason="pillow-heif is installed")
+def test_a_heic_picture_is_answered_with_what_to_install(client: Client) -> None:
+    picture = b"\0\0\0\x18ftypheic\0\0\0\0mif1heic" + bytes(100)
+    problem = is_problem(client.post("/predict", data=picture, content_type="image/heic"), 422)
+    assert "pip install 'twolayernet-service[heic]'" in problem["detail"]
+
+
+@pytest.mark.parametrize("kind", dict(claims()))
+def test_a_few_bytes_that_claim_gigabytes_are_refused_before_they_are_decoded(kind: str) -> None:
+    picture = dict(claims())[kind]
+    with contextlib.suppress(BadInput):
+        _, header, cost = header_and_cost(picture, ())
+        cost.check(())
+        assert header.pixels < 10**6  # what claimed more was left out
 
 
 @pytest.mark.parametrize("kind", OTHER_KINDS)
-def test_every_kind_of_png_and_jpeg_gives_the_same_digit(kind: str) -> None:
+def test_every_form_of_a_picture_gives_the_same_digit(kind: str) -> None:
     expected = read_picture(encoded(SEVEN), SHAPE, ()).astype(float)
     found = read_picture(OTHER_KINDS[kind](), SHAPE, ()).astype(float)
     assert likeness(expected, found) > 0.95
@@ -194,19 +256,19 @@ def text_bomb() -> bytes:
     return plain[:33] + chunk(b"zTXt", b"Comment\0\0" + packed) + plain[33:]
 
 
-def animated() -> bytes:
-    return encoded(SEVEN, "PNG", save_all=True, append_images=[drawn(1)])
-
-
 BAD_PICTURES: dict[str, tuple[Callable[[], bytes], str]] = {
-    "nothing": (lambda: b"", "not a PNG or JPEG"),
-    "text": (lambda: b"seven", "not a PNG or JPEG"),
-    "a GIF": (lambda: encoded(SEVEN, "GIF"), "not a PNG or JPEG"),
-    "a TIFF": (lambda: encoded(SEVEN, "TIFF"), "not a PNG or JPEG"),
+    "nothing": (lambda: b"", "not a picture that can be read"),
+    "text": (lambda: b"seven", "not a picture that can be read"),
+    "a file of another kind": (lambda: encoded(SEVEN, "PPM"), "expected PNG, JPEG, WebP, GIF, BMP, TIFF or AVIF"),
+    "a BMP whose pixels are packed": (
+        lambda: encoded(SEVEN, "BMP")[:30] + b"\1" + encoded(SEVEN, "BMP")[31:],
+        "packed",
+    ),
+    "a TIFF that is packed as JPEG": (lambda: encoded(SEVEN, "TIFF", compression="jpeg"), "save it with LZW"),
+    "a GIF without a frame": (lambda: encoded(SEVEN, "GIF")[:13] + b";", "its header can't be read"),
     "a truncated PNG": (lambda: encoded(SEVEN)[:-200], "damaged"),
     "a truncated JPEG": (lambda: encoded(photographed(SEVEN), "JPEG")[:-2000], "damaged"),
-    "a PNG that ends in its header": (lambda: encoded(SEVEN)[:20], "not a PNG or JPEG"),
-    "an animated PNG": (animated, "animated"),
+    "a PNG that ends in its header": (lambda: encoded(SEVEN)[:20], "the PNG file is damaged"),
     "100 megapixels": (lambda: claimed_size(10_000, 10_000), "more than 40,000,000 pixels"),
     "a claim of 4 gigapixels": (lambda: claimed_size(65_535, 65_535), "at most 20,000 are read on a side"),
     "white paper": (lambda: encoded(Image.new("L", (300, 300), 255)), "nothing stands out"),
@@ -219,10 +281,7 @@ BAD_PICTURES: dict[str, tuple[Callable[[], bytes], str]] = {
 @pytest.mark.parametrize("kind", BAD_PICTURES)
 def test_a_picture_that_can_t_be_used_is_answered_with_why(client: Client, kind: str) -> None:
     make, message = BAD_PICTURES[kind]
-    data = make()
-    started = time.monotonic()
-    problem = is_problem(client.post("/predict", data=data, content_type="image/png"), 422)
-    assert time.monotonic() - started < 2
+    problem = is_problem(client.post("/predict", data=make(), content_type="image/png"), 422)
     assert message in problem["detail"]
 
 
@@ -250,6 +309,10 @@ LARGEST: dict[str, tuple[float, Callable[[int], bytes]]] = {
     "palette with transparency": (3, transparent_palette),
     "16 bits": (1.5, lambda side: encoded(Image.new("I;16", (side, side), 0), "PNG", compress_level=1)),
     "RGBA, turned by EXIF": (3, on_its_side),
+    "GIF": (1, lambda side: encoded(Image.new("L", (side, side), 0), "GIF")),
+    "TIFF": (3.5, lambda side: encoded(Image.new("RGB", (side, side), 0), "TIFF", compression="tiff_adobe_deflate")),
+    "WebP": (7, lambda side: encoded(Image.new("RGBA", (side, side), 0), "WEBP", lossless=True)),
+    "AVIF": (5, lambda side: encoded(Image.new("RGBA", (side, side), 0), "AVIF")),
 }
 
 
@@ -260,8 +323,8 @@ def test_a_picture_takes_little_more_memory_than_its_pixels(kind: str) -> None:
     """The worst that is read: the largest picture, its pixels packed to almost nothing."""
     weight, make = LARGEST[kind]
     program = (
-        "import re, sys; from service.images.picture import read_picture\n"
-        "from service.images.finding import opencv; opencv()\n"
+        "import re, sys; from service.decoders.picture import read_picture\n"
+        "from service.decoders.digit_finder import opencv; opencv()\n"
         "from service.http.problems import Problem\n"
         "data = sys.stdin.buffer.read()\n"
         "peak = lambda: int(re.search(r'VmHWM:\\s+(\\d+)', open('/proc/self/status').read())[1])\n"
@@ -328,9 +391,9 @@ def test_an_explanation_changes_nothing_else(client: Client) -> None:
 @pytest.mark.parametrize(
     ("path", "message"),
     [
-        ("/predict?explain=true", "only pictures can be explained"),
+        ("/predict?explain=true", "only for pictures, not for arrays"),
         ("/predict?explain=yes", "expected true or false"),
-        ("/accuracy?explain=true", "is not known"),
+        ("/accuracy?explain=true", "unknown"),
     ],
 )
 def test_what_can_t_be_explained_is_refused_by_name(client: Client, path: str, message: str) -> None:
@@ -339,10 +402,100 @@ def test_what_can_t_be_explained_is_refused_by_name(client: Client, path: str, m
     assert message in problem["detail"]
 
 
+def row_of(*digits: int, gap: int = 10) -> Image.Image:
+    """On one sheet, with that many pixels from one digit to the next."""
+    drawings = [np.asarray(ImageOps.invert(drawn(digit, side=100))) for digit in digits]
+    cut = [ink[:, ink.any(axis=0)] for ink in drawings]
+    parts = [part for ink in cut for part in (np.zeros((100, gap), np.uint8), ink)][1:]
+    return ImageOps.invert(Image.fromarray(np.pad(np.hstack(parts), 30)))
+
+
+@pytest.mark.parametrize("digits", [(2, 4), (7, 1, 0), (1, 1, 7, 4, 2, 0, 3, 7)], ids=str)
+@pytest.mark.parametrize("gap", [4, 10, 60])
+def test_several_digits_are_read_from_left_to_right(client: Client, digits: tuple[int, ...], gap: int) -> None:
+    for picture in (row_of(*digits, gap=gap), ImageOps.invert(row_of(*digits, gap=gap))):
+        answer = client.post("/predict?several=true", data=encoded(picture), content_type="image/png").json
+        PredictAnswer.model_validate(answer, strict=False, extra="forbid")
+        (read,) = answer["pictures"]
+        assert read["text"] == "".join(map(str, digits))
+        assert answer["labels"] == [*digits] == [digit["label"] for digit in read["digits"]]
+        assert [max(row) for row in answer["probabilities"]] == [digit["probability"] for digit in read["digits"]]
+        lefts = [digit["box"][0] for digit in read["digits"]]
+        assert lefts == sorted(lefts)
+        assert abs(lefts[0] - 30) < 3
+
+
+def test_a_long_row_is_read_whole_or_refused(client: Client) -> None:
+    """A picture that shows more digits than are looked at never gets an answer without some of them."""
+    for count in (30, 60):
+        answer = client.post(
+            "/predict?several=true", data=encoded(row_of(*[7, 1] * (count // 2))), content_type="image/png"
+        )
+        assert len(answer.json["labels"]) == count
+    row = row_of(*[1] * 110, gap=4)
+    problem = is_problem(client.post("/predict?several=true", data=encoded(row), content_type="image/png"), 422)
+    assert "crop the picture to fewer digits" in problem["detail"]
+
+
+def test_several_digits_may_be_explained_and_remembered(client: Client) -> None:
+    upload = {"image": [part(encoded(row_of(7, 1))), part(encoded(SEVEN))]}
+    answer = client.post("/predict?several=true&explain=true&remember=true", data=upload).json
+    assert [picture["text"] for picture in answer["pictures"]] == ["71", "7"]
+    assert len(answer["prediction_ids"]) == len(answer["labels"]) == 3
+    assert {digit["polarity"] for picture in answer["pictures"] for digit in picture["digits"]} == {"dark on light"}
+    assert all(digit["image"].startswith("data:image/png") for digit in answer["pictures"][0]["digits"])
+
+
+@pytest.mark.parametrize("digits", [(2, 4), (7, 1, 0), (1, 4, 7, 4, 2, 0, 3, 7)], ids=str)
+def test_without_several_true_their_number_is_named(client: Client, digits: tuple[int, ...]) -> None:
+    problem = is_problem(client.post("/predict", data=encoded(row_of(*digits)), content_type="image/png"), 422)
+    assert problem["type"] == "urn:twolayernet:problem:several-digits"
+    assert problem["detail"].startswith(f"{len(digits)} digits")
+
+
+def test_a_page_of_several_lines_is_refused(client: Client) -> None:
+    row = row_of(7, 2, 0, 3)
+    page = Image.new("L", (row.width, 3 * row.height), 255)
+    for line in range(3):
+        page.paste(row, (0, line * row.height))
+    problem = is_problem(client.post("/predict?several=true", data=encoded(page), content_type="image/png"), 422)
+    assert "crop the picture to one line" in problem["detail"]
+
+
+def test_a_told_polarity_is_the_only_one_that_is_looked_for(client: Client) -> None:
+    for picture, polarity, other in ((SEVEN, "dark", "light"), (ImageOps.invert(SEVEN), "light", "dark")):
+        for options in (
+            {"data": encoded(picture), "content_type": "image/png"},
+            {"json": {"image": base64.b64encode(encoded(picture)).decode()}},
+        ):
+            answer = client.post(f"/predict?polarity={polarity}", **options)
+            assert answer.json == client.post("/predict", **options).json
+            is_problem(client.post(f"/predict?polarity={other}", **options), 422)
+        form = {"image": part(encoded(picture)), "polarity": polarity}
+        assert client.post("/predict", data=form).json["labels"] == [7]
+
+
+@pytest.mark.parametrize(
+    ("query", "body", "location"),
+    [
+        ("polarity=grey", {"image": [0] * 784}, ["query", "polarity"]),
+        ("polarity=dark", {"image": [0] * 784}, ["polarity"]),
+        ("", {"image": [0] * 784, "polarity": "dark"}, ["polarity"]),
+        ("several=true", {"image": [0] * 784}, ["query", "several"]),
+        ("several=1", {"image": [0] * 784}, ["query", "several"]),
+    ],
+)
+def test_arrays_have_no_polarity_and_no_several_digits(
+    client: Client, query: str, body: dict[str, Any], location: list[str]
+) -> None:
+    problem = is_problem(client.post(f"/predict?{query}", json=body), 422)
+    assert problem["errors"][0]["loc"] == location
+
+
 @given(data=st.data())
 @hypothesis_settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None, max_examples=60)
 def test_no_damage_to_a_picture_gets_a_500(client: Client, data: st.DataObject) -> None:
-    kind = data.draw(st.sampled_from(["PNG", "JPEG"]))
+    kind = data.draw(st.sampled_from([kind.pillow for kind in PILLOW_WRITES]))
     damaged = bytearray(encoded(drawn(7, side=50), kind))
     for _ in range(data.draw(st.integers(1, 6))):
         damaged[data.draw(st.integers(0, len(damaged) - 1))] = data.draw(st.integers(0, 255))
@@ -404,8 +557,8 @@ def test_a_repeated_upload_with_a_key_is_known_by_its_parts_whatever_the_boundar
     [
         ({}, [], "no part"),
         ({"picture": ("x", "x.png")}, ["picture"], "no file of this name"),
-        ({"image": "text"}, ["image"], "as files"),
-        ({"image": ("bad", "x.png")}, ["image", 0], "not a PNG or JPEG"),
+        ({"image": "a text"}, ["image", 0], "expected base64, or a file"),
+        ({"image": ("bad", "x.png")}, ["image", 0], "not a picture that can be read"),
         ({"image": ("7", "x.png")}, ["labels"], "missing"),
         ({"image": ("7", "x.png"), "labels": ""}, ["labels"], "0 labels for 1 images"),
         ({"image": ("7", "x.png"), "labels": "7,1"}, ["labels"], "2 labels for 1 images"),
@@ -451,7 +604,7 @@ def test_a_png_whose_header_hides_another_one_is_refused() -> None:
     ends = struct.pack(">I", zlib.crc32(b"IDAT" + body)) + chunk(b"IEND", b"")
     picture = b"\x89PNG\r\n\x1a\n" + struct.pack(">I", 25) + b"IHDR" + outer + body + ends
     assert Image.open(io.BytesIO(picture)).size != SHAPE
-    with pytest.raises(BadInput, match="not a PNG or JPEG"):
+    with pytest.raises(BadInput, match="the PNG file"):
         decoded(picture, ())
 
 
@@ -459,11 +612,15 @@ def test_a_png_whose_header_hides_another_one_is_refused() -> None:
 def test_a_jpeg_with_a_segment_of_no_length_or_beyond_its_end_is_refused(length: int) -> None:
     picture = encoded(Image.new("L", SHAPE), "JPEG")
     at = picture.index(b"\xff\xdb")
-    with pytest.raises(BadInput, match="not a PNG or JPEG"):
+    with pytest.raises(BadInput, match="the JPEG file"):
         decoded(picture[:at] + b"\xff\xe0" + length.to_bytes(2, "big") + picture[at:], ())
 
 
 def test_a_picture_that_pillow_reads_as_another_size_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(picture_module, "read_header", lambda *given: replace(read_header(*given), width=27))
-    with pytest.raises(BadInput, match="not a PNG or JPEG"):
+    def narrower(*given: Any) -> tuple[PictureKind, Header]:
+        kind, header = read_header(*given)
+        return kind, replace(header, width=27)
+
+    monkeypatch.setattr(picture_module, "read_header", narrower)
+    with pytest.raises(BadInput, match="the PNG file can't be read"):
         decoded(encoded(Image.new("L", SHAPE)), ())

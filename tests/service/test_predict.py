@@ -3,8 +3,8 @@ import threading
 import numpy as np
 import pytest
 
-from model.weights import Weights
-from service.schemas import AccuracyAnswer, PredictAnswer
+from model.weights_file import Weights
+from service.schemas.answers import AccuracyAnswer, PredictAnswer
 from tests import oracle
 from tests.conftest import Client, as_json, random_batch, shared_client
 

@@ -1,16 +1,20 @@
 """The live model does not forget: what a step remembers is part of the version."""
 
 import io
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
-from model import weights as weights_file
+from model import weights_file
 from model.datasets import Split
-from model.weights import Weights
+from model.weights_file import Weights
 from service.app import create_app
+from service.cli.serve import memory_of
+from service.errors import StartupError
 from service.settings import Settings
+from service.startup import open_log
 from tests.conftest import Client, as_json, random_batch, store_of_each_kind
 from tests.service.test_bad_input import is_problem
 
@@ -55,8 +59,8 @@ def test_two_hundred_of_one_class_cost_next_to_nothing(digits: Client, held_out:
     assert accuracy(digits, held_out) < before - 0.01, "this stream would not show that anything was remembered"
 
 
-def test_a_rollback_brings_back_the_memory_of_that_version(digits: Client) -> None:
-    x, t = random_batch(5)
+def test_a_rollback_brings_back_the_memory_of_that_version(digits: Client, held_out: Split) -> None:
+    x, t = held_out.images[:5], np.array(digits.post("/predict", json=as_json(held_out.images[:5])).json["labels"])
     remembered = [arrays(digits.get("/weights"))]
     for _ in range(3):
         digits.post("/train-step", json=as_json(x, t))
@@ -68,6 +72,17 @@ def test_a_rollback_brings_back_the_memory_of_that_version(digits: Client) -> No
     back = arrays(digits.get("/weights"))
     assert back.keys() == remembered[1].keys()
     assert all((back[name] == remembered[1][name]).all() for name in back)
+
+
+def test_labels_that_the_network_finds_improbable_are_learnt_but_not_remembered(
+    digits: Client, held_out: Split
+) -> None:
+    for image in held_out.images[:20]:
+        found = digits.post("/predict", json=as_json(image[np.newaxis])).json["probabilities"][0]
+        wrong = np.array([np.argmin(found)])
+        assert digits.post("/train-step", json=as_json(image[np.newaxis], wrong)).json["gradient_norm"] > 0
+    posted = {row.tobytes() for row in held_out.images[:20]}
+    assert posted.isdisjoint(row.tobytes() for row in arrays(digits.get("/weights"))["memory.x"])
 
 
 def test_poison_that_was_rolled_back_is_not_rehearsed(digits: Client) -> None:
@@ -89,6 +104,24 @@ def test_a_weights_file_without_a_memory_begins_with_none_and_fills(client: Clie
     assert sorted(found["memory.t"].tolist()) == sorted(t.tolist())
     assert {row.tobytes() for row in found["memory.x"]} == {row.tobytes() for row in x}
     assert client.post("/train-step", json=as_json(x, t)).json["rehearsed"] == 24
+
+
+def test_a_new_store_takes_the_memory_that_the_weights_file_lacks(
+    settings: Settings, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    x, t = random_batch(40)
+    np.savez(tmp_path / "data.npz", x_train=x, y_train=t, x_test=x, y_test=t)
+    bare = Client(create_app(settings.model_copy(update={"store": f"sqlite:///{tmp_path}/bare.db"}), announce=True))
+    assert "nothing to rehearse from yet" in capsys.readouterr().err
+    assert bare.get("/learning").json["remembered"] == 0
+    memory = memory_of(str(tmp_path / "data.npz"), settings)
+    open_log(settings, memory=memory).close()
+    client = Client(create_app(settings, announce=True))
+    assert "nothing to rehearse" not in capsys.readouterr().err
+    assert client.get("/learning").json["remembered"] == len(memory) > 0
+    assert client.post("/train-step", json=as_json(x[:1], t[:1])).json["rehearsed"] == 8
+    with pytest.raises(StartupError, match=r"--memory-from: wrong\.csv does not exist"):
+        memory_of("wrong.csv", settings)
 
 
 def test_floats_are_remembered_as_bytes(client: Client) -> None:

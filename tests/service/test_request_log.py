@@ -12,7 +12,7 @@ import pytest
 from pydantic import SecretStr
 
 from service.app import create_app
-from service.http import observing
+from service.http import request_log
 from service.settings import Settings
 from tests.conftest import Client, as_json, random_batch
 
@@ -23,7 +23,7 @@ TRACE = "4bf92f3577b34da6a3ce929d0e0e4736"
 def said(capfd: pytest.CaptureFixture[str]) -> str:
     """All that has been logged, once the thread that writes it is done."""
     for thread in threading.enumerate():
-        if thread.name == observing.LOG_THREAD:
+        if thread.name == request_log.LOG_THREAD:
             thread.join()
     return capfd.readouterr().out
 
@@ -53,7 +53,7 @@ def test_each_request_is_one_line_of_json(client: Client, capfd: pytest.CaptureF
 
 
 @pytest.mark.parametrize("given", ["", "a b", "x" * 129, 'a"b', "é", "{}"])
-def test_an_id_that_is_not_sane_is_replaced(client: Client, given: str) -> None:
+def test_an_id_that_is_not_safe_to_log_is_replaced(client: Client, given: str) -> None:
     assert re.fullmatch("[0-9a-f]{32}", client.get("/healthz", headers={"X-Request-ID": given}).headers["X-Request-ID"])
 
 
@@ -80,7 +80,7 @@ def test_the_lines_can_be_text_and_switched_off(settings: Settings, capfd: pytes
 
 PROGRAM = """
 import sys, threading
-from service.http.observing import RequestLog
+from service.http.request_log import RequestLog
 
 log = RequestLog()
 
@@ -110,9 +110,31 @@ def test_lines_that_are_not_taken_are_bounded(
     capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Once so many wait, whoever has another one writes, and has to wait for standard output, too."""
-    monkeypatch.setattr(observing, "MOST_LINES_WAITING", 3)
-    log = observing.RequestLog()
-    log._is_written = True  # by a thread that is held up
+    monkeypatch.setattr(request_log, "MOST_LINES", 3)
+    log = request_log.RequestLog()
+    held_up = threading.Event()
+    log._writer = threading.Thread(target=held_up.wait)
+    log._writer.start()
     for number in range(5):
         log.add(b"%d\n" % number)
+    held_up.set()
     assert capfd.readouterr().out == "0\n1\n2\n3\n"
+
+
+FORK = """
+import os, sys
+from service.http.request_log import RequestLog
+
+log = RequestLog()
+log.add(b'parent\\n')
+if os.fork() == 0:
+    log.add(b'child\\n')
+    for thread in [log._writer]: thread.join()
+    os._exit(0)
+os.wait()
+"""
+
+
+def test_a_fork_of_a_process_that_has_logged_writes_its_own_lines() -> None:
+    lines = subprocess.run([sys.executable, "-c", FORK], stdout=subprocess.PIPE, check=True).stdout.split()
+    assert sorted(lines) == [b"child", b"parent"]

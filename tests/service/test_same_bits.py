@@ -11,10 +11,10 @@ from hypothesis import example, given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
-from model import weights as weights_file
+from model import weights_file
 from model.datasets import pixels_to_input
 from service.app import create_app
-from service.live.replica import learnt
+from service.live.replica import replayed_step
 from service.settings import Settings
 from service.store.log import StepLog
 from tests.conftest import CLASSES, FEATURES, Client
@@ -62,7 +62,7 @@ lessons = st.tuples(
 )
 
 
-@pytest.mark.parametrize("examples", [2, pytest.param(40, marks=pytest.mark.long)])
+@pytest.mark.parametrize("examples", [2, pytest.param(20, marks=pytest.mark.long)])
 def test_no_property_of_a_body_makes_a_difference(settings: Settings, examples: int) -> None:
     @given(st.lists(lessons, min_size=1, max_size=4))
     @example([(7, "<f4", "fortran", 1), (20, ">f4", "fortran", 2), (2, "|u1", "fortran", 3)])
@@ -93,7 +93,7 @@ def it_makes_no_difference(settings: Settings, steps: list[tuple[int, str, str, 
         weights = weights_file.from_bytes(first.snapshot)
         for step in reader.steps(1, reader.head()):
             assert pixels_to_input(step.examples.pixels).flags.c_contiguous
-            weights = learnt(weights, step)
+            weights = replayed_step(weights, step)
     for name, array in served.params.items():
         assert (array == weights.params[name]).all()
     for client in (writer, follower, restarted):

@@ -3,11 +3,10 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from model import memory
-from model import weights as weights_file
-from model.weights import Weights
+from model import replay_memory, weights_file
+from model.weights_file import Weights
 from service.app import create_app
-from service.schemas import TrainStepAnswer, VersionsAnswer
+from service.schemas.answers import TrainStepAnswer, VersionsAnswer
 from service.settings import Settings
 from tests import oracle
 from tests.conftest import Client, as_json, random_batch, store_of_each_kind
@@ -93,7 +92,7 @@ def test_versions_are_listed_newest_first_in_pages(client: Client) -> None:
 def test_a_loss_of_exactly_nothing_can_be_read_back(settings: Settings, weights: Weights, later: bool) -> None:
     """-log(1) is -0.0, which SQLite gives back as 0.0."""
     params = {**weights.params, "b2": np.where(np.arange(10) == 3, 200, 0).astype(np.float32)}
-    remembered = memory.sample(random_batch(20)[0], random_batch(20)[1], 20, seed=0)
+    remembered = replay_memory.sample(random_batch(20)[0], random_batch(20)[1], 20, seed=0)
     weights_file.save(settings.weights, replace(weights, params=params, memory=remembered))
     client = Client(create_app(settings))
     x, _ = random_batch(1)

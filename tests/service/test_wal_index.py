@@ -5,6 +5,7 @@ import random
 import sqlite3
 import subprocess
 import sys
+import weakref
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
@@ -13,8 +14,9 @@ from typing import IO, NamedTuple
 import pytest
 
 from service.errors import StoreReplacedError
-from service.store.sqlite import Connection, SqliteDatabase, beside
-from service.store.wal_index import mapped
+from service.store import wal_index
+from service.store.sqlite import Connection, SqliteDatabase
+from service.store.sqlite_file import sibling
 from tests.conftest import behind_the_back
 
 WRITER = """
@@ -174,7 +176,7 @@ def test_a_header_that_was_left_half_written_is_recovered(database: SqliteDataba
 
 
 def index_of(database: SqliteDatabase) -> Path:
-    return beside(database.path, "shm")
+    return sibling(database.path, "shm")
 
 
 def test_a_connection_that_was_let_go_leaves_no_index_behind(database: SqliteDatabase) -> None:
@@ -222,8 +224,28 @@ with open(sys.argv[1], "r+b") as file:
 """
 
 
+def test_a_connection_that_is_opened_while_an_index_is_finalised_keeps_its_locks(database: SqliteDatabase) -> None:
+    """Closing a file gives up all locks of the process on it, so the index must not be closed while another connection
+    is being opened: here, by what runs as its last reference goes."""
+    other = SqliteDatabase(database.path)
+    released: list[bool] = []
+    with process(WHEN_ASKED, database.path) as somebody:  # so that SQLite keeps the index's file
+        assert database.head() == 1
+        assert int(somebody.ask()) == 2
+        (connection,) = database._idle
+        assert connection.index is not None
+        weakref.finalize(connection.index, lambda: released or other.head())
+        del connection
+        database.release()
+        released.append(True)
+        assert other.head() == 2
+    done = subprocess.run([sys.executable, "-c", UNUSED, str(index_of(database))], check=True, capture_output=True)
+    assert done.stdout == b"in use\n"
+    other.close()
+
+
 def test_where_there_is_no_index_sqlite_is_asked_every_time(database: SqliteDatabase) -> None:
-    assert mapped(database.path.with_name("none"), (0, 0)) is None
+    assert wal_index.map_index(database.path.with_name("none"), object()) is None
     database.release()
     assert database.head() == 1
     (connection,) = database._idle
@@ -245,13 +267,13 @@ def test_a_store_that_was_taken_away_takes_no_more_and_goes_on_from_what_is_know
         other.execute("INSERT INTO versions VALUES (77)")
     other.close()
     for name in ("wal", "shm"):
-        beside(database.path, name).unlink()
+        sibling(database.path, name).unlink()
     if how == "removed":
         database.path.unlink()
     else:
         database.path.with_name("other.db").replace(database.path)
     assert database.head() == 1
-    assert database.goes_on_alone()
+    assert database.serves_without_store()
     with pytest.raises(StoreReplacedError), database.writing():
         pass
     assert database.head() == 1

@@ -1,0 +1,128 @@
+"""What many models cost: `python -m bench.models [MODELS] [IN_USE] [SECONDS]`, with two workers of two threads.
+
+Time from start to ready, memory of a worker for each model that it has open, how long a predict takes beside one of the
+default model, and train-steps a second over ten models beside one.
+"""
+
+import statistics
+import sys
+import tempfile
+import threading
+import time
+from pathlib import Path
+
+import requests
+
+from bench.load import connect, exchange, memory_mib, request_bytes, tree
+from bench.serving import json_bytes, network_file, serving
+
+WORKERS = 2
+TURNS = 4
+
+
+def main() -> None:
+    count, in_use = (int(text) for text in (sys.argv[1:3] if len(sys.argv) > 2 else ("100", "100")))
+    seconds = float(sys.argv[3]) if len(sys.argv) > 3 else 5.0
+    with tempfile.TemporaryDirectory(prefix="models-") as name:
+        folder = Path(name)
+        network_file(folder)
+        settings = {"TWOLAYERNET_MODELS": "models", "TWOLAYERNET_WORKERS": str(WORKERS)}
+        with serving(folder, **settings) as (_, port):
+            began = time.monotonic()
+            for number in range(count):
+                path = f"http://127.0.0.1:{port}/models/pupil-{number}"
+                requests.put(path, json={"copy_of": "default"}, timeout=60).raise_for_status()
+            print(f"{count} models made, {(time.monotonic() - began) / count * 1000:.0f} ms each", flush=True)
+        began = time.monotonic()
+        with serving(folder, **settings) as (pid, port):
+            print(f"from start to ready: {time.monotonic() - began:.1f} s")
+            report_memory(pid, port, in_use)
+            report_predicts(port, in_use, seconds)
+            report_steps(port, seconds)
+
+
+def report_memory(pid: int, port: int, in_use: int) -> None:
+    workers = tree(pid)[1:]
+    for _ in range(200):  # so that both workers have what a first request needs
+        once(port, "/predict", json_bytes(1, False))
+    before = sum(map(memory_mib, workers))
+    while min(opened := [open_models(worker) for worker in workers]) < in_use:
+        for number in range(in_use):
+            once(port, f"/models/pupil-{number}/predict", json_bytes(1, False))
+    for number in range(in_use):
+        once(port, f"/models/pupil-{number}/train-step", json_bytes(1, True))
+    for _ in range(3 * WORKERS):
+        for number in range(in_use):
+            once(port, f"/models/pupil-{number}/predict", json_bytes(1, False))
+    each = (sum(map(memory_mib, workers)) - before) / sum(opened)
+    print(f"{in_use} models in use: {each:.2f} MiB (PSS) for each model and worker", flush=True)
+
+
+def open_models(worker: int) -> int:
+    files = set()
+    for file in Path(f"/proc/{worker}/fd").iterdir():
+        try:
+            files.add(str(file.readlink()))
+        except OSError:
+            continue
+    return len([file for file in files if "/models/" in file and file.endswith(".db")])
+
+
+def once(port: int, path: str, body: bytes) -> None:
+    with connect(port) as connection:
+        answer = exchange(connection, request_bytes(path, body, "application/json"))
+    assert b" 200 " in answer[:20], answer[:300]
+
+
+def report_predicts(port: int, in_use: int, seconds: float) -> None:
+    """In turns on the same connections."""
+    body, until = json_bytes(1, False), time.monotonic() + 2 * seconds
+    connections = [connect(port) for _ in range(4 * WORKERS)]
+    took: dict[str, list[float]] = {"default": [], "named": []}
+    number = 0
+    while time.monotonic() < until:
+        for kind, times in took.items():
+            for connection in connections:
+                number += 1
+                path = "/predict" if kind == "default" else f"/models/pupil-{number % in_use}/predict"
+                began = time.perf_counter()
+                exchange(connection, request_bytes(path, body, "application/json"))
+                times.append(time.perf_counter() - began)
+    middle = {kind: statistics.median(times) * 1000 for kind, times in took.items()}
+    print(
+        f"p50 of a predict: {middle['named']:.2f} ms of one of {in_use} models, {middle['default']:.2f} of the default "
+        f"one, ratio {middle['named'] / middle['default']:.2f}",
+        flush=True,
+    )
+
+
+def report_steps(port: int, seconds: float) -> None:
+    """Ten clients that teach ten models or one, in turns."""
+    rates: dict[int, list[float]] = {1: [], 10: []}
+    for _ in range(TURNS):
+        for models, found in rates.items():
+            found.append(steps_per_second(port, models, seconds))
+    one, ten = (statistics.median(found) for found in rates.values())
+    print(f"train-steps a second: {ten:.0f} over ten models, {one:.0f} of one, ratio {ten / one:.2f}")
+
+
+def steps_per_second(port: int, models: int, seconds: float) -> float:
+    body, until, done = json_bytes(1, True), time.monotonic() + seconds, [0] * 10
+
+    def teach(client: int) -> None:
+        request = request_bytes(f"/models/pupil-{client % models}/train-step", body, "application/json")
+        with connect(port) as connection:
+            while time.monotonic() < until:
+                assert b" 200 " in exchange(connection, request)[:20]
+                done[client] += 1
+
+    threads = [threading.Thread(target=teach, args=(client,)) for client in range(10)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    return sum(done) / seconds
+
+
+if __name__ == "__main__":
+    main()
