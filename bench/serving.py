@@ -38,6 +38,7 @@ from bench.load import (
 from model import TwoLayerNet, weights_file
 from model.replay_memory import sample
 from model.weights_file import Weights
+from service.http.parsing import MOST_OF_JSON
 from service.server.run import run_granian, run_gunicorn
 from service.settings import Settings, load_settings
 
@@ -209,8 +210,12 @@ def _limits(folder: Path) -> None:
                 exchange(connection, requests[i % len(requests)])
             print(f"memory of a worker after {count:,} requests: {memory_mib(tree(pid)[-1]):.0f} MiB")
         most = Settings().max_body_bytes
-        for kind, content_type, body_of in (("JSON", "application/json", json_batch), ("bytes", NPY, npy_bytes)):
-            count = (most - 200) // (len(body_of(101)) - len(body_of(100)))
+        values = MOST_OF_JSON[b","][0] // 784
+        for kind, content_type, body_of, at_most in (
+            ("JSON", "application/json", json_batch, values),
+            ("bytes", NPY, npy_bytes, most),
+        ):
+            count = min(at_most, (most - 200) // (len(body_of(101)) - len(body_of(100))))
             body = body_of(count)
             began = time.perf_counter()
             answer = exchange(connection, request_bytes("/predict", body, content_type))

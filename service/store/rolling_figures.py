@@ -44,14 +44,9 @@ EXAMPLES: sa.BindParameter[int] = sa.bindparam("examples", type_=sa.BigInteger)
 OFFSET: sa.BindParameter[int] = sa.bindparam("offset", type_=sa.BigInteger)
 AFTER: sa.BindParameter[int] = sa.bindparam("after", type_=sa.BigInteger)
 OF_KIND = sa.select(*columns).where(columns.kind == KIND)
-SELECT_NEWEST = OF_KIND.order_by(columns.model_version.desc()).limit(1)
-NEWEST_EXAMPLES = (
-    sa.select(columns.examples)
-    .where(columns.kind == KIND)
-    .order_by(columns.model_version.desc())
-    .limit(1)
-    .scalar_subquery()
-)
+# In the order of the index: by the version alone, SQLite would sort all rows of the kind.
+SELECT_NEWEST = OF_KIND.order_by(columns.examples.desc(), columns.model_version.desc()).limit(1)
+NEWEST_EXAMPLES = sa.select(sa.func.max(columns.examples)).where(columns.kind == KIND).scalar_subquery()
 SELECT_AT_OFFSET = (  # the first row that reaches the newest row's number of examples plus an offset
     OF_KIND.where(columns.examples >= NEWEST_EXAMPLES + OFFSET)
     .order_by(columns.examples, columns.model_version)
