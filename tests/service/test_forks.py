@@ -74,5 +74,5 @@ def test_the_start_leaves_no_thread_behind_that_could_hold_a_lock_in_a_fork(
 ) -> None:
     before = set(threading.enumerate())
     client = Client(create_app(settings.model_copy(update={"store": postgres.new_database()})))
-    assert set(threading.enumerate()) == before
+    assert set(threading.enumerate()) <= before  # one of an earlier test may end meanwhile
     client.close()
