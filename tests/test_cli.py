@@ -79,7 +79,7 @@ def test_interrupted_it_saves_what_it_has(tmp_path: Path) -> None:
         time.sleep(0.05)
     process.send_signal(signal.SIGINT)
     out, _ = process.communicate(timeout=20)
-    assert process.returncode == 130
+    assert process.returncode == 130, progress.read_text()
     assert "weights: weights.npz" in out
     weights = weights_file.load(tmp_path / "weights.npz")
     assert 0 < weights.training["epochs_done"] < 100000
