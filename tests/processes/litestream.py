@@ -17,7 +17,9 @@ class Litestream:
     """Streams the store of a server to a folder, or to another URL. The store's folder has nothing else that is needed
     again."""
 
-    def __init__(self, server: Server, replica: Path, url: str = "") -> None:
+    def __init__(
+        self, server: Server, replica: Path, url: str = "", configuration: Path = CONFIGURATION, **environment: str
+    ) -> None:
         assert PROGRAM is not None, "this needs requirements/replica.txt"
         self.program = PROGRAM
         self.server = server
@@ -29,21 +31,30 @@ class Litestream:
             "PATH": f"{Path(PROGRAM).parent}{os.pathsep}{os.environ['PATH']}",
             "LITESTREAM_REPLICA_URL": self.url,
             "TWOLAYERNET_REPLICA_INTERVAL": "200ms",
+            **environment,
         }
+        self.configuration = configuration
         self.process: subprocess.Popen[bytes] | None = None
 
     def start(self) -> None:
-        command = [self.program, "replicate", "-config", str(CONFIGURATION)]
+        command = [self.program, "replicate", "-config", str(self.configuration)]
         with open(self.log, "ab") as log:
             self.process = subprocess.Popen(command, env=self.environment, stdout=log, stderr=log)
+
+    def stop(self) -> None:
+        """It sends what is not in the replica yet."""
+        assert self.process is not None
+        self.process.terminate()
+        self.process.wait(GUARD_SECONDS)
 
     def kill(self) -> None:
         assert self.process is not None
         self.process.kill()
         self.process.wait()
 
-    def restore(self) -> None:
-        command = [self.program, "restore", "-if-db-not-exists", "-if-replica-exists", "-o", str(self.store), self.url]
+    def restore(self, store: Path | None = None, url: str = "") -> None:
+        target = [str(store or self.store), url or self.url]
+        command = [self.program, "restore", "-if-db-not-exists", "-if-replica-exists", "-o", *target]
         subprocess.run(command, env=self.environment, check=True, timeout=GUARD_SECONDS, capture_output=True)
 
     def verify(self) -> subprocess.CompletedProcess[str]:

@@ -1,14 +1,18 @@
 """The folder with the store is lost, and comes back from Litestream's replica."""
 
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
+import requests
 
+from tests.conftest import as_json, random_batch
 from tests.processes import stranger
 from tests.processes.clients import Clients, mark_of
 from tests.processes.conftest import MakeServer
-from tests.processes.litestream import PROGRAM, Litestream
-from tests.processes.server import Server
+from tests.processes.litestream import CONFIGURATION, PROGRAM, Litestream
+from tests.processes.server import GUARD_SECONDS, Server
 
 pytestmark = [pytest.mark.long, pytest.mark.skipif(PROGRAM is None, reason="needs requirements/replica.txt")]
 
@@ -54,3 +58,34 @@ def test_a_lost_disk_costs_the_last_steps_and_no_other_again_and_again(make_serv
         server.wait_for(lambda: litestream.newest() == newest)
     finally:
         litestream.kill()
+
+
+def test_the_stores_of_models_are_streamed_and_get_their_names_back(make_server: MakeServer, tmp_path: Path) -> None:
+    models, replica = tmp_path / "data" / "models", tmp_path / "replica-of-models"
+    server = make_server(workers=2, TWOLAYERNET_MODELS=str(models))
+    server.start()
+    litestream = Litestream(
+        server,
+        tmp_path / "replica",
+        configuration=CONFIGURATION.with_name("litestream-models.yml"),
+        TWOLAYERNET_MODELS=str(models),
+        LITESTREAM_MODELS_REPLICA_URL=f"file://{replica}",
+    )
+    litestream.start()
+    made = requests.put(f"{server.url}/models/alice", json={"copy_of": "default"}, timeout=GUARD_SECONDS)
+    assert made.status_code == 200
+    for version in range(2, 12):
+        answer = server.post("/models/alice/train-step", as_json(*random_batch(2, version)))
+        assert answer.json()["model_version"] == version
+    server.wait_for(lambda: any(replica.glob("alice.*")))
+    litestream.stop()
+    litestream.lose_the_disk()
+
+    models.mkdir(parents=True)
+    litestream.restore()
+    [copy] = replica.iterdir()
+    litestream.restore(models / copy.name, f"file://{copy}")
+    command = [sys.executable, "-m", "service.cli", "models", "--models", str(models), "restore", copy.name, "alice"]
+    subprocess.run(command, check=True, env=server.environment)
+    server.start()
+    assert server.get("/models/alice/readyz").json()["model_version"] == 11
