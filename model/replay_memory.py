@@ -10,6 +10,10 @@ and adapts to a change quickly (`python -m bench.online`).
 Neither takes an example whose label the network finds improbable. It is learnt once, when it is posted, and not
 rehearsed: so wrong labels do not fill the memory, while a lasting change is learnt until its examples are probable.
 
+Every second drawn image is moved by a pixel: so a network that sees the few images of a memory over and over learns
+what they have in common (data augmentation; Bang et al. 2021, "Rainbow Memory"). To move all of them is better for
+classes that come one after the other, but worse for images whose pixels are permuted.
+
 What is drawn depends on the number of the version only, and what is replaced on that and on what the network finds
 improbable. The same steps always give the same memory and the same weights.
 """
@@ -42,6 +46,12 @@ was posted."""
 
 FIRST_OF_A_CLASS = 10
 """So many examples of a class enter however improbable they are: the network does not know the class yet."""
+
+MOVED_SHARE, MOST_SHIFT = 0.5, 1
+"""Share of the drawn images that are moved, and by how many pixels, down or up and to the right or left."""
+
+LEAST_SIDE = 16
+"""Images of fewer rows or columns are not moved: a pixel is much of them."""
 
 MOST_REMEMBERED = 10_000
 """Limit for the configured size of a sample."""
@@ -86,8 +96,11 @@ class Memory:
         features = len(next(rows[0].pixels for rows in self.classes if rows))
         return min(rehearse * count, max(count, most_examples(MOST_DRAWN, features)))
 
-    def draw(self, count: int, version: int) -> tuple[NDArray[np.uint8], IntArray]:
+    def draw(
+        self, count: int, version: int, image_shape: tuple[int, int] | None = None
+    ) -> tuple[NDArray[np.uint8], IntArray]:
         """Examples to rehearse in the step to `version`, (count, features) and (count,). An example may be drawn twice.
+        image_shape: rows and columns; None: the images are not moved.
 
         The classes of the sample take turns: a random one begins, and each is drawn as often as any other, or once more
         (systematic sampling). So no class pulls at the network by chance.
@@ -110,7 +123,10 @@ class Memory:
             else:
                 rows = self.classes[label]
                 pixels.append(rows[which % len(rows)].pixels)
-        return np.frombuffer(b"".join(pixels), np.uint8).reshape(count, -1 if count else 0), np.array(labels, np.intp)
+        drawn = np.frombuffer(b"".join(pixels), np.uint8).reshape(count, -1 if count else 0)
+        if count and image_shape is not None and min(image_shape) >= LEAST_SIDE:
+            drawn = moved(drawn, image_shape, version)
+        return drawn, np.array(labels, np.intp)
 
     def after(
         self, pixels: NDArray[np.uint8], labels: IntArray, probable: NDArray[np.bool_], size: int, version: int
@@ -181,6 +197,20 @@ def sample(pixels: NDArray[np.uint8], labels: NDArray[Any], size: int, seed: int
 def most_examples(size: int, features: int) -> int:
     """The `size`, or how many images fit into MOST_BYTES."""
     return min(size, MOST_BYTES // features)
+
+
+def moved(pixels: NDArray[np.uint8], image_shape: tuple[int, int], version: int) -> NDArray[np.uint8]:
+    """MOVED_SHARE of the images moved by up to MOST_SHIFT pixels; what enters at an edge is 0. pixels: (n, rows ×
+    columns)."""
+    rows, columns = image_shape
+    result = pixels.reshape(-1, rows, columns).copy()
+    padded = np.zeros((rows + 2 * MOST_SHIFT, columns + 2 * MOST_SHIFT), np.uint8)
+    for image, (number, down, right) in zip(result, random_numbers("shift", version, len(result), 3), strict=True):
+        if fraction(number) < MOVED_SHARE:
+            padded[MOST_SHIFT:-MOST_SHIFT, MOST_SHIFT:-MOST_SHIFT] = image
+            top, left = down % (2 * MOST_SHIFT + 1), right % (2 * MOST_SHIFT + 1)
+            image[:] = padded[top : top + rows, left : left + columns]
+    return result.reshape(pixels.shape)
 
 
 def changeable(classes: list[Sequence[Kept]], label: int) -> list[Kept]:

@@ -52,9 +52,7 @@ def blueprint(service: Service) -> Blueprint:
             )
             conditions["source"] = parameters.source
             return service.learner.learn_predictions(ids, labels, *rates(parameters, query), **conditions)
-        labelled = read_with_its_classes(
-            service, lambda weights: read_labelled(request, weights, TRAIN_STEP, query)
-        )
+        labelled = read_with_its_classes(service, lambda weights: read_labelled(request, weights, TRAIN_STEP, query))
         count = len(labelled.labels)
         if count > MOST_EXAMPLES_GIVEN:
             raise BadInput(("labels",), f"{count} images: at most {MOST_EXAMPLES_GIVEN} in one train-step")

@@ -209,7 +209,9 @@ def test_the_number_of_classes_is_bounded(settings: Settings) -> None:
 
 def test_a_file_of_more_classes_is_refused_with_a_hint(client: Client, settings: Settings) -> None:
     larger = weights_file.to_bytes(grown(weights_file.load(settings.weights)))
-    assert "POST /classes adds a class to it: it lacks 1" in is_problem(client.put("/weights", data=larger), 422)["detail"]
+    assert (
+        "POST /classes adds a class to it: it lacks 1" in is_problem(client.put("/weights", data=larger), 422)["detail"]
+    )
     client.post("/classes", json={})
     assert client.put("/weights", data=larger).status_code == 200
 
