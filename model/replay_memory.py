@@ -10,9 +10,9 @@ and adapts to a change quickly (`python -m bench.online`).
 Neither takes an example whose label the network finds improbable. It is learnt once, when it is posted, and not
 rehearsed: so wrong labels do not fill the memory, while a lasting change is learnt until its examples are probable.
 
-Every second drawn image is moved by a pixel: so a network that sees the few images of a memory over and over learns
-what they have in common (data augmentation; Bang et al. 2021, "Rainbow Memory"). To move all of them is better for
-classes that come one after the other, but worse for images whose pixels are permuted.
+Half of what is drawn from the sample is moved by a pixel: so a network that sees few images over and over learns what
+they have in common (data augmentation; Bang et al. 2021, "Rainbow Memory"). The recent examples are as they were
+posted. To move more is better for classes that come one after the other, but worse where the pixels are permuted.
 
 What is drawn depends on the number of the version only, and what is replaced on that and on what the network finds
 improbable. The same steps always give the same memory and the same weights.
@@ -48,7 +48,8 @@ FIRST_OF_A_CLASS = 10
 """So many examples of a class enter however improbable they are: the network does not know the class yet."""
 
 MOVED_SHARE, MOST_SHIFT = 0.5, 1
-"""Share of the drawn images that are moved, and by how many pixels, down or up and to the right or left."""
+"""Share of the images drawn from the sample that are moved, and by how many pixels, down or up and to the right or
+left."""
 
 LEAST_SIDE = 16
 """Images of fewer rows or columns are not moved: a pixel is much of them."""
@@ -110,6 +111,7 @@ class Memory:
         recent: dict[int, list[bytes]] = {}
         pixels: list[bytes] = []
         labels: list[int] = []
+        are_recent: list[bool] = []
         ((start,),) = random_numbers("class", version, 1, 1)
         for turn, (source, which) in enumerate(random_numbers("draw", version, count, 2)):
             label = present[(start + turn * len(present)) // count % len(present)]
@@ -118,14 +120,15 @@ class Memory:
             if is_recent and not recent:
                 for example in self.recent:
                     recent.setdefault(example.label, []).append(example.pixels)
-            if is_recent and label in recent:
+            are_recent.append(is_recent and label in recent)
+            if are_recent[-1]:
                 pixels.append(recent[label][which % len(recent[label])])
             else:
                 rows = self.classes[label]
                 pixels.append(rows[which % len(rows)].pixels)
         drawn = np.frombuffer(b"".join(pixels), np.uint8).reshape(count, -1 if count else 0)
         if count and image_shape is not None and min(image_shape) >= LEAST_SIDE:
-            drawn = moved(drawn, image_shape, version)
+            drawn = moved(drawn, are_recent, image_shape, version)
         return drawn, np.array(labels, np.intp)
 
     def after(
@@ -199,14 +202,17 @@ def most_examples(size: int, features: int) -> int:
     return min(size, MOST_BYTES // features)
 
 
-def moved(pixels: NDArray[np.uint8], image_shape: tuple[int, int], version: int) -> NDArray[np.uint8]:
-    """MOVED_SHARE of the images moved by up to MOST_SHIFT pixels; what enters at an edge is 0. pixels: (n, rows ×
-    columns)."""
+def moved(
+    pixels: NDArray[np.uint8], are_recent: list[bool], image_shape: tuple[int, int], version: int
+) -> NDArray[np.uint8]:
+    """MOVED_SHARE of the images that are not recent are moved, by up to MOST_SHIFT pixels; what enters at an edge is 0.
+    pixels: (n, rows × columns); are_recent: (n,)."""
     rows, columns = image_shape
     result = pixels.reshape(-1, rows, columns).copy()
     padded = np.zeros((rows + 2 * MOST_SHIFT, columns + 2 * MOST_SHIFT), np.uint8)
-    for image, (number, down, right) in zip(result, random_numbers("shift", version, len(result), 3), strict=True):
-        if fraction(number) < MOVED_SHARE:
+    numbers = random_numbers("shift", version, len(result), 3)
+    for image, is_recent, (number, down, right) in zip(result, are_recent, numbers, strict=True):
+        if not is_recent and fraction(number) < MOVED_SHARE:
             padded[MOST_SHIFT:-MOST_SHIFT, MOST_SHIFT:-MOST_SHIFT] = image
             top, left = down % (2 * MOST_SHIFT + 1), right % (2 * MOST_SHIFT + 1)
             image[:] = padded[top : top + rows, left : left + columns]

@@ -17,6 +17,7 @@ from model.replay_memory import (
     MOST_RECENT,
     NOTHING,
     Memory,
+    Recent,
     most_examples,
     sample,
 )
@@ -137,7 +138,7 @@ def digest(arrays: dict[str, Any]) -> str:
 def test_half_of_what_is_drawn_is_moved_by_a_pixel_in_any_direction_the_same_with_every_release() -> None:
     image = np.zeros((LEAST_SIDE, LEAST_SIDE), np.uint8)
     image[0, 0] = image[8, 9] = 255
-    memory = added(NOTHING, image.reshape(1, -1), [0], 10, 1)
+    memory = sample(image.reshape(1, -1), np.array([0]), 10, seed=0)
     drawn = memory.draw(900, 5, image.shape)[0].reshape(-1, *image.shape)
     places = [tuple(np.argwhere(one[5:12, 5:13])[0] - (3, 4)) for one in drawn]
     moves = Counter(places)
@@ -148,6 +149,18 @@ def test_half_of_what_is_drawn_is_moved_by_a_pixel_in_any_direction_the_same_wit
     )
     assert all(one.sum() == 255 for one, place in zip(drawn, places, strict=True) if min(place) < 0)
     assert digest({"x": memory.draw(9, 17, image.shape)[0]}) == MOVED_DIGEST
+
+
+def test_recent_examples_are_not_moved() -> None:
+    images = np.zeros((2, LEAST_SIDE, LEAST_SIDE), np.uint8)
+    images[0, 3, 3] = images[1, 8, 8] = 255
+    first, second = images.reshape(2, -1)
+    memory = replace(added(NOTHING, first[np.newaxis], [0], 10, 1), recent=(Recent(second.tobytes(), 0),))
+    drawn = memory.draw(200, 5, images.shape[1:])[0].reshape(-1, *images.shape[1:])
+    recent = drawn[drawn[:, 6:, 6:].any(axis=(1, 2))]
+    assert 50 < len(recent) < 150
+    assert (recent == images[1]).all()
+    assert not (drawn == images[0]).all(axis=(1, 2))[~drawn[:, 6:, 6:].any(axis=(1, 2))].all()
 
 
 def test_images_that_are_small_or_of_an_unknown_shape_are_not_moved() -> None:
