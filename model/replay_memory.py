@@ -207,15 +207,17 @@ def moved(
 ) -> NDArray[np.uint8]:
     """MOVED_SHARE of the images that are not recent are moved, by up to MOST_SHIFT pixels; what enters at an edge is 0.
     pixels: (n, rows × columns); are_recent: (n,)."""
-    rows, columns = image_shape
+    (rows, columns), places = image_shape, 2 * MOST_SHIFT + 1
+    number, down, right = random_array("shift", version, len(pixels), 3).T
+    chosen = np.flatnonzero((number / 2.0**64 < MOVED_SHARE) & ~np.array(are_recent))
     result = pixels.reshape(-1, rows, columns).copy()
-    padded = np.zeros((rows + 2 * MOST_SHIFT, columns + 2 * MOST_SHIFT), np.uint8)
-    numbers = random_numbers("shift", version, len(result), 3)
-    for image, is_recent, (number, down, right) in zip(result, are_recent, numbers, strict=True):
-        if not is_recent and fraction(number) < MOVED_SHARE:
-            padded[MOST_SHIFT:-MOST_SHIFT, MOST_SHIFT:-MOST_SHIFT] = image
-            top, left = down % (2 * MOST_SHIFT + 1), right % (2 * MOST_SHIFT + 1)
-            image[:] = padded[top : top + rows, left : left + columns]
+    padded = np.zeros((len(chosen), rows + 2 * MOST_SHIFT, columns + 2 * MOST_SHIFT), np.uint8)
+    padded[:, MOST_SHIFT:-MOST_SHIFT, MOST_SHIFT:-MOST_SHIFT] = result[chosen]
+    image, row, pixel = padded.strides  # a view: of each padded image, a window at each place
+    windows = np.ndarray(
+        (len(chosen), places, places, rows, columns), np.uint8, padded, 0, (image, row, pixel, row, pixel)
+    )
+    result[chosen] = windows[np.arange(len(chosen)), down[chosen] % places, right[chosen] % places]
     return result.reshape(pixels.shape)
 
 
@@ -233,10 +235,15 @@ def most_recent(features: int) -> int:
 
 
 def random_numbers(purpose: str, version: int, rows: int, columns: int) -> list[list[int]]:
+    """As `random_array`, for use one by one."""
+    numbers: list[list[int]] = random_array(purpose, version, rows, columns).tolist()
+    return numbers
+
+
+def random_array(purpose: str, version: int, rows: int, columns: int) -> NDArray[np.uint64]:
     """Uniform 64-bit numbers, the same with every release of numpy and on every machine."""
     stream = hashlib.shake_256(f"{purpose} {version}".encode()).digest(8 * rows * columns)
-    numbers: list[list[int]] = np.frombuffer(stream, "<u8").reshape(rows, columns).tolist()
-    return numbers
+    return np.frombuffer(stream, "<u8").reshape(rows, columns)
 
 
 def fraction(number: int) -> float:
