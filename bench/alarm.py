@@ -24,6 +24,7 @@ from bench.labels import Service
 from bench.online import Live, Stream, as_stream, mislabelled, pairs, plainly_trained, trained
 from model import weights_file
 from model.datasets import Dataset, load_dataset
+from model.untrained import untrained
 from model.weights_file import Weights
 from service.app import EXTENSION
 from service.live.drift_alarm import Alarm, Watch
@@ -172,7 +173,7 @@ def print_reports(dataset: Dataset, weights: Weights) -> None:
     train = as_stream(dataset.train.images, dataset.train.labels)
     times = 0
     for seed in range(10):
-        learner = Live(Weights(plainly_trained(None, dataset.classes, train[0].shape[1])))
+        learner = Live(untrained(dataset.image_shape, 50, dataset.classes))
         times += any(True for _ in reports(test_then_train(learner, drawn(train, IMPROVING, seed))))
     print(f"| an untrained network learns {IMPROVING:,} images | in {times} of 10 runs |", flush=True)
     test = as_stream(dataset.test.images, dataset.test.labels)

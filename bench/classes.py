@@ -14,12 +14,12 @@ from dataclasses import replace
 import numpy as np
 
 from bench.online import Learner, Live, River, Stream, as_stream
-from model import TwoLayerNet
 from model.datasets import Dataset, load_dataset
 from model.datasets.dataset import Split
 from model.growth import grown
 from model.training import Trainer, TrainingOptions
 from model.types import IntArray
+from model.untrained import untrained
 from model.weights_file import Weights
 
 BATCH = 10
@@ -48,11 +48,7 @@ def print_split(dataset: Dataset, runs: int) -> None:
     print("\nclasses two by two, in one pass, all asked at the end\n\n| | accuracy |\n| --- | ---: |")
     for hidden in (50, 400):
         found = [
-            split_accuracy(
-                Live(Weights(TwoLayerNet(784, hidden, dataset.classes, "he", seed=run, dtype=np.float32).params)),
-                dataset,
-                run,
-            )
+            split_accuracy(Live(untrained(dataset.image_shape, hidden, dataset.classes, seed=run)), dataset, run)
             for run in range(runs)
         ]
         print(f"| {hidden} hidden units | {np.mean(found):.1%} ± {np.std(found):.1%} |", flush=True)

@@ -116,9 +116,9 @@ Contender = Callable[[Stream | None], Learner]
 """Given what it has learnt before, an image at a time, or nothing."""
 
 
-def contenders(classes: int) -> dict[str, Contender]:
+def contenders(classes: int, image_shape: tuple[int, int] | None) -> dict[str, Contender]:
     def live(rehearse: int) -> Contender:
-        return lambda before: Live(Weights(plainly_trained(before, classes)), rehearse)
+        return lambda before: Live(Weights(plainly_trained(before, classes), image_shape=image_shape), rehearse)
 
     def other(make: Callable[[], Learner]) -> Contender:
         def after(before: Stream | None) -> Learner:
@@ -258,7 +258,7 @@ def print_lessons(dataset: Dataset, weights: Weights) -> None:
     before = as_stream(dataset.train.images[first], dataset.train.labels[first])
     found: dict[str, list[list[float]]] = {}
     taught = lessons(dataset)
-    for name, contender in contenders(dataset.classes).items():
+    for name, contender in contenders(dataset.classes, dataset.image_shape).items():
         for lesson in taught:
             try:
                 if "rehearse" in name or "rehearsal" in name:
@@ -312,7 +312,7 @@ def print_windows(dataset: Dataset, images: int) -> dict[str, dict[str, list[boo
     results: dict[str, dict[str, list[bool]]] = {}
     for title, (stream, before) in streams(dataset, images).items():
         results[title] = {}
-        for name, contender in contenders(dataset.classes).items():
+        for name, contender in contenders(dataset.classes, dataset.image_shape).items():
             try:
                 results[title][name] = list(test_then_train(contender(before), stream))
             except ImportError as error:

@@ -22,11 +22,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bench.labels import Service, with_service
-from bench.online import DEFAULTS, Live, Stream, as_stream, mislabelled, pairs, plainly_trained, trained
+from bench.online import DEFAULTS, Live, Stream, as_stream, mislabelled, pairs, trained
 from model.datasets import Dataset, load_dataset
 from model.functions import softmax
 from model.online_step import online_step, planned
 from model.types import FloatArray
+from model.untrained import untrained
 from model.weights_file import Weights
 
 LESSONS, AT_ONCE = 2000, 20
@@ -150,7 +151,7 @@ def main() -> None:
     half = len(t) // 2
     chosen, asked = np.resize(np.random.default_rng(0).permutation(half), LESSONS), (x[half:], t[half:])
     lessons = all_lessons((x[chosen], t[chosen]), dataset.classes)
-    starts = {"trained": weights, "untrained": Weights(plainly_trained(None, dataset.classes, x.shape[1]))}
+    starts = {"trained": weights, "untrained": untrained(dataset.image_shape, 50, dataset.classes)}
     print_scores(starts, lessons)
     print("\naccuracy before the lessons, after them, and when labels were taken out\n")
     print("| labels | before | after | taken out | of these wrong | of | then | without exactly the wrong ones |")

@@ -113,7 +113,7 @@ def batch(weights: Weights, pixels: NDArray[Any], t: IntArray, rehearsal: Rehear
     x = pixels_to_input(pixels)
     if not rehearsal.count or not any(weights.memory.classes):  # empty where the steps that filled it were unlearned
         return x, t
-    remembered, labels = weights.memory.draw(rehearsal.count, rehearsal.version)
+    remembered, labels = weights.memory.draw(rehearsal.count, rehearsal.version, weights.image_shape)
     return np.concatenate([x, pixels_to_input(remembered)]), np.concatenate([t, labels])
 
 
@@ -141,7 +141,10 @@ def after(
 
 def updated_params(params: Parameters, gradient: Parameters, learning_rate: float) -> Parameters:
     """w - rate × gradient, into new arrays."""
-    return {name: params[name] - learning_rate * gradient[name] for name in PARAMETER_NAMES}
+    updated = {name: learning_rate * gradient[name] for name in PARAMETER_NAMES}
+    for name, array in updated.items():
+        np.subtract(params[name], array, out=array)
+    return updated
 
 
 def global_norm(gradient: Parameters) -> float:

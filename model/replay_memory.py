@@ -10,6 +10,10 @@ and adapts to a change quickly (`python -m bench.online`).
 Neither takes an example whose label the network finds improbable. It is learnt once, when it is posted, and not
 rehearsed: so wrong labels do not fill the memory, while a lasting change is learnt until its examples are probable.
 
+Half of what is drawn from the sample is moved by a pixel: so a network that sees few images over and over learns what
+they have in common (data augmentation; Bang et al. 2021, "Rainbow Memory"). The recent examples are as they were
+posted. To move more is better for classes that come one after the other, but worse where the pixels are permuted.
+
 What is drawn depends on the number of the version only, and what is replaced on that and on what the network finds
 improbable. The same steps always give the same memory and the same weights.
 """
@@ -42,6 +46,13 @@ was posted."""
 
 FIRST_OF_A_CLASS = 10
 """So many examples of a class enter however improbable they are: the network does not know the class yet."""
+
+MOVED_SHARE, MOST_SHIFT = 0.5, 1
+"""Share of the images drawn from the sample that are moved, and by how many pixels, down or up and to the right or
+left."""
+
+LEAST_SIDE = 16
+"""Images of fewer rows or columns are not moved: a pixel is much of them."""
 
 MOST_REMEMBERED = 10_000
 """Limit for the configured size of a sample."""
@@ -86,8 +97,11 @@ class Memory:
         features = len(next(rows[0].pixels for rows in self.classes if rows))
         return min(rehearse * count, max(count, most_examples(MOST_DRAWN, features)))
 
-    def draw(self, count: int, version: int) -> tuple[NDArray[np.uint8], IntArray]:
+    def draw(
+        self, count: int, version: int, image_shape: tuple[int, int] | None = None
+    ) -> tuple[NDArray[np.uint8], IntArray]:
         """Examples to rehearse in the step to `version`, (count, features) and (count,). An example may be drawn twice.
+        image_shape: rows and columns; None: the images are not moved.
 
         The classes of the sample take turns: a random one begins, and each is drawn as often as any other, or once more
         (systematic sampling). So no class pulls at the network by chance.
@@ -97,6 +111,7 @@ class Memory:
         recent: dict[int, list[bytes]] = {}
         pixels: list[bytes] = []
         labels: list[int] = []
+        are_recent: list[bool] = []
         ((start,),) = random_numbers("class", version, 1, 1)
         for turn, (source, which) in enumerate(random_numbers("draw", version, count, 2)):
             label = present[(start + turn * len(present)) // count % len(present)]
@@ -105,12 +120,16 @@ class Memory:
             if is_recent and not recent:
                 for example in self.recent:
                     recent.setdefault(example.label, []).append(example.pixels)
-            if is_recent and label in recent:
+            are_recent.append(is_recent and label in recent)
+            if are_recent[-1]:
                 pixels.append(recent[label][which % len(recent[label])])
             else:
                 rows = self.classes[label]
                 pixels.append(rows[which % len(rows)].pixels)
-        return np.frombuffer(b"".join(pixels), np.uint8).reshape(count, -1 if count else 0), np.array(labels, np.intp)
+        drawn = np.frombuffer(b"".join(pixels), np.uint8).reshape(count, -1 if count else 0)
+        if count and image_shape is not None and min(image_shape) >= LEAST_SIDE:
+            drawn = moved(drawn, are_recent, image_shape, version)
+        return drawn, np.array(labels, np.intp)
 
     def after(
         self, pixels: NDArray[np.uint8], labels: IntArray, probable: NDArray[np.bool_], size: int, version: int
@@ -183,6 +202,25 @@ def most_examples(size: int, features: int) -> int:
     return min(size, MOST_BYTES // features)
 
 
+def moved(
+    pixels: NDArray[np.uint8], are_recent: list[bool], image_shape: tuple[int, int], version: int
+) -> NDArray[np.uint8]:
+    """MOVED_SHARE of the images that are not recent are moved, by up to MOST_SHIFT pixels; what enters at an edge is 0.
+    pixels: (n, rows × columns); are_recent: (n,)."""
+    (rows, columns), places = image_shape, 2 * MOST_SHIFT + 1
+    number, down, right = random_array("shift", version, len(pixels), 3).T
+    chosen = np.flatnonzero((number / 2.0**64 < MOVED_SHARE) & ~np.array(are_recent))
+    result = pixels.reshape(-1, rows, columns).copy()
+    padded = np.zeros((len(chosen), rows + 2 * MOST_SHIFT, columns + 2 * MOST_SHIFT), np.uint8)
+    padded[:, MOST_SHIFT:-MOST_SHIFT, MOST_SHIFT:-MOST_SHIFT] = result[chosen]
+    image, row, pixel = padded.strides  # a view: of each padded image, a window at each place
+    windows = np.ndarray(
+        (len(chosen), places, places, rows, columns), np.uint8, padded, 0, (image, row, pixel, row, pixel)
+    )
+    result[chosen] = windows[np.arange(len(chosen)), down[chosen] % places, right[chosen] % places]
+    return result.reshape(pixels.shape)
+
+
 def changeable(classes: list[Sequence[Kept]], label: int) -> list[Kept]:
     """The images of a class as a list, which is made once for all examples of a batch."""
     rows = classes[label]
@@ -197,10 +235,15 @@ def most_recent(features: int) -> int:
 
 
 def random_numbers(purpose: str, version: int, rows: int, columns: int) -> list[list[int]]:
+    """As `random_array`, for use one by one."""
+    numbers: list[list[int]] = random_array(purpose, version, rows, columns).tolist()
+    return numbers
+
+
+def random_array(purpose: str, version: int, rows: int, columns: int) -> NDArray[np.uint64]:
     """Uniform 64-bit numbers, the same with every release of numpy and on every machine."""
     stream = hashlib.shake_256(f"{purpose} {version}".encode()).digest(8 * rows * columns)
-    numbers: list[list[int]] = np.frombuffer(stream, "<u8").reshape(rows, columns).tolist()
-    return numbers
+    return np.frombuffer(stream, "<u8").reshape(rows, columns)
 
 
 def fraction(number: int) -> float:

@@ -7,6 +7,7 @@ from typing import Any, Generic
 import numpy as np
 from numpy.typing import NDArray
 
+from model.growth import MOST_CLASSES
 from model.types import IntArray
 from model.weights_file import Weights
 from service.decoders.digit_finder import Digit
@@ -131,7 +132,7 @@ def _checked_numbers(labels: NDArray[Any], classes: int, location: Location) -> 
     wrong[~wrong] = labels[~wrong] % 1 != 0
     if wrong.any():
         i = int(wrong.argmax())
-        hint = "; POST /classes adds a class" if labels[i] == classes else ""
+        hint = "; POST /classes adds a class" if labels[i] in range(classes, MOST_CLASSES) else ""
         raise BadInput((*location, i), f"the label is {labels[i]}: expected a class number, 0…{classes - 1}{hint}")
     numbers: IntArray = labels.astype(np.intp)
     return numbers

@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 from flask import current_app
+from werkzeug.datastructures import FileStorage
 from werkzeug.exceptions import RequestEntityTooLarge
 
 from model.weights_file import Weights
@@ -85,7 +86,13 @@ def parts_of(request: IncomingRequest) -> dict[Location, bytes]:
         return {("image", i): picture_in_field(text, ("image", i)) for i, text in enumerate(texts)}
     if not parts:
         raise BadInput(("image",), "no part of this name: expected one or more pictures, as files")
-    return {("image", i): part.stream.read() for i, part in enumerate(parts)}
+    return {("image", i): data_of(part) for i, part in enumerate(parts)}
+
+
+def data_of(part: FileStorage) -> bytes:
+    """Of a file, which may have been read before."""
+    part.stream.seek(0)
+    return part.stream.read()
 
 
 def picture_in_field(text: str, location: Location) -> bytes:

@@ -198,13 +198,12 @@ class Learner:
             check_new_class(model.weights, label_name)
             version = Version(model.version + 1, "grow", writer.now(), label_name=label_name)
             weights = grown(model.weights, label_name)
-            try:
-                weights_file.to_bytes(weights)
-            except WeightsError as error:
-                raise NewClassError(str(error)) from error
             return Change(replace(version, classes=weights.output_size), weights)
 
-        return self.append(add, key, if_match)
+        try:
+            return self.append(add, key, if_match)
+        except WeightsError as error:  # they are too many for a weights file
+            raise NewClassError(str(error)) from error
 
     def pause(self, reason: str) -> None:
         """Pause learning on all workers and hosts. Does nothing while it is paused."""
@@ -375,7 +374,8 @@ def check_sizes(weights: Weights, served: Weights) -> None:
         ("output", weights.output_size, served.output_size),
     ):
         if size != expected:
-            hint = "; POST /classes adds a class to it" if side == "output" and size > expected else ""
+            missing = size - expected if side == "output" else 0
+            hint = f"; POST /classes adds a class to it: it lacks {missing:,}" if missing > 0 else ""
             raise WeightsError(f"the {side} size is {size}: that of the served model is {expected}{hint}")
     names, served_names = weights.label_names or (), served.label_names or ()
     if names != served_names and sorted(names) == sorted(served_names):

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 
-from model.replay_memory import Memory
+from model.weights_file import Weights
 from service.live.replica import applied
 from service.store.log import AFTER_ALL, Reader
 from service.store.records import Examples, Step
@@ -19,11 +19,11 @@ def rehearsed_steps(reader: Reader, after: int) -> Iterator[tuple[Step, Examples
     model = applied(None, snapshot)
     for entry in reader.entries(after=model.version, until=AFTER_ALL):
         if entry.step is not None and entry.step.model_version > after:
-            yield entry.step, drawn(model.weights.memory, entry.step)
+            yield entry.step, drawn(model.weights, entry.step)
         model = applied(model, entry)
 
 
-def drawn(memory: Memory, step: Step) -> Examples:
-    """What the step drew from the memory of the version before it."""
-    pixels, labels = memory.draw(step.rehearsal.count, step.rehearsal.version)
+def drawn(weights: Weights, step: Step) -> Examples:
+    """What the step drew from the memory of the version before it, which has these weights."""
+    pixels, labels = weights.memory.draw(step.rehearsal.count, step.rehearsal.version, weights.image_shape)
     return Examples(pixels.reshape(len(pixels), step.examples.pixels.shape[1]), labels)

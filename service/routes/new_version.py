@@ -3,12 +3,13 @@
 import hashlib
 from collections.abc import Callable, Iterator
 from functools import partial
-from typing import Annotated, Any
+from typing import Annotated, Any, TypeVar
 
 from flask import Response
 from pydantic import Field
 from werkzeug.exceptions import RequestEntityTooLarge
 
+from model.weights_file import Weights
 from service.http.endpoint import Endpoint, Link
 from service.http.json_response import fields_of, json_answer, time_text
 from service.http.problems import BadInput
@@ -18,6 +19,8 @@ from service.live.service import Service
 from service.schemas.answers import VersionAnswer
 from service.schemas.fields import LONGEST_KEY
 from service.store.records import Version
+
+T = TypeVar("T")
 
 HEADERS = {
     "Idempotency-Key": Annotated[
@@ -48,6 +51,20 @@ def once(service: Service, change: Callable[..., Version]) -> Version:
     if key is not None and (done := service.learner.answered(key)) is not None:
         return done
     return change(key=key, if_match=if_match())
+
+
+def read_with_its_classes(service: Service, read: Callable[[Weights], T]) -> T:
+    """What `read` makes of a request with labels, by the newest version. On PostgreSQL, another worker may have added a
+    class that this one has not heard of: so nothing is refused before the log was read. Raises as `read`, StoreError.
+    """
+    weights = service.replica.newest().weights
+    try:
+        return read(weights)
+    except BadInput:
+        newest = service.replica.catch_up().weights
+        if newest.output_size == weights.output_size:
+            raise
+        return read(newest)
 
 
 def idempotency_key(request: IncomingRequest) -> IdempotencyKey | None:

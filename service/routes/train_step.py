@@ -21,7 +21,7 @@ from service.live.history import Group
 from service.live.service import Service
 from service.routes import predictions
 from service.routes.image_body import of_images
-from service.routes.new_version import NewVersionEndpoint, once, version_answer
+from service.routes.new_version import NewVersionEndpoint, once, read_with_its_classes, version_answer
 from service.schemas.answers import TrainStepAnswer, VersionAnswer
 from service.schemas.fields import MOST_EXAMPLES_GIVEN
 from service.schemas.requests import ExamplesQuery, RememberedRequest, RollbackRequest, StepParameters
@@ -45,12 +45,14 @@ def blueprint(service: Service) -> Blueprint:
         return step_answer(once(service, partial(step, query)))
 
     def step(query: StepParameters, **conditions: Any) -> Version:
-        request, weights = this_request(), service.replica.newest().weights
+        request = this_request()
         if predictions.are_named(request):
-            ids, labels, parameters = predictions.read_lesson(request, weights, query)
+            ids, labels, parameters = read_with_its_classes(
+                service, lambda weights: predictions.read_lesson(request, weights, query)
+            )
             conditions["source"] = parameters.source
             return service.learner.learn_predictions(ids, labels, *rates(parameters, query), **conditions)
-        labelled = read_labelled(request, weights, TRAIN_STEP, query)
+        labelled = read_with_its_classes(service, lambda weights: read_labelled(request, weights, TRAIN_STEP, query))
         count = len(labelled.labels)
         if count > MOST_EXAMPLES_GIVEN:
             raise BadInput(("labels",), f"{count} images: at most {MOST_EXAMPLES_GIVEN} in one train-step")

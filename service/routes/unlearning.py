@@ -8,7 +8,7 @@ from service.decoders.checks import checked_labels
 from service.http.json_response import fields_of, json_answer, time_text
 from service.http.problems import BadInput
 from service.live.service import Service
-from service.routes.new_version import NewVersionEndpoint, once
+from service.routes.new_version import NewVersionEndpoint, once, read_with_its_classes
 from service.schemas.answers import ChangedStepsAnswer
 from service.schemas.fields import MOST_EXAMPLES_GIVEN
 from service.schemas.requests import RelabelRequest, UnlearnRequest
@@ -41,8 +41,9 @@ def blueprint(service: Service) -> Blueprint:
     def relabel(body: RelabelRequest) -> Response:
         if not 0 < (count := len(body.labels)) <= MOST_EXAMPLES_GIVEN:
             raise BadInput(("labels",), f"{count} labels: expected one for each example of the train-step")
-        classes = service.replica.newest().weights.output_size
-        labels = checked_labels(body.labels, count, classes, ("labels",))
+        labels = read_with_its_classes(
+            service, lambda weights: checked_labels(body.labels, count, weights.output_size, ("labels",))
+        )
         return answer(once(service, partial(service.unlearning.relabel, body.model_version, tuple(labels.tolist()))))
 
     return routes

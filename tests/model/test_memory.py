@@ -1,4 +1,5 @@
 import time
+from collections import Counter
 from dataclasses import replace
 from hashlib import sha256
 from typing import Any
@@ -9,7 +10,17 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from model import TwoLayerNet, weights_file
-from model.replay_memory import FIRST_OF_A_CLASS, MOST_BYTES, MOST_RECENT, NOTHING, Memory, most_examples, sample
+from model.replay_memory import (
+    FIRST_OF_A_CLASS,
+    LEAST_SIDE,
+    MOST_BYTES,
+    MOST_RECENT,
+    NOTHING,
+    Memory,
+    Recent,
+    most_examples,
+    sample,
+)
 from model.weights_file import Weights, memory_arrays
 
 RANDOM = np.random.default_rng(0)
@@ -122,6 +133,45 @@ TAUGHT_DIGEST = "0c537078d0e8b9ed"
 
 def digest(arrays: dict[str, Any]) -> str:
     return sha256(b"".join(name.encode() + array.tobytes() for name, array in sorted(arrays.items()))).hexdigest()[:16]
+
+
+def test_half_of_what_is_drawn_is_moved_by_a_pixel_in_any_direction_the_same_with_every_release() -> None:
+    image = np.zeros((LEAST_SIDE, LEAST_SIDE), np.uint8)
+    image[0, 0] = image[8, 9] = 255
+    memory = sample(image.reshape(1, -1), np.array([0]), 10, seed=0)
+    drawn = memory.draw(900, 5, image.shape)[0].reshape(-1, *image.shape)
+    places = [tuple(np.argwhere(one[5:12, 5:13])[0] - (3, 4)) for one in drawn]
+    moves = Counter(places)
+    assert set(moves) == {(down, right) for down in (-1, 0, 1) for right in (-1, 0, 1)}
+    assert moves[0, 0] / 900 == pytest.approx(1 / 2 + 1 / 18, abs=0.05)
+    assert all(
+        (one[0, 0], one.sum()) == (255, 510) for one, place in zip(drawn, places, strict=True) if place == (0, 0)
+    )
+    assert all(one.sum() == 255 for one, place in zip(drawn, places, strict=True) if min(place) < 0)
+    assert digest({"x": memory.draw(9, 17, image.shape)[0]}) == MOVED_DIGEST
+
+
+def test_recent_examples_are_not_moved() -> None:
+    images = np.zeros((2, LEAST_SIDE, LEAST_SIDE), np.uint8)
+    images[0, 3, 3] = images[1, 8, 8] = 255
+    first, second = images.reshape(2, -1)
+    memory = replace(added(NOTHING, first[np.newaxis], [0], 10, 1), recent=(Recent(second.tobytes(), 0),))
+    drawn = memory.draw(200, 5, images.shape[1:])[0].reshape(-1, *images.shape[1:])
+    recent = drawn[drawn[:, 6:, 6:].any(axis=(1, 2))]
+    assert 50 < len(recent) < 150
+    assert (recent == images[1]).all()
+    assert not (drawn == images[0]).all(axis=(1, 2))[~drawn[:, 6:, 6:].any(axis=(1, 2))].all()
+
+
+def test_images_that_are_small_or_of_an_unknown_shape_are_not_moved() -> None:
+    image = RANDOM.integers(0, 256, (1, (LEAST_SIDE - 1) * 20), dtype=np.uint8)
+    memory = added(NOTHING, image, [0], 10, 1)
+    for shape in (None, (LEAST_SIDE - 1, 20), (20, LEAST_SIDE - 1)):
+        assert (memory.draw(20, 3, shape)[0] == image).all()
+    assert memory.draw(0, 3, (20, 20))[0].size == 0
+
+
+MOVED_DIGEST = "96339bf74dfedced"
 
 
 def test_a_memory_goes_through_the_weights_file_as_it_is() -> None:

@@ -1,5 +1,6 @@
 """POST /classes: a class that nobody thought of, before and after."""
 
+import io
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -17,6 +18,7 @@ from service.errors import NewClassError
 from service.live.learner import check_new_class
 from service.settings import Settings
 from tests.conftest import CLASSES, FEATURES, Client, as_json, random_batch, store_of_each_kind
+from tests.service.drawing import drawn, encoded
 from tests.service.test_bad_input import is_problem
 from tests.test_cli import twolayernet
 
@@ -129,6 +131,36 @@ def test_a_lesson_of_a_class_that_is_gone_when_it_is_written_is_refused(
     assert client.get("/versions").json["versions"][0]["kind"] == "rollback"
 
 
+@pytest.mark.parametrize(
+    ("label", "can_be_added"), [(CLASSES, True), (CLASSES + 3, True), (MOST_CLASSES, False), (-1, False), (10.5, False)]
+)
+def test_a_label_that_is_no_class_yet_says_how_it_becomes_one(client: Client, label: float, can_be_added: bool) -> None:
+    body = lesson(0) | {"labels": [label]}
+    assert ("POST /classes" in is_problem(client.post("/train-step", json=body), 422)["detail"]) == can_be_added
+
+
+@pytest.mark.parametrize("of", ["json", "form", "prediction", "relabel"])
+def test_a_class_that_this_worker_has_not_heard_of_is_learnt(
+    client: Client, monkeypatch: pytest.MonkeyPatch, of: str
+) -> None:
+    """As on PostgreSQL, where another worker has added it a moment ago."""
+    kept = client.post("/predict?remember=true", json=question()).json["prediction_ids"]
+    replica = client.app.extensions[EXTENSION].replica
+    before = replica.newest()
+    client.post("/classes", json={})
+    client.post("/train-step", json=lesson(0))
+    monkeypatch.setattr(replica, "newest", lambda: before)
+    if of == "form":
+        data = {"image": (io.BytesIO(encoded(drawn(7))), "seven.png"), "labels": str(CLASSES)}
+        answer = client.post("/train-step", data=data)
+    elif of == "relabel":
+        answer = client.post("/relabel", json={"model_version": 3, "labels": [CLASSES]})
+    else:
+        of_prediction = {"prediction_ids": kept, "labels": [CLASSES]}
+        answer = client.post("/train-step", json=lesson(CLASSES) if of == "json" else of_prediction)
+    assert answer.status_code == 200, answer.json
+
+
 def test_names_are_required_where_classes_have_them_and_new(named: Client) -> None:
     assert "expected a name" in is_problem(named.post("/classes", json={}), 422)["detail"]
     assert "class 'nine' already" in is_problem(named.post("/classes", json={"label_name": "nine"}), 422)["detail"]
@@ -177,7 +209,9 @@ def test_the_number_of_classes_is_bounded(settings: Settings) -> None:
 
 def test_a_file_of_more_classes_is_refused_with_a_hint(client: Client, settings: Settings) -> None:
     larger = weights_file.to_bytes(grown(weights_file.load(settings.weights)))
-    assert "POST /classes" in is_problem(client.put("/weights", data=larger), 422)["detail"]
+    assert (
+        "POST /classes adds a class to it: it lacks 1" in is_problem(client.put("/weights", data=larger), 422)["detail"]
+    )
     client.post("/classes", json={})
     assert client.put("/weights", data=larger).status_code == 200
 
