@@ -16,6 +16,7 @@ const SEARCHED = 20; // versions, for the newest lesson
 
 export class Card {
   inSight = false;
+  broken = false;
   version = 0;
   askedAt = -Infinity;
   asked = 0; // the version of what is shown
@@ -35,7 +36,7 @@ export class Card {
     this.rate = element("p", { className: "rate" });
     this.answer = element("p", { className: "says", hidden: true });
     this.error = element("p", { className: "wrong" });
-    this.more = element("button", { type: "button", className: "more", textContent: "…", hidden: name === "default" });
+    this.more = element("button", { type: "button", className: "dots", textContent: "…", hidden: name === "default" });
     this.more.addEventListener("click", () => tell("more", this));
     const head = element("div", { className: "head" }, element("h2", {}, element("a", { href: `${this.path}/`, textContent: name })), this.more);
     const facts = element("div", {}, element("p", {}, this.share, " ", this.count), this.rate);

@@ -13,7 +13,7 @@ const PAUSE = 250; // milliseconds between two rounds, while somebody draws
 
 /** @typedef {import("./cards.js").Card} Card */
 
-/** What each model says, by its card. @type {Map<Card, string>} */
+/** What each model says, by its card: "" where it says nothing. @type {Map<Card, string>} */
 const said = new Map();
 let asking = false;
 let askAgain = false;
@@ -61,35 +61,37 @@ const mark = (card, drawn) => `${drawn} ${card.version}`;
 /** @param {Card} card @param {Blob} image @param {number} drawn @param {string} polarity */
 async function askOne(card, image, drawn, polarity) {
   const { sheet } = pad;
-  const query = polarity && `?polarity=${polarity}`;
   const answered = mark(card, drawn);
-  let parts;
-  try {
-    const answer = await ask(`${card.path}/predict${query}`, { method: "POST", headers: { "Content-Type": image.type }, body: image });
-    const [label] = answer.labels;
-    const share = answer.probabilities[0][label];
-    const name = answer.label_names?.[0] ?? String(label);
-    said.set(card, name);
-    const fill = element("i");
-    fill.style.width = `${100 * share}%`;
-    parts = [element("b", { textContent: name, title: name }), element("span", { className: "bar" }, fill), element("span", { textContent: percent(share) })];
-  } catch (error) {
-    const { kind } = /** @type {import("./http.js").Failure} */ (error);
-    const name = ["no-digit", "several-digits"].includes(kind) ? `${kind}${pad.isPicture ? ".picture" : ""}` : "";
-    said.delete(card);
-    parts = [element("small", { textContent: name ? say(name) : explained(error) })];
-  }
+  const options = { method: "POST", headers: { "Content-Type": image.type }, body: image };
+  const { name, parts } = await ask(`${card.path}/predict${polarity && `?polarity=${polarity}`}`, options).then(answer, failure);
   if (sheet !== pad.sheet) return;
   card.answered = answered;
   card.answer.replaceChildren(...parts);
   card.answer.hidden = false;
+  said.set(card, name);
 }
 
-/** How many say what: the others only count where their card is in sight. */
+/** @param {any} answer */
+function answer({ labels: [label], probabilities: [shares], label_names }) {
+  const name = label_names?.[0] ?? String(label);
+  const fill = element("i");
+  fill.style.width = `${100 * shares[label]}%`;
+  const bar = element("span", { className: "bar" }, fill);
+  return { name, parts: [element("b", { textContent: name, title: name }), bar, element("span", { textContent: percent(shares[label]) })] };
+}
+
+/** @param {any} error */
+function failure(error) {
+  const isDrawing = ["no-digit", "several-digits"].includes(error.kind);
+  const text = isDrawing ? say(`${error.kind}${pad.isPicture ? ".picture" : ""}`) : explained(error);
+  return { name: "", parts: [element("small", { textContent: text })] };
+}
+
+/** How many say what. */
 function tally() {
   /** @type {Map<string, number>} */
   const counts = new Map();
-  for (const [card, name] of said) if (card.item.isConnected) counts.set(name, (counts.get(name) ?? 0) + 1);
+  for (const [card, name] of said) if (name && card.item.isConnected) counts.set(name, (counts.get(name) ?? 0) + 1);
   const parts = [...counts].sort((a, b) => b[1] - a[1]).map(([name, times]) => say("wall.tally", { name, times }));
   put($("#tally"), parts.join(", "));
 }

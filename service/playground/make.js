@@ -20,6 +20,7 @@ const choice = $("#beginning");
 const classNames = $("#class-names");
 const progress = $("#progress");
 const said = $("#make-text");
+let wasChosen = false;
 
 /** What each begins with: a copy is of one version for all, though the other model learns meanwhile. */
 async function beginning() {
@@ -65,8 +66,10 @@ async function makeAll() {
     } catch (error) {
       if (error instanceof Failure && error.kind === "model-exists") there.push(name);
       else {
-        failed.push(name);
         reason = explained(error);
+        const isClosed = error instanceof Failure && error.status === 401; // to all others as well
+        failed.push(...names.slice(at, isClosed ? undefined : at + 1));
+        if (isClosed) break;
       }
     }
     progress.value = at + 1;
@@ -99,7 +102,6 @@ function showChoice() {
   choice.value = wasChosen && values.includes(chosen) ? chosen : "default";
   $("#untrained").hidden = choice.value !== UNTRAINED;
 }
-let wasChosen = false;
 
 choice.addEventListener("change", () => {
   wasChosen = true;

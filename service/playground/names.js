@@ -2,7 +2,7 @@
 
 const LONGEST = 63;
 const RANGE = /^(.*?)(\d+)\s*(?:…|\.{2,3}|–)\s*(.*?)(\d+)$/;
-const MOST = 1000;
+const MOST = 1000; // of a range
 /** Letters that are no other letter with a mark. @type {Record<string, string>} */
 const LETTERS = { ß: "ss", æ: "ae", œ: "oe", ø: "o", ł: "l", đ: "d", ð: "d", þ: "th", ı: "i" };
 
@@ -16,7 +16,7 @@ export function namesIn(text) {
   /** @type {Set<string>} */
   const names = new Set();
   const unusable = [];
-  for (const one of wanted.slice(0, MOST)) {
+  for (const one of wanted) {
     const name = nameOf(one);
     if (!name) unusable.push(one);
     else names.add(free(name, names));
