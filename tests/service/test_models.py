@@ -590,7 +590,7 @@ def test_no_other_path_of_the_models_is_open_to_browsers(client: Client) -> None
         ("GET", "/models/alice/learning"),
         ("GET", "/v2/models"),
     ):
-        is_problem(client.open(method, path, headers=BROWSER), 401)
+        assert client.open(method, path, headers=BROWSER).status_code == 401, (method, path)
     is_problem(client.post("/models", headers=BROWSER), 405)
     is_problem(client.get("/models?limit=none", headers=BROWSER), 422)
 
