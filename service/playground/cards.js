@@ -31,16 +31,17 @@ export class Card {
     this.name = name;
     this.path = `models/${name}`;
     this.picture = element("img", { hidden: true });
-    this.share = element("strong");
-    this.count = element("small");
+    this.share = element("p", { className: "share" });
+    this.count = element("p");
     this.rate = element("p", { className: "rate" });
     this.answer = element("p", { className: "says", hidden: true });
     this.error = element("p", { className: "wrong" });
     this.more = element("button", { type: "button", className: "dots", textContent: "…", hidden: name === "default" });
     this.more.addEventListener("click", () => tell("more", this));
     const head = element("div", { className: "head" }, element("h2", {}, element("a", { href: `${this.path}/`, textContent: name })), this.more);
-    const facts = element("div", {}, element("p", {}, this.share, " ", this.count), this.rate);
-    this.item = element("li", {}, head, element("div", { className: "facts" }, this.picture, facts), this.answer, this.error);
+    const picture = element("span", { className: "picture" }, this.picture);
+    const facts = element("div", {}, this.share, this.count, this.rate);
+    this.item = element("li", {}, head, element("div", { className: "facts" }, picture, facts), this.answer, this.error);
     this.item.id = `card-${name}`;
   }
 
@@ -65,14 +66,14 @@ export class Card {
     this.show();
   }
 
-  /** Of the newest lesson: most often, that is the newest version. @param {number} version */
+  /** Of the newest lesson: from the second time on, that is the newest version, or is shown already. @param {number} version */
   async #askForPicture(version) {
-    let png = await this.#image(version);
-    if (!png && !this.asked) {
+    let lesson = version;
+    if (!this.asked) {
       const { versions } = await ask(`${this.path}/versions?limit=${SEARCHED}`);
-      const lesson = versions.find((/** @type {any} */ { kind }) => kind === "train-step");
-      if (lesson) png = await this.#image(lesson.model_version);
+      lesson = versions.find((/** @type {any} */ { kind }) => kind === "train-step")?.model_version;
     }
+    const png = lesson ? await this.#image(lesson) : null;
     if (!png) return;
     this.picture.src = await dataUrl(png);
     this.picture.hidden = false;
@@ -90,8 +91,8 @@ export class Card {
 
   show() {
     const [window] = this.learning?.windows ?? [];
-    put(this.share, window?.count ? percent(window.accuracy) : "–");
-    put(this.count, window?.count ? say("wall.of-last", { count: window.count }) : window ? say("no-figures") : "");
+    put(this.share, window?.count ? percent(window.accuracy) : "");
+    put(this.count, window?.count ? say("wall.of-last", { count: window.count }) : window ? say("wall.untaught") : "");
     const count = this.looks.length > 1 ? this.looks[this.looks.length - 1].version - this.looks[0].version : 0;
     const isPaused = this.learning?.state === "paused";
     put(this.rate, isPaused ? say("state.paused") : this.looks.length > 1 ? say("wall.lessons", { count }) : "");

@@ -20,7 +20,7 @@ let askAgain = false;
 
 const pad = new Pad($("#pad"), () => {
   $("#hint").hidden = !pad.empty;
-  $("#undo-stroke").disabled = $("#clear").disabled = pad.empty;
+  $("#undo-stroke").disabled = pad.empty;
   if (!pad.ready) forget();
   question();
 });

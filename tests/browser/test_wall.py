@@ -38,8 +38,8 @@ def made(server: Server, *names: str, body: Any = None) -> None:
 
 
 def taught(server: Server, name: str, digit: int) -> None:
-    form = {"image": ("seven.png", picture(drawn(digit), "as it is"))}
-    answer = server.request("POST", f"/models/{name}/train-step?labels={digit}", files=form, headers=BEARER)
+    form = {"image": ("drawn.png", picture(drawn(digit), "as it is")), "labels": (None, str(digit))}
+    answer = server.request("POST", f"/models/{name}/train-step", files=form, headers=BEARER)
     answer.raise_for_status()
 
 
@@ -182,11 +182,11 @@ def test_untrained_models_have_the_classes_that_are_typed(wall: Callable[..., Ta
 def test_a_card_shows_how_well_a_model_does_and_what_it_learnt(wall: Callable[..., Tab], school: Server) -> None:
     made(school, "alice", "bob")
     mine = wall()
-    expect(mine.page.locator("#card-alice .facts")).to_contain_text("No labelled examples yet")
+    expect(mine.page.locator("#card-alice .facts")).to_contain_text("nothing learnt yet")
     expect(mine.page.locator("#card-alice img")).to_be_hidden()
     taught(school, "alice", 7)
-    expect(mine.page.locator("#card-alice .facts")).to_contain_text("of the last 1 lesson")
-    expect(mine.page.locator("#card-alice .rate")).to_have_text("1 lesson in the last minute")
+    expect(mine.page.locator("#card-alice .facts")).to_contain_text("of the last 1")
+    expect(mine.page.locator("#card-alice .rate")).to_have_text("1 lesson a minute")
     expect(mine.page.locator("#card-alice img")).to_have_attribute("alt", "What alice learnt last")
     expect(mine.page.locator("#card-alice img")).to_be_visible()
     expect(mine.page.locator("#card-bob img")).to_be_hidden()
@@ -245,8 +245,8 @@ def test_without_news_no_model_is_asked_and_in_a_hidden_tab_nothing(wall: Callab
     mine = wall()
     mine.page.clock.install()
     mine.page.reload()
-    expect(mine.page.locator("#card-bob .facts")).to_contain_text("No labelled examples yet")
-    expect(mine.page.locator("#card-default .facts")).to_contain_text("No labelled examples yet")
+    expect(mine.page.locator("#card-bob .facts")).to_contain_text("nothing learnt yet")
+    expect(mine.page.locator("#card-default .facts")).to_contain_text("nothing learnt yet")
     asked: list[str] = []
 
     def note(request: Request) -> None:
