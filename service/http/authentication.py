@@ -5,7 +5,7 @@ from collections.abc import Callable, Sequence
 
 from flask import Flask, current_app, request
 
-from service.http.endpoint import endpoint_at
+from service.http.endpoint import asks_for_page, endpoint_at
 from service.http.problems import Problem
 from service.http.request_log import MODEL
 from service.metrics import counters
@@ -36,9 +36,11 @@ def register(app: Flask, settings: Settings, is_key_of: IsKeyOf) -> None:
         name = request.endpoint
         if name is None or request.method == "OPTIONS":  # a browser's preflight has no key
             return
-        access = endpoint_at(app, name).access
-        if (keys := accepted[access]) is not None:
-            check(keys, "authentication required", of_model=access != "service")
+        endpoint = endpoint_at(app, name)
+        if endpoint.has_page and asks_for_page():  # it asks for the key itself
+            return
+        if (keys := accepted[endpoint.access]) is not None:
+            check(keys, "authentication required", of_model=endpoint.access != "service")
 
 
 def require_key(what: str) -> None:

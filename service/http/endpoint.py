@@ -26,6 +26,7 @@ Access = Literal["open", "predict", "closed", "service"]
 models, those with the service's full key, while the others are open to the model's own key as well."""
 
 JSON = "application/json"
+HTML = "text/html"
 FORM = "multipart/form-data"
 NEXT_BEFORE = "$response.body#/next_before"
 
@@ -73,7 +74,8 @@ class Endpoint:
     Without a summary, the endpoint is not in the OpenAPI document. answer: a model of JSON; media_types: of answers
     that are text or bytes. body: other bodies, by content type; examples: of a JSON `body`. errors: statuses other
     than those that every such endpoint has. headers: those it reads; given: those it always sends; sometimes: those it
-    may send; path: the variable parts of the path.
+    may send; path: the variable parts of the path. has_page: whether a browser that opens the path gets a page, which
+    is open; `asks_for_page` says so of a request.
     """
 
     summary: str = ""
@@ -89,6 +91,7 @@ class Endpoint:
     path: Types = field(default_factory=dict)
     links: tuple[Link, ...] = ()
     access: Access = "closed"
+    has_page: bool = False
     form: Errors = PROBLEMS
 
     def __call__(self, view: View) -> View:
@@ -121,6 +124,12 @@ UNDECLARED = Endpoint()
 def attach(endpoint: Endpoint, view: View) -> View:
     setattr(view, ATTRIBUTE, endpoint)
     return view
+
+
+def asks_for_page() -> bool:
+    """Whether the client prefers HTML to JSON. A browser that opens an address does; a client that accepts anything
+    does not."""
+    return this_request().accept_mimetypes.best_match((JSON, HTML), JSON) == HTML
 
 
 def page(view: View) -> View:

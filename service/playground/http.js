@@ -3,6 +3,7 @@
 import { read, write } from "./storage.js";
 
 const KEPT = "twolayernet-key";
+const OF_MODEL = location.pathname.match(/\/models\/[^/]+\/$/)?.[0] ?? ""; // on the page of one of the models
 const LIMIT = 20_000; // milliseconds
 const LATE = 10_000; // after which it is said that nothing comes
 const NAMED = "urn:twolayernet:problem:";
@@ -21,12 +22,14 @@ export class Failure extends Error {
 /** Whether the service could not be reached, the last time it was asked; whether an answer is late. */
 export const line = Object.assign(new EventTarget(), { away: false, late: false });
 
+/** Of this tab: a key for each model, and one for the service, which opens every model that has none of its own here. */
 export const key = {
   get given() {
-    return read("sessionStorage", KEPT);
+    return read("sessionStorage", KEPT + OF_MODEL) || read("sessionStorage", KEPT);
   },
   set given(text) {
-    write("sessionStorage", KEPT, text);
+    if (!text && !read("sessionStorage", KEPT + OF_MODEL)) write("sessionStorage", KEPT, "");
+    write("sessionStorage", KEPT + OF_MODEL, text);
   },
 };
 

@@ -25,6 +25,18 @@ function showKey() {
   if (state.keyRefused) details.open = true;
 }
 
+/** Takes a key from the address, where a printed code has it: after the #, which is sent to nobody. */
+function takeKey() {
+  const carried = new URLSearchParams(location.hash.slice(1)).get("key");
+  if (!carried) return false;
+  history.replaceState(null, "", location.pathname + location.search);
+  key.given = carried;
+  state.keyRefused = false;
+  return true;
+}
+
+takeKey();
+window.addEventListener("hashchange", () => takeKey() && look());
 $("#reload").addEventListener("click", () => location.reload());
 $("#key-form").addEventListener("submit", async (/** @type {SubmitEvent} */ event) => {
   event.preventDefault();
@@ -50,7 +62,6 @@ on("key", () => {
   showKey();
   look();
 });
-on("looked", () => ($("#version").textContent = String(state.version)));
 on("language", () => {
   show();
   showKey();

@@ -4,10 +4,10 @@ import { $ } from "./dom.js";
 import { qr } from "./qr.js";
 import { say } from "./say.js";
 import { on } from "./state.js";
+import "./theme.js";
 
 const MARK = "#present";
 const button = $("#present");
-const theme = $("#theme");
 
 function show() {
   const presenting = location.hash === MARK;
@@ -21,10 +21,6 @@ function show() {
 button.addEventListener("click", () => {
   history.replaceState(null, "", location.hash === MARK ? location.pathname + location.search : MARK);
   show();
-});
-theme.addEventListener("click", () => {
-  const isDark = matchMedia("(prefers-color-scheme: dark)").matches;
-  document.documentElement.classList.toggle(isDark ? "light" : "dark");
 });
 window.addEventListener("hashchange", show);
 on("language", show);

@@ -1,9 +1,12 @@
-// A QR code (ISO/IEC 18004) of a text of up to 106 bytes: versions 1 to 5, error correction L, which have one block each.
+// A QR code (ISO/IEC 18004) of a text of up to 230 bytes: versions 1 to 9, error correction L, whose blocks are of one size.
 
 import { shape } from "./dom.js";
 
-const DATA = [19, 34, 55, 80, 108]; // bytes by version
-const CHECK = [7, 10, 15, 20, 26];
+const DATA = [19, 34, 55, 80, 108, 136, 156, 194, 232]; // bytes by version
+const CHECK = [7, 10, 15, 20, 26, 18, 20, 24, 30]; // for each block
+const TWO_BLOCKS = 6; // from this version on
+const MARKED = 7; // from this version on, its number is in the code, and there are more alignment patterns
+const MARKS = [0x07c94, 0x085bc, 0x09a99];
 const QUIET = 4; // modules around it
 
 /** Powers of 2 in the field of 256 elements. */
@@ -37,22 +40,38 @@ export function modules(text) {
   const bits = [0, 1, 0, 0, ...[bytes.length, ...bytes].flatMap((byte) => bitsOf(byte, 8)), 0, 0, 0, 0];
   const data = Array.from({ length: bits.length / 8 }, (_, at) => parseInt(bits.slice(8 * at, 8 * at + 8).join(""), 2));
   for (let pad = 0xec; data.length < DATA[version - 1]; pad ^= 0xec ^ 0x11) data.push(pad);
-  const stream = [...data, ...checks(data, CHECK[version - 1])].flatMap((byte) => bitsOf(byte, 8));
-  return placed(stream, 17 + 4 * version);
+  const size = DATA[version - 1] / (version < TWO_BLOCKS ? 1 : 2);
+  const blocks = version < TWO_BLOCKS ? [data] : [data.slice(0, size), data.slice(size)];
+  const checked = blocks.map((block) => checks(block, CHECK[version - 1]));
+  const stream = [...interleaved(blocks), ...interleaved(checked)].flatMap((byte) => bitsOf(byte, 8));
+  return placed(stream, version);
 }
+
+/** The first of each, then the second of each. @param {number[][]} blocks */
+const interleaved = (blocks) => blocks[0].flatMap((_, at) => blocks.map((block) => block[at]));
 
 /** @param {number} value @param {number} count */
 const bitsOf = (value, count) => Array.from({ length: count }, (_, at) => (value >> (count - 1 - at)) & 1);
 
-/** @param {number[]} stream @param {number} size */
-function placed(stream, size) {
+/** @param {number[]} stream @param {number} version */
+function placed(stream, version) {
+  const size = 17 + 4 * version;
   /** @type {(boolean | undefined)[][]} */
   const grid = Array.from({ length: size }, () => Array(size).fill(undefined));
   const finder = (/** @type {number} */ top, /** @type {number} */ left) => square(grid, top + 3, left + 3, 4, [0, 1, 3]);
   finder(0, 0);
   finder(0, size - 7);
   finder(size - 7, 0);
-  if (size > 21) square(grid, size - 7, size - 7, 2, [0, 2]);
+  const far = size - 7;
+  const places = version === 1 ? [] : version < MARKED ? [far] : [(far + 6) / 2, far];
+  for (const row of places) for (const column of places) square(grid, row, column, 2, [0, 2]);
+  if (version >= MARKED) {
+    [[6, places[0]], [places[0], 6]].forEach(([row, column]) => square(grid, row, column, 2, [0, 2]));
+    for (let bit = 0; bit < 18; bit += 1) {
+      const [near, across] = [Math.floor(bit / 3), size - 11 + (bit % 3)];
+      grid[near][across] = grid[across][near] = Boolean((MARKS[version - MARKED] >> bit) & 1);
+    }
+  }
   for (let at = 8; at < size - 8; at += 1) grid[6][at] = grid[at][6] = at % 2 === 0;
   const format = bitsOf(0b111011111000100, 15); // level L, mask 0
   format.forEach((bit, at) => {
@@ -88,13 +107,13 @@ function square(grid, row, column, radius, dark) {
   }
 }
 
-/** @param {string} text */
-export function qr(text) {
+/** @param {string} text @param {string} [label] */
+export function qr(text, label = text) {
   const grid = modules(text);
   if (!grid) return null;
   const side = grid.length + 2 * QUIET;
   const path = grid.flatMap((row, y) => row.flatMap((dark, x) => (dark ? [`M${x + QUIET} ${y + QUIET}h1v1h-1z`] : []))).join("");
-  const picture = shape("svg", { viewBox: `0 0 ${side} ${side}`, role: "img", "aria-label": text, "shape-rendering": "crispEdges" });
+  const picture = shape("svg", { viewBox: `0 0 ${side} ${side}`, role: "img", "aria-label": label, "shape-rendering": "crispEdges" });
   picture.append(shape("rect", { width: side, height: side, fill: "#fff" }), shape("path", { d: path, fill: "#000" }));
   return picture;
 }

@@ -7,7 +7,7 @@ from pydantic import Field
 
 from model.untrained import untrained
 from model.weights_file import Weights, WeightsError
-from service.http.endpoint import JSON, Content, Endpoint, Link
+from service.http.endpoint import HTML, JSON, Content, Endpoint, Link, asks_for_page
 from service.http.json_response import NPZ, fields_of, json_answer, time_text
 from service.http.parsing import read_json
 from service.http.problems import BadInput, Problem
@@ -15,6 +15,7 @@ from service.http.request import request, this_request
 from service.live.models import Models, Standing, is_name
 from service.routes.open_inference import ServerEndpoint
 from service.routes.open_inference.schemas import ModelNamesAnswer
+from service.routes.pages import PLAYGROUND, file_in
 from service.routes.weights import posted_weights, prepare_for_weights
 from service.schemas.answers import ModelAnswer, ModelKeyAnswer, ModelsAnswer, SetAsideAnswer
 from service.schemas.fields import DEFAULT_MODEL, ModelName
@@ -43,11 +44,19 @@ def blueprint(models: Models) -> Blueprint:
         ModelsAnswer,
         errors=(404, 503),
         links=(Link("models.models_by_name", {"query.after": "$response.body#/next_after"}),),
+        media_types=(HTML,),
         access="service",
+        has_page=True,
     )
     def models_by_name(query: ModelsQuery) -> Response:
-        found, next_after = models.page(query.limit, query.after)
-        return json_answer(ModelsAnswer, models=[standing_fields(one) for one in found], next_after=next_after)
+        """To a browser, the page that shows them, which asks for this."""
+        if asks_for_page():
+            answer = file_in(PLAYGROUND, "wall.html")
+        else:
+            found, next_after = models.page(query.limit, query.after)
+            answer = json_answer(ModelsAnswer, models=[standing_fields(one) for one in found], next_after=next_after)
+        answer.vary.add("Accept")
+        return answer
 
     @routes.get("/models/<name>")
     @Endpoint("One of the models", ModelAnswer, errors=(404, 503), path=PATH, links=LINKS, access="service")

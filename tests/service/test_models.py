@@ -34,6 +34,7 @@ from service.store.sqlite import FileAtRest
 from tests.conftest import FEATURES, Client, as_json, random_batch, untrained_weights
 from tests.service.test_access import RULES
 from tests.service.test_bad_input import is_problem
+from tests.service.test_pages import BROWSER
 
 X, T = random_batch(2)
 STEP = {"json": as_json(X, T)}
@@ -562,6 +563,36 @@ def test_the_page_of_a_model_finds_all_its_files(client: Client) -> None:
             todo += {f"{base}/{name.removeprefix('./')}" for name in found} - seen
     assert len(seen) > 20
     assert all(path.startswith("/models/alice/") for path in seen)
+
+
+@pytest.mark.parametrize("accept", [None, "*/*", "application/json", "application/json, text/html", "text/plain"])
+def test_a_browser_gets_the_wall_without_a_key_and_a_program_the_list_with_one(
+    client: Client, accept: str | None
+) -> None:
+    page = client.get("/models", headers=BROWSER)
+    assert (page.status_code, page.mimetype, page.headers["Vary"]) == (200, "text/html", "Accept")
+    assert "default-src 'none'" in page.headers["Content-Security-Policy"]
+    asked = {} if accept is None else {"Accept": accept}
+    is_problem(client.get("/models", headers=asked), 401)
+    listed = client.get("/models", headers=asked | SERVICE)
+    assert [one["name"] for one in listed.json["models"]] == ["default"]
+    assert listed.headers["Vary"] == "Accept"
+    assert "Content-Security-Policy" not in listed.headers
+
+
+def test_no_other_path_of_the_models_is_open_to_browsers(client: Client) -> None:
+    made(client, "alice")
+    for method, path in (
+        ("GET", "/models/alice"),
+        ("PUT", "/models/bob"),
+        ("DELETE", "/models/alice"),
+        ("POST", "/models/alice/key"),
+        ("GET", "/models/alice/learning"),
+        ("GET", "/v2/models"),
+    ):
+        assert client.open(method, path, headers=BROWSER).status_code == 401, (method, path)
+    is_problem(client.post("/models", headers=BROWSER), 405)
+    is_problem(client.get("/models?limit=none", headers=BROWSER), 422)
 
 
 def test_under_a_prefix_and_with_doubled_slashes(settings: Settings) -> None:

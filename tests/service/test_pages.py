@@ -15,15 +15,19 @@ from tests.conftest import Client, shared_client
 
 client = shared_client
 
-PAGES = ["/", "/docs"]
+PAGES = ["/", "/docs", "/models"]
+BROWSER = {"Accept": "text/html,application/xhtml+xml,application/xml;q=0.9,image/avif,image/webp,*/*;q=0.8"}
 PLAYGROUND = Path(service.__file__).parent / "playground"
+ENTRIES = {"index.html": "main.js", "wall.html": "wall.js"}
+"""The pages, and the module that each begins with."""
+
 MODULES = sorted(PLAYGROUND.glob("*.js"))
 ENGLISH: dict[str, str] = json.loads((PLAYGROUND / "en.json").read_text())
 
 
 @pytest.mark.parametrize("page", PAGES)
 def test_a_page_loads_nothing_but_what_the_service_has(client: Client, page: str) -> None:
-    answer = client.get(page)
+    answer = client.get(page, headers=BROWSER)
     assert answer.mimetype == "text/html"
     assert "default-src 'none'" in answer.headers["Content-Security-Policy"]
     loaded = re.findall(r'(?:src|href)="([^"#]+)"', answer.text)
@@ -43,13 +47,13 @@ def test_a_page_loads_nothing_but_what_the_service_has(client: Client, page: str
 
 @pytest.mark.parametrize("page", [*PAGES, "/openapi.json", "/playground/main.js", "/docs/swagger-ui-bundle.js"])
 def test_a_page_that_is_kept_is_not_sent_again(client: Client, page: str) -> None:
-    answer = client.get(page)
-    head = client.open("HEAD", page)
+    answer = client.get(page, headers=BROWSER)
+    head = client.open("HEAD", page, headers=BROWSER)
     assert (head.status_code, head.data, head.headers["ETag"]) == (200, b"", answer.headers["ETag"])
-    again = client.get(page, headers={"If-None-Match": answer.headers["ETag"]})
+    again = client.get(page, headers=BROWSER | {"If-None-Match": answer.headers["ETag"]})
     assert (again.status_code, again.data) == (304, b"")
     assert again.headers.get("Content-Security-Policy") == answer.headers.get("Content-Security-Policy")
-    assert client.get(page, headers={"If-None-Match": '"another"'}).status_code == 200
+    assert client.get(page, headers=BROWSER | {"If-None-Match": '"another"'}).status_code == 200
 
 
 @pytest.mark.parametrize(
@@ -86,7 +90,7 @@ def test_no_message_is_missing_in_any_language(language: str) -> None:
 
 
 def test_the_page_says_nothing_that_is_no_message_and_no_message_is_left_over() -> None:
-    html = (PLAYGROUND / "index.html").read_text()
+    html = "".join((PLAYGROUND / name).read_text() for name in ENTRIES)
     code = "".join(path.read_text() for path in MODULES)
     for name, text in re.findall(r'data-say="([^"]+)"[^>]*>([^<]*)<', html):
         assert ENGLISH[name] == text
@@ -99,8 +103,12 @@ def test_the_page_says_nothing_that_is_no_message_and_no_message_is_left_over() 
 
 
 def test_every_module_is_small_and_asked_for_at_once() -> None:
-    preloaded = set(re.findall(r'modulepreload" href="playground/([^"]+)"', (PLAYGROUND / "index.html").read_text()))
-    assert preloaded == {path.name for path in MODULES} - {"main.js"}
+    imported = {path.name: set(re.findall(r'"\./([^"]+\.js)"', path.read_text())) for path in MODULES}
+    for html, entry in ENTRIES.items():
+        preloaded = re.findall(r'modulepreload" href="playground/([^"]+)"', (PLAYGROUND / html).read_text())
+        assert preloaded == sorted(preloaded), html
+        assert set(preloaded) == set().union(*(imported[name] for name in [entry, *preloaded])), html
+    assert set(imported) == set().union(*imported.values(), ENTRIES.values())
     assert {path.name: len(path.read_text().splitlines()) for path in MODULES if path.stat().st_size > 12_000} == {}
     assert all(len(path.read_text().splitlines()) <= 200 for path in MODULES)
 
