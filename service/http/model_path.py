@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from flask import Flask
 
+from service.http.endpoint import endpoint_at
 from service.http.request import this_request
 from service.http.request_log import MODEL
 
@@ -49,13 +50,15 @@ def wrapped(wsgi: "WSGIApplication", done: Callable[[], None], inference_name: s
     return with_model
 
 
-def register(app: Flask, find: Callable[[str], object]) -> None:
-    """Before a view answers for a model, find it."""
+def register(app: Flask, find: Callable[[str, bool], object]) -> None:
+    """Before a view answers for a model, find it: for a predict, the one that this process knows by the name."""
 
     @app.before_request
     def find_model() -> None:
-        if (name := this_request().environ.get(MODEL)) is not None:
-            find(name)
+        request = this_request()
+        if (name := request.environ.get(MODEL)) is not None:
+            endpoint = request.endpoint
+            find(name, endpoint is None or endpoint_at(app, endpoint).access != "predict")
 
 
 def inference_name(environ: "WSGIEnvironment", own: str) -> str:
