@@ -1,4 +1,4 @@
-"""The commands `models`, and `models backup`, `verify`, `restore` and `remove`."""
+"""The commands `models`, and `models backup`, `verify`, `copy`, `restore` and `remove`."""
 
 import sqlite3
 from collections.abc import Callable
@@ -109,13 +109,33 @@ def verify(stores: "ModelStores") -> None:
         each(stores, check)
 
 
+@models.command()
+@click.argument("url")
+@click.argument("into", metavar="MODELS", type=click.Path(path_type=Path, file_okay=False))
+@click.pass_obj
+def copy(stores: "ModelStores", url: str, into: Path) -> None:
+    """Copy every model, with its history and its key, to MODELS of a service whose store is at URL.
+
+    MODELS is what its setting says: a folder, or a schema on PostgreSQL. Stop the services first. Models that were set
+    aside are not copied.
+    """
+    from service.live.replica import newest_version
+    from service.store.copy_store import copy_model
+    from service.store.url import database_at, model_stores
+
+    with reported_errors(), ended_by_signals(), closing(database_at(url, connections=4)) as database:
+        target = model_stores(database, into)
+        target.prepare()
+        each(stores, lambda name: f"copied, version {copy_model(name, stores, target, newest_version)}")
+
+
 def each(stores: "ModelStores", act: Callable[[str], str]) -> None:
     """Do it for every model, and say how it went. Ends with the exit code of a mistake if it failed for one."""
     failed = 0
     for name in stores.names():
         try:
             click.echo(f"{name}: {act(name)}")
-        except (StartupError, StoreError, sqlite3.Error, OSError) as error:
+        except (ModelExistsError, StartupError, StoreError, sqlite3.Error, OSError) as error:
             failed += 1
             click.echo(f"{name}: {error}", err=True)
     if failed:

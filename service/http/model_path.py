@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from flask import Flask
 
 from service.http.endpoint import endpoint_at
+from service.http.problems import MIN_VERSION_HEADER
 from service.http.request import this_request
 from service.http.request_log import MODEL
 
@@ -51,14 +52,15 @@ def wrapped(wsgi: "WSGIApplication", done: Callable[[], None], inference_name: s
 
 
 def register(app: Flask, find: Callable[[str, bool], object]) -> None:
-    """Before a view answers for a model, find it: for a predict, the one that this process knows by the name."""
+    """Before a view answers for a model, find it: for a predict that asks for no version, the one that this process
+    knows by the name."""
 
     @app.before_request
     def find_model() -> None:
         request = this_request()
         if (name := request.environ.get(MODEL)) is not None:
-            endpoint = request.endpoint
-            find(name, endpoint is None or endpoint_at(app, endpoint).access != "predict")
+            is_predict = request.endpoint is not None and endpoint_at(app, request.endpoint).access == "predict"
+            find(name, not is_predict or MIN_VERSION_HEADER in request.headers)
 
 
 def inference_name(environ: "WSGIEnvironment", own: str) -> str:

@@ -290,3 +290,30 @@ def test_a_schema_that_can_t_be_used_is_one_line_at_the_start(
     run("GRANT ALL ON ALL TABLES IN SCHEMA public TO teacher")
     with pytest.raises(StoreError, match="TWOLAYERNET_MODELS: .*permission denied"):
         create_app(settings.model_copy(update={"store": store.replace(USER, "teacher", 1)}))
+
+
+def test_all_models_are_copied_there_and_back(settings: Settings, store: str, tmp_path: Path) -> None:
+    source = settings.model_copy(update={"store": f"sqlite:///{tmp_path}/source.db", "models": tmp_path / "models"})
+    client = Client(create_app(source))
+    keys = {name: made(client, name) for name in ("alice", "bob")}
+    for _ in range(3):
+        step(client, "alice")
+    client.close()
+    for models, url, into in (
+        (source, store, "models"),
+        (settings, f"sqlite:///{tmp_path}/back.db", str(tmp_path / "back")),
+    ):
+        arguments = ["models", "--models", str(models.models), "--store", models.store, "copy", url, into]
+        copied = CliRunner().invoke(main, arguments)
+        assert (copied.exit_code, copied.output) == (0, "alice: copied, version 4\nbob: copied, version 1\n")
+        again = CliRunner().invoke(main, arguments)
+        assert (again.exit_code, "2 of 2 models" in again.output) == (2, True)
+        copy = Client(create_app(settings.model_copy(update={"store": url, "models": Path(into)})))
+        for name, key in keys.items():
+            for path in ("versions", "weights", "examples"):
+                there, here = (one.get(f"/models/{name}/{path}", headers=key) for one in (copy, client))
+                assert (there.status_code, there.data) == (200, here.data)
+        assert models_of(copy).stores.set_aside_stores() == [], "nothing is left over"
+        copy.close()
+    client.close()
+
