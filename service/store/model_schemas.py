@@ -55,7 +55,7 @@ class KnownStores(Tail):
         super().__init__(f"the schema {schema}", MODEL_POLL_SECONDS)
         self.of = dict[str, str]()
         self._connections = connections
-        self._schema = schema
+        self._schema = quoted(schema)
         self._lock = threading.Lock()
         self._followed_by: Follower | None = None
 
@@ -101,10 +101,11 @@ class ModelSchemas(ModelStores):
         self._known = KnownStores(connections, schema)
 
     def prepare(self) -> None:
+        schema = quoted(self.schema)
         with self._writing() as session:
             session.run(f"SELECT pg_advisory_xact_lock({OPENING_LOCK}, 0)")
-            if not value(session.run("SELECT to_regnamespace(%(schema)s) IS NOT NULL", schema=self.schema)):
-                session.run(f"CREATE SCHEMA {self.schema}")
+            if not value(session.run("SELECT to_regnamespace(%(schema)s) IS NOT NULL", schema=schema)):
+                session.run(f"CREATE SCHEMA {schema}")
             if not value(session.run("SELECT to_regclass('models') IS NOT NULL")):
                 session.run(TABLE)
                 session.run(INDEX)
