@@ -283,12 +283,12 @@ def test_a_schema_that_can_t_be_used_is_one_line_at_the_start(
     settings: Settings, postgres: Postgres, store: str, run: Run
 ) -> None:
     for name in ("Models", "a" * 52, "1", "a b", "models/here"):
-        with pytest.raises(StartupError, match="TWOLAYERNET_MODELS: .* can't be the name of a schema"):
+        with pytest.raises(StartupError, match=r"TWOLAYERNET_MODELS: .* can't be the name of a schema"):
             create_app(settings.model_copy(update={"models": Path(name)}))
     run("DROP ROLE IF EXISTS teacher")
     run("CREATE ROLE teacher LOGIN")
     run("GRANT ALL ON ALL TABLES IN SCHEMA public TO teacher")
-    with pytest.raises(StoreError, match="TWOLAYERNET_MODELS: .*permission denied"):
+    with pytest.raises(StoreError, match=r"TWOLAYERNET_MODELS: .*permission denied"):
         create_app(settings.model_copy(update={"store": store.replace(USER, "teacher", 1)}))
 
 
@@ -316,4 +316,3 @@ def test_all_models_are_copied_there_and_back(settings: Settings, store: str, tm
         assert models_of(copy).stores.set_aside_stores() == [], "nothing is left over"
         copy.close()
     client.close()
-
