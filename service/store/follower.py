@@ -100,8 +100,8 @@ class StoreTail(Tail):
         began, before = time.monotonic(), self.known
         schema = "" if self._schema is None else f"{self._schema}."
         [(store_id, head, digest)] = ask(
-            f"SELECT (SELECT store_id FROM {schema}store), model_version, digest FROM (SELECT 1) AS one LEFT JOIN "
-            f"(SELECT model_version, digest FROM {schema}versions ORDER BY model_version DESC LIMIT 1) AS newest ON true"
+            f"SELECT (SELECT store_id FROM {schema}store), model_version, digest FROM (SELECT 1) AS always LEFT JOIN "
+            f"(SELECT model_version, digest FROM {schema}versions ORDER BY model_version DESC LIMIT 1) AS head ON true"
         )
         self.replaced = store_id != self._store_id
         if self.replaced:
