@@ -19,7 +19,8 @@ from service.errors import StoreError
 CHANNEL = "twolayernet_"  # followed by a schema's number: each store has its own channel
 USERS_LOCK = 0x74776F6D  # with the schema's number, the advisory lock that every process shares that tails a store
 POLL_SECONDS = 0.1  # the cost of a lost notification
-MODEL_POLL_SECONDS = 0.5  # the same for a model under /models
+MODEL_POLL_SECONDS = 2.0  # the same for a model under /models: a service may have many
+RETRY_SECONDS = 0.5  # of what is in trouble
 STALE_SECONDS = 1.0  # a shorter staleness is not reported
 
 NOTHING = (0, b"")
@@ -48,6 +49,13 @@ class Tail(ABC):
     @abstractmethod
     def poll(self, ask: Ask) -> None:
         """Raises psycopg.Error, StoreError."""
+
+    def next_poll(self) -> float:
+        seconds = min(self.poll_seconds, RETRY_SECONDS) if self._trouble else self.poll_seconds
+        return time.monotonic() + seconds
+
+    def no_news(self, since: float) -> None:  # noqa: B027
+        """The database has answered since this time, and has notified of nothing."""
 
     def report(self, trouble: str) -> None:
         """Log a change. trouble: why it can't be tailed; empty: it can."""
@@ -113,6 +121,10 @@ class StoreTail(Tail):
                 logger.error("the database has lost versions: %d was known, now the newest is %d", before[0], newest[0])
         self._current = began
         self.report("")
+
+    def no_news(self, since: float) -> None:
+        if not self._trouble:
+            self._current = since
 
     def goes_on(self) -> str:
         return f", predict goes on from version {self.known[0]}" * (self.known != NOTHING)
@@ -199,10 +211,14 @@ class Following:
         """Poll those that are due, and wait for news of others. Raises psycopg.Error when the connection is lost."""
         for tail in self._due.keys() - set(tails):
             self._end(tail)
-        for tail in tails:
-            if self._due.get(tail, 0.0) <= time.monotonic():
-                self._poll(tail)
-                self._due[tail] = time.monotonic() + tail.poll_seconds
+        began = time.monotonic()
+        due = [tail for tail in tails if self._due.get(tail, 0.0) <= began]
+        for tail in due:
+            self._poll(tail)
+            self._due[tail] = tail.next_poll()
+        if due:
+            for tail in self._channels.keys() - set(due):
+                tail.no_news(began)
         self._wait(min(self._due.values(), default=time.monotonic() + POLL_SECONDS))
 
     def _poll(self, tail: Tail) -> None:

@@ -18,7 +18,7 @@ import psycopg
 
 from service.errors import ModelExistsError, StartupError, StoreError, UnknownModelError
 from service.store.database import Database
-from service.store.follower import CHANNEL, MODEL_POLL_SECONDS, Ask, Follower, Tail
+from service.store.follower import CHANNEL, Ask, Follower, Tail
 from service.store.model_stores import NAME, ModelStores
 from service.store.postgres import (
     NOTIFY,
@@ -35,6 +35,7 @@ from service.store.postgres import (
 
 SCHEMA = re.compile(r"[a-z][a-z0-9_]{0,50}")
 MOST_KNOWN = 1000
+KNOWN_POLL_SECONDS = 0.5  # the cost of a lost notification
 
 TABLE = "CREATE TABLE models (schema text PRIMARY KEY, name text NOT NULL, set_aside boolean NOT NULL)"
 INDEX = "CREATE UNIQUE INDEX models_name ON models (name) WHERE NOT set_aside"
@@ -52,7 +53,7 @@ class KnownStores(Tail):
     """The schemas of the models that this process was asked for, by name."""
 
     def __init__(self, connections: Connections, schema: str) -> None:
-        super().__init__(f"the schema {schema}", MODEL_POLL_SECONDS)
+        super().__init__(f"the schema {schema}", KNOWN_POLL_SECONDS)
         self.of = dict[str, str]()
         self._connections = connections
         self._schema = quoted(schema)
