@@ -1,15 +1,21 @@
-"""What many models cost: `python -m bench.models [MODELS] [IN_USE] [SECONDS]`, with two workers of two threads.
+"""What many models cost: `python -m bench.models [MODELS] [IN_USE] [SECONDS] [postgresql]`, with two workers of two
+threads.
 
 Time from start to ready, memory of a worker for each model that it has open, how long a predict takes beside one of the
-default model, and train-steps a second over ten models beside one.
+default model, and train-steps a second over ten models beside one. On PostgreSQL, which wants the dependency group
+`postgres`, also the connections, and the time of the processors when nothing is asked.
 """
 
+import os
 import statistics
 import sys
 import tempfile
 import threading
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext, suppress
 from pathlib import Path
+from typing import Any
 
 import requests
 
@@ -23,10 +29,13 @@ TURNS = 4
 def main() -> None:
     count, in_use = (int(text) for text in (sys.argv[1:3] if len(sys.argv) > 2 else ("100", "100")))
     seconds = float(sys.argv[3]) if len(sys.argv) > 3 else 5.0
-    with tempfile.TemporaryDirectory(prefix="models-") as name:
+    store = database() if len(sys.argv) > 4 else nullcontext()
+    with tempfile.TemporaryDirectory(prefix="models-") as name, store as postgres:
         folder = Path(name)
         network_file(folder)
         settings = {"TWOLAYERNET_MODELS": "models", "TWOLAYERNET_WORKERS": str(WORKERS)}
+        if postgres is not None:
+            settings["TWOLAYERNET_STORE"] = postgres.url("postgres")
         with serving(folder, **settings) as (_, port):
             began = time.monotonic()
             for number in range(count):
@@ -36,17 +45,30 @@ def main() -> None:
         began = time.monotonic()
         with serving(folder, **settings) as (pid, port):
             print(f"from start to ready: {time.monotonic() - began:.1f} s")
-            report_memory(pid, port, in_use)
+            report_memory(pid, port, in_use, postgres)
+            if postgres is not None:
+                report_idle(pid, postgres, seconds)
             report_predicts(port, in_use, seconds)
             report_steps(port, seconds)
 
 
-def report_memory(pid: int, port: int, in_use: int) -> None:
+@contextmanager
+def database() -> Iterator[Any]:
+    from tests.postgres import Postgres
+
+    postgres = Postgres()
+    try:
+        yield postgres
+    finally:
+        postgres.remove()
+
+
+def report_memory(pid: int, port: int, in_use: int, postgres: Any) -> None:
     workers = tree(pid)[1:]
     for _ in range(200):  # so that both workers have what a first request needs
         once(port, "/predict", json_bytes(1, False))
     before = sum(map(memory_mib, workers))
-    while min(opened := [open_models(worker) for worker in workers]) < in_use:
+    while min(opened := tailed(postgres) if postgres else [open_models(worker) for worker in workers]) < in_use:
         for number in range(in_use):
             once(port, f"/models/pupil-{number}/predict", json_bytes(1, False))
     for number in range(in_use):
@@ -66,6 +88,35 @@ def open_models(worker: int) -> int:
         except OSError:
             continue
     return len([file for file in files if "/models/" in file and file.endswith(".db")])
+
+
+def tailed(postgres: Any) -> list[int]:
+    """Of each worker, how many models it tails."""
+    locks = "SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND mode = 'ShareLock' GROUP BY pid"
+    return [count - 1 for (count,) in postgres.run(locks)] or [0]
+
+
+def report_idle(pid: int, postgres: Any, seconds: float) -> None:
+    [(connections,)] = postgres.run("SELECT count(*) FROM pg_stat_activity WHERE application_name LIKE 'twolayernet%'")
+    server = int((postgres.folder / "postmaster.pid").read_text().split()[0])
+    before = [processor_seconds(root) for root in (pid, server)]
+    time.sleep(seconds)
+    after = [processor_seconds(root) for root in (pid, server)]
+    service, database = (
+        sum(now[pid] - then[pid] for pid in now.keys() & then) / seconds * 100
+        for then, now in zip(before, after, strict=True)
+    )
+    print(f"{connections} connections; idle: {service:.1f} % of a processor, the database {database:.1f} %", flush=True)
+
+
+def processor_seconds(root: int) -> dict[int, float]:
+    """Of each process below it, and of itself."""
+    seconds = {}
+    for pid in tree(root):
+        with suppress(FileNotFoundError):  # it has ended
+            fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+            seconds[pid] = (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+    return seconds
 
 
 def once(port: int, path: str, body: bytes) -> None:

@@ -120,7 +120,7 @@ class NoModelsError(LookupError):
     """The service has one model only."""
 
     def __init__(self, variable: str) -> None:
-        super().__init__(f"this service has one model, without a name: set {variable} to a folder for others")
+        super().__init__(f"this service has one model, without a name: set {variable} for others")
 
 
 class UnknownModelError(LookupError):

@@ -46,7 +46,8 @@ class Settings(BaseSettings):
     )
     store: str = Field("sqlite:///twolayernet.db", description="Database URL of the log of versions.")
     models: Path | None = Field(
-        None, description="Folder of the models under /models, on SQLite; none: there is one model only."
+        None,
+        description="Folder of the models under /models, or their schema on PostgreSQL; none: there is one model only.",
     )
     models_open: int = Field(
         100, ge=1, le=10_000, description="Models that a worker keeps open, in addition to the default."

@@ -1,6 +1,5 @@
 """Opening the store at the start: it is created from the weights file when it is new, and checked when it is not."""
 
-import os
 import sys
 import time
 from collections.abc import Iterator
@@ -17,8 +16,9 @@ from service.live.first_version import digest_of, shape_of
 from service.live.learner import check_answers_stay_finite
 from service.live.replica import replayed_to_newest
 from service.settings import Settings, unknown_variables, variable
+from service.store.database import Database
 from service.store.log import StepLog, StoreIdentity
-from service.store.url import parsed_url
+from service.store.url import model_stores
 
 SHARED = (
     "remember_days", "remember_bytes", "keep_versions", "snapshot_every", "alarm", "alarm_false_every", "memory_size",
@@ -37,7 +37,6 @@ def open_log(settings: Settings, announce: bool = False, memory: Memory = NOTHIN
 
     Waits for a database that can't be reached, as long as the settings allow. Raises StartupError and StoreError.
     """
-    prepare_models(settings)
     until = time.monotonic() + settings.store_wait
     reported = ""
     while True:
@@ -52,22 +51,13 @@ def open_log(settings: Settings, announce: bool = False, memory: Memory = NOTHIN
             time.sleep(RETRY_SECONDS)
 
 
-def prepare_models(settings: Settings) -> None:
-    """The folder of the models, if the settings name one. Raises StartupError."""
-    if settings.models is None:
-        return
-    if parsed_url(settings.store).get_backend_name() != "sqlite":
-        raise StartupError(
-            f"{variable('models')} is set, and the store is on PostgreSQL: several models need a store on SQLite"
-        )
-    try:
-        settings.models.mkdir(mode=0o700, exist_ok=True)
-        with os.scandir(settings.models):
-            pass
-    except OSError as error:
-        raise StartupError(
-            f"{variable('models')}: the folder {settings.models} can't be used: {error.strerror}"
-        ) from None
+def prepare_models(database: Database, settings: Settings) -> None:
+    """Where the stores of the models are, if the settings say so. Raises StartupError, StoreError."""
+    if settings.models is not None:
+        try:
+            model_stores(database, settings.models).prepare()
+        except (StartupError, StoreError) as error:
+            raise type(error)(f"{variable('models')}: {error}") from error
 
 
 def opened_log(settings: Settings, announce: bool, memory: Memory) -> StepLog:
@@ -83,6 +73,7 @@ def opened_log(settings: Settings, announce: bool, memory: Memory) -> StepLog:
                 log.database.check_whole()
             origin = (None, None) if weights is None else (shape_of(weights), digest_of(weights))
             identity = log.prepare(*origin)
+            prepare_models(log.database, settings)
             differing = list(differing_settings(log, settings))
             is_new = log.database.head() == 0
             if is_new:

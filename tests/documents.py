@@ -28,6 +28,15 @@ UNRUN = {
     ".venv/bin/twolayernet train --data train.csv --out other.npz": "the file is the reader's",
     ".venv/bin/twolayernet train --data images.npz --out other.npz": "the file is the reader's",
     ".venv/bin/twolayernet serve --store postgresql+psycopg://twolayernet@db.example.com/digits": "the server is the reader's",
+    ".venv/bin/twolayernet serve --store postgresql+psycopg://twolayernet@db.example.com/digits --models models": (
+        "the server is the reader's"
+    ),
+    ".venv/bin/twolayernet models --store postgresql+psycopg://twolayernet@db.example.com/digits --models models": (
+        "the server is the reader's; tests/service/test_models_on_postgres.py runs it"
+    ),
+    ".venv/bin/twolayernet models --models models copy postgresql+psycopg://twolayernet@db.example.com/digits models": (
+        "the server is the reader's; tests/service/test_models_on_postgres.py copies"
+    ),
     ".venv/bin/twolayernet store copy sqlite:///twolayernet.db postgresql+psycopg://twolayernet@db.example.com/digits": (
         "the server is the reader's; tests/service/test_postgres.py copies"
     ),

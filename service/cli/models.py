@@ -1,6 +1,5 @@
-"""The commands `models`, and `models backup`, `verify`, `restore` and `remove`."""
+"""The commands `models`, and `models backup`, `verify`, `copy`, `restore` and `remove`."""
 
-import os
 import sqlite3
 from collections.abc import Callable
 from contextlib import closing
@@ -11,24 +10,12 @@ import click
 
 from model.atomic_file import replacing
 from service.cli.console import fail, reported_errors
-from service.cli.store import ended_by_signals
+from service.cli.store import ended_by_signals, store_option, store_url
 from service.errors import ModelExistsError, StartupError, StoreError
 from service.settings import load_settings, variable
 
 if TYPE_CHECKING:
-    from service.store.model_folder import ModelFolder
-
-
-def model_folder(path: Path | None) -> "ModelFolder":
-    """Raises StartupError."""
-    from service.store.model_folder import ModelFolder
-
-    path = path or load_settings().models
-    if path is None:
-        fail(f"name the folder of the models with --models or {variable('models')}")
-    if not path.is_dir():
-        fail(f"there is no folder {path}")
-    return ModelFolder(path)
+    from service.store.model_stores import ModelStores
 
 
 @click.group(invoke_without_command=True)
@@ -36,40 +23,50 @@ def model_folder(path: Path | None) -> "ModelFolder":
     "--models",
     "path",
     type=click.Path(path_type=Path, file_okay=False),
-    help=f"The folder of the models. [{variable('models')}]",
+    help=f"The folder of the models, or their schema. [{variable('models')}]",
 )
+@store_option
 @click.pass_context
-def models(context: click.Context, path: Path | None) -> None:
+def models(context: click.Context, path: Path | None, store: str | None) -> None:
     """List the models under /models, with their stores and those that were set aside."""
+    from service.store.model_folder import ModelFolder
+    from service.store.url import database_at, model_stores
+
     with reported_errors():
-        context.obj = model_folder(path)
+        path = path or load_settings().models
+        if path is None:
+            fail(f"name the folder of the models, or their schema, with --models or {variable('models')}")
+        database = database_at(store_url(store), connections=4)
+        context.call_on_close(database.close)
+        context.obj = model_stores(database, path)
+        if isinstance(context.obj, ModelFolder) and not path.is_dir():
+            fail(f"there is no folder {path}")
     if context.invoked_subcommand is None:
         list_models(context.obj)
 
 
-def list_models(folder: "ModelFolder") -> None:
+def list_models(stores: "ModelStores") -> None:
     with reported_errors():
-        for name in folder.names():
-            store = Path(folder.store_of(name))
-            click.echo(f"{name}: {standing(store)}, in {os.path.relpath(store, folder.path)}")
-        for store_name in folder.set_aside_stores():
-            click.echo(f"set aside: {standing(folder.path / store_name)}, in {store_name}")
+        for name in stores.names():
+            store = stores.store_of(name)
+            click.echo(f"{name}: {standing(stores, store)}, in {store}")
+        for store in stores.set_aside_stores():
+            click.echo(f"set aside: {standing(stores, store)}, in {store}")
 
 
-def standing(store: Path) -> str:
+def standing(stores: "ModelStores", store: str) -> str:
     from service.store.log import StepLog
-    from service.store.sqlite import SqliteDatabase
 
     try:
-        with closing(StepLog(SqliteDatabase(Path(os.path.realpath(store))))) as log, log.reading() as reader:
+        with closing(StepLog(stores.database(store))) as log, log.reading() as reader:
             return f"version {reader.head()}, {log.database.status()['bytes']:,} bytes"
     except StoreError as error:
         return f"can't be read ({error})"
 
 
-def set_aside(folder: "ModelFolder", store: str) -> str:
+def set_aside(stores: "ModelStores", store: str) -> str:
     """Checks the name of a store."""
-    if store not in folder.set_aside_stores():
+    if store not in stores.set_aside_stores():
         fail(f"no store {store} was set aside: `twolayernet models` lists those that were")
     return store
 
@@ -77,67 +74,91 @@ def set_aside(folder: "ModelFolder", store: str) -> str:
 @models.command()
 @click.argument("into", metavar="FOLDER", type=click.Path(path_type=Path, file_okay=False))
 @click.pass_obj
-def backup(folder: "ModelFolder", into: Path) -> None:
-    """Write a copy of every model to FOLDER, as NAME.db, while the service is running."""
+def backup(stores: "ModelStores", into: Path) -> None:
+    """Write a copy of every model to FOLDER, as NAME.db, while the service is running. On PostgreSQL, use pg_dump."""
     from service.store.backup import back_up
+    from service.store.model_folder import ModelFolder
+    from service.store.url import ON_POSTGRES
+
+    if not isinstance(stores, ModelFolder):
+        fail(ON_POSTGRES)
 
     def copy(name: str) -> str:
         with replacing(into / f"{name}.db") as target:
-            back_up(f"sqlite:///{folder.path / name}", target)
+            back_up(f"sqlite:///{stores.path / name}", target)
         return f"{(into / f'{name}.db').stat().st_size:,} bytes"
 
     with reported_errors(), ended_by_signals():
         into.mkdir(mode=0o700, exist_ok=True)
-        each(folder, copy)
+        each(stores, copy)
 
 
 @models.command()
 @click.pass_obj
-def verify(folder: "ModelFolder") -> None:
+def verify(stores: "ModelStores") -> None:
     """Check the whole history of every model, while the service is running."""
     from service.live.replica import newest_version
     from service.store.log import StepLog
     from service.store.verification import verified
 
     def check(name: str) -> str:
-        with closing(StepLog.at(f"sqlite:///{folder.path / name}")) as log:
+        with closing(StepLog(stores.database(stores.store_of(name)))) as log:
             return f"verified, version {verified(log, newest_version).version.model_version}"
 
     with reported_errors(), ended_by_signals():
-        each(folder, check)
+        each(stores, check)
 
 
-def each(folder: "ModelFolder", act: Callable[[str], str]) -> None:
+@models.command()
+@click.argument("url")
+@click.argument("into", metavar="MODELS", type=click.Path(path_type=Path, file_okay=False))
+@click.pass_obj
+def copy(stores: "ModelStores", url: str, into: Path) -> None:
+    """Copy every model, with its history and its key, to MODELS of a service whose store is at URL.
+
+    MODELS is what its setting says: a folder, or a schema on PostgreSQL. Stop the services first. Models that were set
+    aside are not copied.
+    """
+    from service.live.replica import newest_version
+    from service.store.copy_store import copy_model
+    from service.store.url import database_at, model_stores
+
+    with reported_errors(), ended_by_signals(), closing(database_at(url, connections=4)) as database:
+        target = model_stores(database, into)
+        target.prepare()
+        each(stores, lambda name: f"copied, version {copy_model(name, stores, target, newest_version)}")
+
+
+def each(stores: "ModelStores", act: Callable[[str], str]) -> None:
     """Do it for every model, and say how it went. Ends with the exit code of a mistake if it failed for one."""
     failed = 0
-    for name in folder.names():
+    for name in stores.names():
         try:
             click.echo(f"{name}: {act(name)}")
-        except (StartupError, StoreError, sqlite3.Error, OSError) as error:
+        except (ModelExistsError, StartupError, StoreError, sqlite3.Error, OSError) as error:
             failed += 1
             click.echo(f"{name}: {error}", err=True)
     if failed:
-        fail(f"{failed} of {len(folder.names())} models can't be used")
+        fail(f"{failed} of {len(stores.names())} models can't be used")
 
 
 @models.command()
 @click.argument("store")
 @click.argument("name", required=False)
 @click.pass_obj
-def restore(folder: "ModelFolder", store: str, name: str | None) -> None:
+def restore(stores: "ModelStores", store: str, name: str | None) -> None:
     """Make STORE, which was set aside, a model again, under its old name or under NAME.
 
     A running service has it at the next request.
     """
-    from service.store.model_folder import NAME, STORE
+    from service.store.model_stores import NAME
 
     with reported_errors():
-        match = STORE.fullmatch(set_aside(folder, store))
-        name = name or (match[1] if match else "")
+        name = name or stores.name_before(set_aside(stores, store))
         if NAME.fullmatch(name) is None:
             fail(f"the name is {name!r}: expected small letters, digits and hyphens")
         try:
-            folder.name(store, name)
+            stores.name(store, name)
         except ModelExistsError as error:
             fail(f"{error}, or give another NAME")
         click.echo(f"restored: {name}")
@@ -146,8 +167,8 @@ def restore(folder: "ModelFolder", store: str, name: str | None) -> None:
 @models.command()
 @click.argument("store")
 @click.pass_obj
-def remove(folder: "ModelFolder", store: str) -> None:
+def remove(stores: "ModelStores", store: str) -> None:
     """Delete STORE, which was set aside, for good."""
     with reported_errors():
-        folder.remove(set_aside(folder, store))
+        stores.remove(set_aside(stores, store))
         click.echo(f"removed: {store}")

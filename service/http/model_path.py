@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING
 
 from flask import Flask
 
+from service.http.endpoint import endpoint_at
+from service.http.problems import MIN_VERSION_HEADER
 from service.http.request import this_request
 from service.http.request_log import MODEL
 
@@ -49,13 +51,16 @@ def wrapped(wsgi: "WSGIApplication", done: Callable[[], None], inference_name: s
     return with_model
 
 
-def register(app: Flask, find: Callable[[str], object]) -> None:
-    """Before a view answers for a model, find it."""
+def register(app: Flask, find: Callable[[str, bool], object]) -> None:
+    """Before a view answers for a model, find it: for a predict that asks for no version, the one that this process
+    knows by the name."""
 
     @app.before_request
     def find_model() -> None:
-        if (name := this_request().environ.get(MODEL)) is not None:
-            find(name)
+        request = this_request()
+        if (name := request.environ.get(MODEL)) is not None:
+            is_predict = request.endpoint is not None and endpoint_at(app, request.endpoint).access == "predict"
+            find(name, not is_predict or MIN_VERSION_HEADER in request.headers)
 
 
 def inference_name(environ: "WSGIEnvironment", own: str) -> str:

@@ -1,21 +1,21 @@
 """The models under /models: each a `Service` with a store of its own, opened when it is first asked for.
 
-A request borrows its model, which is not closed meanwhile. Which store a name has is read from the folder by every
-request, so that all workers know at once of a model that one of them has made or set aside.
+A request borrows its model, which is not closed meanwhile. Every request asks which store a name has, so that all
+workers know at once of a model that one of them has made or set aside. On PostgreSQL, a predict uses what its worker
+knows.
 """
 
 import hashlib
 import hmac
-import os
 import secrets
 import threading
 import time
 from collections import OrderedDict
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass, fields
-from pathlib import Path
+from functools import partial
 from typing import Any
 
 from model.weights_file import Weights
@@ -26,9 +26,10 @@ from service.live.replica import applied
 from service.live.service import Service
 from service.schemas.fields import DEFAULT_MODEL
 from service.settings import Settings, variable
+from service.store.database import Database
 from service.store.log import AFTER_ALL, StepLog
-from service.store.model_folder import NAME, ModelFolder
-from service.store.sqlite import SqliteDatabase
+from service.store.model_stores import NAME, ModelStores
+from service.store.url import model_stores
 from service.store.write_lock import WAIT_SECONDS, ThreadLock
 
 IDLE_SECONDS = 600.0
@@ -64,11 +65,11 @@ class Standing:
 class OpenModel:
     """A model of this process. users: requests that use it; used_at: when the last one began."""
 
-    def __init__(self, name: str, store: str, settings: Settings) -> None:
-        """Nothing is opened yet."""
+    def __init__(self, name: str, store: str, log: Callable[[], StepLog], settings: Settings) -> None:
+        """Nothing is opened yet. log: makes the store's."""
         self.name, self.store = name, store
         self.users, self.used_at = 0, time.monotonic()
-        self._settings = settings
+        self._log, self._settings = log, settings
         self._opening = ThreadLock()
         self._service: Service | None = None
         self._failed: tuple[float, StoreError] | None = None
@@ -90,7 +91,7 @@ class OpenModel:
             error = self._failed[1]
             raise type(error)(str(error))
         try:
-            return opened(Path(self.store), self._settings)
+            return opened(self._log(), self._settings)
         except (StartupError, StoreError) as error:
             kind = StoreError if isinstance(error, StartupError) else type(error)
             failure = kind(f"the model {self.name}: {error}")
@@ -102,11 +103,10 @@ class OpenModel:
             self._service.close()
 
 
-def opened(path: Path, settings: Settings) -> Service:
-    """The model whose store is there. Raises StartupError, StoreError."""
-    if not path.exists():
-        raise StoreError(f"its store {path} is missing")
-    log = log_at(path, settings)
+def opened(log: StepLog, settings: Settings) -> Service:
+    """The model of a log. Raises StartupError, StoreError."""
+    if not log.database.exists():
+        raise StoreError(f"its store {log.database.name} is missing")
     try:
         with log.database.opening() as alone:
             if alone:
@@ -116,10 +116,6 @@ def opened(path: Path, settings: Settings) -> Service:
     except BaseException:
         log.close()
         raise
-
-
-def log_at(path: Path, settings: Settings) -> StepLog:
-    return StepLog(SqliteDatabase(Path(os.path.realpath(path))), settings.snapshot_every, settings.keep_versions)
 
 
 _borrowed: ContextVar[OpenModel | None] = ContextVar("borrowed", default=None)
@@ -132,24 +128,28 @@ class Models:
     def __init__(self, default: Service) -> None:
         self.default = default
         self._settings = default.settings
-        self._folder = None if self._settings.models is None else ModelFolder(self._settings.models)
+        models, database = self._settings.models, default.log.database
+        self._stores = None if models is None else model_stores(database, models)
         self._lock = threading.Lock()
         self._open: OrderedDict[str, OpenModel] = OrderedDict()
         """By name, those first that were not asked for the longest."""
 
     @property
-    def folder(self) -> ModelFolder:
+    def stores(self) -> ModelStores:
         """Raises NoModelsError."""
-        if self._folder is None:
+        if self._stores is None:
             raise NoModelsError(variable("models"))
-        return self._folder
+        return self._stores
 
-    def find(self, name: str) -> None:
-        """The model of this request, until `done`. Raises NoModelsError, UnknownModelError, StoreError."""
+    def find(self, name: str, surely: bool = True) -> None:
+        """The model of this request, until `done`. surely: the one that has this name at this moment.
+
+        Raises NoModelsError, UnknownModelError, StoreError.
+        """
         if name == DEFAULT_MODEL:
-            self.folder  # noqa: B018  raises
+            self.stores  # noqa: B018  raises
         elif _borrowed.get() is None:
-            model = self._borrow(name)
+            model = self._borrow(name, surely)
             try:
                 model.service()
             except BaseException:
@@ -175,20 +175,26 @@ class Models:
         finally:
             self._give_back(model)
 
-    def _borrow(self, name: str) -> OpenModel:
-        store = self.folder.store_of(name)
+    def _borrow(self, name: str, surely: bool = True) -> OpenModel:
+        store = self.stores.store_of(name, surely)
         with self._lock:
             model = self._open.get(name)
             unused = []
             if model is None or model.store != store:
                 unused += [] if model is None or model.users else [model]
-                model = self._open[name] = OpenModel(name, store, self._settings)
+                model = self._open[name] = OpenModel(name, store, partial(self._log_in, store), self._settings)
             self._open.move_to_end(name)
             model.users += 1
             model.used_at = time.monotonic()
             unused += self._take_unused()
         close_all(unused)
         return model
+
+    def _log_in(self, store: str) -> StepLog:
+        return self._log(self.stores.database(store))
+
+    def _log(self, database: Database) -> StepLog:
+        return StepLog(database, self._settings.snapshot_every, self._settings.keep_versions)
 
     def _take_unused(self) -> list[OpenModel]:
         """Those that are to be closed: too many, or unused for long."""
@@ -222,8 +228,8 @@ class Models:
             return (service.replica.newest() if version is None else service.replica.at(version)).weights
 
     def check_free(self, name: str) -> None:
-        """Raises NoModelsError, ModelExistsError."""
-        if self.folder.has(name) or name == DEFAULT_MODEL:
+        """Raises NoModelsError, ModelExistsError, StoreError."""
+        if name == DEFAULT_MODEL or self.stores.has(name):
             raise ModelExistsError(name)
 
     def make(self, name: str, weights: Weights) -> str:
@@ -233,19 +239,19 @@ class Models:
         check_answers_stay_finite(weights)
         key, digest = new_key()
 
-        def fill(path: Path) -> None:
-            with closing(log_at(path, self._settings)) as log, log.database.opening():
+        def fill(database: Database) -> None:
+            with closing(self._log(database)) as log, log.database.opening():
                 log.prepare(shape_of(weights), digest_of(weights))
                 with log.writing() as writer:
                     writer.set_key_digest(digest)
                     begin(writer, weights)
 
-        self.folder.make(name, fill)
+        self.stores.make(name, fill)
         return key
 
     def set_aside(self, name: str) -> str:
-        """The file name of its store. Raises NoModelsError, UnknownModelError, StoreError."""
-        return self.folder.set_aside(name)
+        """Its store. Raises NoModelsError, UnknownModelError, StoreError."""
+        return self.stores.set_aside(name)
 
     def renew_key(self, name: str) -> str:
         """Raises NoModelsError, UnknownModelError, StoreError."""
@@ -266,7 +272,7 @@ class Models:
 
     def names(self) -> list[str]:
         """Raises NoModelsError, StoreError."""
-        return sorted([DEFAULT_MODEL, *self.folder.names()])
+        return sorted([DEFAULT_MODEL, *self.stores.names()])
 
     def in_trouble(self) -> list[str]:
         """Names of models that this process could not open when it was last asked for them."""
@@ -287,14 +293,14 @@ class Models:
 
     def standing(self, name: str) -> Standing:
         """Without opening a model for this alone. Raises NoModelsError, UnknownModelError, StoreError."""
-        store = None if name == DEFAULT_MODEL else self.folder.store_of(name)
+        store = None if name == DEFAULT_MODEL else self.stores.store_of(name)
         with self._lock:
             is_open = name in self._open
         if store is None or is_open:
             with self.borrowed(name) as service:
                 return Standing.of(name, service.log)
         try:
-            with closing(log_at(Path(store), self._settings)) as log:
+            with closing(self._log_in(store)) as log:
                 return Standing.of(name, log)
         except StartupError as error:
             raise StoreError(f"the model {name}: {error}") from error

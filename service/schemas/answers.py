@@ -293,7 +293,7 @@ class ModelKeyAnswer(BaseModel):
 
 
 class SetAsideAnswer(BaseModel):
-    """store: the file of the model's store, for `twolayernet models restore`."""
+    """store: the file or the schema of the model's store, for `twolayernet models restore`."""
 
     name: str
     store: str

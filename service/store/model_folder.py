@@ -16,43 +16,55 @@ from pathlib import Path
 
 from model.atomic_file import sync_folder
 from service.errors import ModelExistsError, StartupError, StoreError, UnknownModelError
-from service.schemas.fields import MODEL_NAME
+from service.store.database import Database
+from service.store.model_stores import NAME, ModelStores
+from service.store.sqlite import SqliteDatabase
 
-NAME = MODEL_NAME
 STORE = re.compile(r"([a-z0-9][a-z0-9-]{0,62})\.[0-9a-f]{8}\.db")
 SIBLINGS = ("", "-wal", "-shm", "-lock", "-open")
 
 
-class ModelFolder:
-    """Safe to use from any number of threads and processes."""
-
+class ModelFolder(ModelStores):
     def __init__(self, path: Path) -> None:
         self.path = Path(os.path.realpath(path))
         self._links = f"{self.path}{os.sep}"
 
-    def store_of(self, name: str) -> str:
-        """The path of a model's store. Raises UnknownModelError, StoreError."""
+    def prepare(self) -> None:
+        try:
+            self.path.mkdir(mode=0o700, exist_ok=True)
+            with os.scandir(self.path):
+                pass
+        except OSError as error:
+            raise StartupError(f"the folder {self.path} can't be used: {error.strerror}") from None
+
+    def store_of(self, name: str, surely: bool = True) -> str:
+        """A file name, or a path where the link names a file elsewhere."""
         if NAME.fullmatch(name) is None:
             raise UnknownModelError(name)
         try:
-            return os.path.join(self.path, os.readlink(self._links + name))  # noqa: PTH115  each request does it
+            return os.readlink(self._links + name)  # noqa: PTH115  each request does it
         except OSError as error:
             if os.path.lexists(self._links + name) and not isinstance(error, FileNotFoundError):
                 raise StoreError(f"the model {name} can't be found: {error.strerror}") from error
             raise UnknownModelError(name) from None
 
+    def database(self, store: str) -> SqliteDatabase:
+        return SqliteDatabase(Path(os.path.realpath(self.path / store)))
+
     def has(self, name: str) -> bool:
         return os.path.lexists(self._links + name)
 
     def names(self) -> list[str]:
-        """Raises StoreError."""
         return sorted(name for name, is_link in self._entries() if is_link and NAME.fullmatch(name))
 
     def set_aside_stores(self) -> list[str]:
-        """File names of the stores without a name. Raises StoreError."""
         entries = self._entries()
         linked = {str((self.path / name).readlink()) for name, is_link in entries if is_link}
         return sorted(name for name, is_link in entries if not is_link and STORE.fullmatch(name) and name not in linked)
+
+    def name_before(self, store: str) -> str:
+        match = STORE.fullmatch(store)
+        return match[1] if match else ""
 
     def _entries(self) -> list[tuple[str, bool]]:
         try:
@@ -61,12 +73,10 @@ class ModelFolder:
         except OSError as error:
             raise StoreError(f"the folder of the models {self.path} can't be read: {error.strerror}") from error
 
-    def make(self, name: str, fill: Callable[[Path], None]) -> None:
-        """Make a model. fill: writes its store. Raises ModelExistsError, StoreError and what `fill` raises, after which
-        nothing is left."""
+    def make(self, name: str, fill: Callable[[Database], None]) -> None:
         store = f"{name}.{secrets.token_hex(4)}.db"
         try:
-            fill(self.path / store)
+            fill(self.database(store))
             self.name(store, name)
         except BaseException as error:
             self.remove(store)
@@ -75,7 +85,6 @@ class ModelFolder:
             raise
 
     def name(self, store: str, name: str) -> None:
-        """Give a store a name. Raises ModelExistsError, StoreError."""
         link = self.path / name
         try:
             link.symlink_to(store)
@@ -90,8 +99,7 @@ class ModelFolder:
             raise StoreError(f"the model {name} can't be made: {error.strerror}") from error
 
     def set_aside(self, name: str) -> str:
-        """Take the name from a store, whose file name is returned. Raises UnknownModelError, StoreError."""
-        store = os.path.relpath(self.store_of(name), self.path)
+        store = self.store_of(name)
         try:
             (self.path / name).unlink()
             sync_folder(self.path)
@@ -102,6 +110,5 @@ class ModelFolder:
         return store
 
     def remove(self, store: str) -> None:
-        """Delete a store without a name, as far as it is there."""
         for sibling in SIBLINGS:
             (self.path / f"{store}{sibling}").unlink(missing_ok=True)

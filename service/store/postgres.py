@@ -6,6 +6,8 @@ and its first queries are sent with its lock, so a step takes two round trips wh
 the network is bounded: a connection whose server is silent for too long is closed. What was to be committed on it is
 then looked up on another connection.
 
+The stores of all models share a process's connections. Each transaction says in which schema its store is.
+
 All results come in the binary format, so that no setting of the server changes a value that has a digest.
 """
 
@@ -16,6 +18,7 @@ import threading
 import time
 from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import closing, contextmanager, nullcontext, suppress
+from functools import partial
 from typing import Any, TypeVar
 
 import orjson
@@ -26,7 +29,7 @@ from sqlalchemy.dialects.postgresql.psycopg import dialect as psycopg_dialect
 
 from service.errors import StartupError, StoreAwayError, StoreBusyError, StoreCorruptError, StoreError
 from service.store.database import Database, Parameters, Query, Session, compiled
-from service.store.follower import CHANNEL, USERS_LOCK, Follower, first_line
+from service.store.follower import CHANNEL, USERS_LOCK, Follower, StoreTail, first_line
 from service.store.schema import SCHEMA_VERSION, metadata, versions_table
 from service.store.write_lock import ThreadLock, after_fork_in_child
 
@@ -35,6 +38,7 @@ ANSWER_SECONDS = 4.0  # the longest that a server may be silent, to this connect
 FOLLOWER_ANSWER_SECONDS = 2.0
 OPENING_SECONDS = 60.0
 LOCK_SECONDS = 3  # the longest that a step waits for the steps of other workers
+FOLLOWER_LOCK_SECONDS = 0.2  # a table that something has locked does not delay what is learnt of other stores
 IDLE_SECONDS = 20  # a worker that is cut off while it holds the lock loses it after this time
 SETTLE_SECONDS = 5.0  # how long the outcome of a commit is looked up whose answer was lost
 POOL_WAIT_SECONDS = 2
@@ -43,7 +47,6 @@ ROWS_AT_ONCE = 4  # of the log; each may have the images of a whole request
 OPENING_LOCK = 0x74776F6C
 SCHEMA_OID = "quote_ident(current_schema())::regnamespace::oid"
 SETTINGS = {
-    "lock_timeout": f"{LOCK_SECONDS}s",
     "statement_timeout": f"{OPENING_SECONDS:.0f}s",
     "idle_in_transaction_session_timeout": f"{IDLE_SECONDS}s",
 }
@@ -60,6 +63,7 @@ DIALECT = psycopg_dialect()  # type: ignore[no-untyped-call]
 READ = "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY"
 WRITE = "BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE"
 """Whatever the database's default is: a writer has to see what was committed while it waited for the lock."""
+IN_SCHEMA = "SELECT set_config('search_path', %(schema)s, true)"  # until the end of the transaction
 
 NOW = "SELECT extract(epoch FROM clock_timestamp())::float8"
 LOCK = (  # the time is read after the row is locked
@@ -166,11 +170,16 @@ class PostgresSession(Session):
 
     dialect = DIALECT
 
-    def __init__(self, connection: BoundedConnection, connect: Callable[[], BoundedConnection] | None, begin: str):
+    def __init__(
+        self,
+        connection: BoundedConnection,
+        connect: Callable[[], BoundedConnection] | None,
+        begin: Sequence[Statement],
+    ) -> None:
         """connect: makes a connection in place of one that was idle and turns out to be lost."""
         self.connection = connection
         self._connect = connect
-        self._queue: list[Statement] = [(begin, {})]
+        self._queue: list[Statement] = [*begin]
         self._prefetched: dict[tuple[str, tuple[Any, ...]], Cursor] = {}
         self._lock_at: int | None = None  # the position of the lock in the queue
         self._may_migrate = False
@@ -275,7 +284,7 @@ class Pool:
         self._idle: list[BoundedConnection] = []
 
     @contextmanager
-    def session(self, begin: str) -> Iterator[PostgresSession]:
+    def session(self, begin: Sequence[Statement]) -> Iterator[PostgresSession]:
         """Rolled back unless it was committed. Raises psycopg.Error, StoreBusyError."""
         if not self._slots.acquire(timeout=POOL_WAIT_SECONDS):
             raise StoreBusyError("all of this worker's connections to the database are in use: try again")
@@ -304,13 +313,11 @@ class Pool:
             self._idle.pop().close()
 
 
-class PostgresDatabase(Database):
-    """The database that a URL names. A process has at most `connections` connections to it. Two of them are the
-    follower's, so that long reads of requests do not delay it."""
+class Connections:
+    """Those of this process to the database that a URL names, at most `size`, which all its stores share. Two of them
+    are the follower's, so that long reads of requests do not delay it."""
 
-    replaced = "the store was replaced by another one while it was served: nothing more is learnt until a restart"
-
-    def __init__(self, url: sa.URL, connections: int) -> None:
+    def __init__(self, url: sa.URL, size: int) -> None:
         """Nothing is opened yet. Raises StartupError."""
         if url.drivername != "postgresql+psycopg":
             raise StartupError(
@@ -318,50 +325,102 @@ class PostgresDatabase(Database):
                 "postgresql+psycopg://user@host/database"
             )
         self.name = url.render_as_string(hide_password=True).partition("?")[0]
+        self.serves = False  # as opposed to a command, which waits longer
         self._arguments, options = DIALECT.create_connect_args(url)  # type: ignore[no-untyped-call]
         name = f"twolayernet {socket.gethostname()}"[:63]
         self._options: dict[str, Any] = CONNECTION_OPTIONS | {"application_name": name} | dict(options)
-        self._sizes = connections - 2, 1
-        self._store_id: str | None = None
-        self._catch_up: Callable[[], tuple[int, bytes]] | None = None
+        self._size = size
         self._begin()
         after_fork_in_child(self._begin)
 
     def _begin(self) -> None:
         """In a new process, which uses nothing of its parent's. psycopg does not close the parent's connections."""
-        self._pool, self._follower_pool = (Pool(self._connected, size) for size in self._sizes)
-        self._writers = ThreadLock()
-        self._starting = threading.Lock()
-        self._follower: Follower | None = None
-        self._opener: int | None = None  # the thread that is inside `opening`
+        self._pool = Pool(self.connect, self._size - 2)
+        self._follower_pool = Pool(partial(self.connect, lock_seconds=FOLLOWER_LOCK_SECONDS), 1)
+        self.follower = self._new_follower()
 
-    def _connected(self, answer_seconds: float = ANSWER_SECONDS) -> BoundedConnection:
+    def _new_follower(self) -> Follower:
+        """Its thread is not started yet."""
+        return Follower(partial(self.connect, FOLLOWER_ANSWER_SECONDS, FOLLOWER_LOCK_SECONDS))
+
+    def connect(self, answer_seconds: float = ANSWER_SECONDS, lock_seconds: float = LOCK_SECONDS) -> BoundedConnection:
         """Raises psycopg.Error."""
         connection = BoundedConnection.connect(*self._arguments, autocommit=True, **self._options)
         try:
             connection.answer_seconds = answer_seconds
-            calls = ", ".join(f"set_config('{name}', '{value}', false)" for name, value in SETTINGS.items())
+            settings = SETTINGS | {"lock_timeout": f"{lock_seconds * 1000:.0f}ms"}
+            calls = ", ".join(f"set_config('{name}', '{value}', false)" for name, value in settings.items())
             connection.execute(f"SELECT {calls}")
         except BaseException:
             connection.close()
             raise
         return connection
 
+    @contextmanager
+    def session(self, begin: Sequence[Statement], is_start: bool = False) -> Iterator[PostgresSession]:
+        """Rolled back unless it was committed. is_start: of a start, which waits longer. Raises StoreError."""
+        if self.follower.is_cut_off():
+            raise StoreError(UNREACHABLE)
+        pool = self._follower_pool if self.follower.is_current_thread() else self._pool
+        with store_errors(), pool.session(begin) as session:
+            connection = session.connection
+            connection.answer_seconds = OPENING_SECONDS if is_start or not self.serves else ANSWER_SECONDS
+            connection.heard = self.follower.heard
+            yield session
+
     def release(self) -> None:
         self._pool.close()
         self._follower_pool.close()
 
     def close(self) -> None:
-        if self._follower is not None:
-            self._follower.stop()
-            self._follower = None
+        self.follower.stop()
+        self.follower = self._new_follower()
         self.release()
+
+
+class PostgresDatabase(Database):
+    """A store: the default's, or the one of a model under /models."""
+
+    replaced = "the store was replaced by another one while it was served: nothing more is learnt until a restart"
+
+    def __init__(self, connections: Connections, schema: str | None = None) -> None:
+        """schema: the model's; None: the first one of the search_path, and closing it closes the connections."""
+        self.connections = connections
+        self.name = connections.name if schema is None else f"{connections.name}, schema {schema}"
+        self._schema = None if schema is None else quoted(schema)
+        self._store_id: str | None = None
+        self._catch_up: Callable[[], tuple[int, bytes]] | None = None
+        self._begin()
+        after_fork_in_child(self._begin)
+
+    def _begin(self) -> None:
+        """In a new process."""
+        self._writers = ThreadLock()
+        self._starting = threading.Lock()
+        self._tail: StoreTail | None = None
+        self._opener: int | None = None  # the thread that is inside `opening`
+
+    def release(self) -> None:
+        if self._schema is None:
+            self.connections.release()
+
+    def close(self) -> None:
+        if self._tail is not None:
+            self.connections.follower.drop(self._tail)
+            self._tail = None
+        if self._schema is None:
+            self.connections.close()
 
     @contextmanager
     def opening(self) -> Iterator[bool]:
-        """Holds a lock that ends with its transaction, and so with a start that is cut off. Raises StoreAwayError."""
+        """Holds a lock that ends with its transaction, and so with a start that is cut off. A model's store needs none:
+        who makes it alone knows its schema, and who migrates it has the writer's lock. Raises StoreAwayError."""
+        if self._schema is not None:
+            with self._as_opener():
+                yield True
+            return
         try:
-            connection = self._connected(answer_seconds=OPENING_SECONDS)
+            connection = self.connections.connect(answer_seconds=OPENING_SECONDS)
         except psycopg.Error as error:
             kind = StoreAwayError if is_away(error) else StoreError
             raise kind(f"the database can't be reached: {first_line(error)}") from error
@@ -371,13 +430,20 @@ class PostgresDatabase(Database):
                 self._check_no_pooler(connection)
                 connection.execute(f"BEGIN; SET LOCAL lock_timeout = '{OPENING_SECONDS:.0f}s'")
                 connection.execute(f"SELECT pg_advisory_xact_lock({OPENING_LOCK}, {SCHEMA_OID}::int)")
-            self._opener = threading.get_ident()
             try:
-                yield True
+                with self._as_opener():
+                    yield True
             finally:
-                self._opener = None
                 with suppress(psycopg.Error):
                     connection.execute("COMMIT")
+
+    @contextmanager
+    def _as_opener(self) -> Iterator[None]:
+        self._opener = threading.get_ident()
+        try:
+            yield
+        finally:
+            self._opener = None
 
     def _check_no_pooler(self, connection: BoundedConnection) -> None:
         """Raises StartupError for a pooler that gives each transaction another connection to the server."""
@@ -385,7 +451,7 @@ class PostgresDatabase(Database):
         first = connection.execute(number).fetchone()
         if first == (connection.info.backend_pid,):
             return
-        with closing(self._connected()) as other:
+        with closing(self.connections.connect()) as other:
             other.execute("BEGIN")
             if other.execute(number).fetchone() == first or connection.execute(number).fetchone() != first:
                 raise StartupError(
@@ -398,27 +464,27 @@ class PostgresDatabase(Database):
 
     def tail(self, catch_up: Callable[[], tuple[int, bytes]]) -> None:
         self._catch_up = catch_up
+        self.connections.serves = True
 
     def is_newest(self, model_version: int) -> bool:
         """As far as this process knows: the follower replays new versions as soon as it learns of them. In a new
         process it is False once, so that the log is read."""
-        if self._follower is not None:
+        if self._tail is not None:
             return True
         with self._starting:
-            if self._follower is None and self._catch_up is not None and self._store_id is not None:
-                connect = lambda: self._connected(answer_seconds=FOLLOWER_ANSWER_SECONDS)  # noqa: E731
-                self._follower = Follower(connect, self._store_id, self._catch_up)
-                self._follower.start()
+            if self._tail is None and self._catch_up is not None and self._store_id is not None:
+                self._tail = StoreTail(self._schema, self._store_id, self._catch_up)
+                self.connections.follower.add(self._tail)
         return False
 
     def serves_without_store(self) -> bool:
         return True
 
     def staleness(self) -> float | None:
-        return None if self._follower is None else self._follower.staleness()
+        return None if self._tail is None else self._tail.staleness()
 
     def is_replaced(self) -> bool:
-        return self._follower is not None and self._follower.replaced
+        return self._tail is not None and self._tail.replaced
 
     def head(self) -> int:
         with self.reading() as session:
@@ -436,7 +502,7 @@ class PostgresDatabase(Database):
     def record_settings(self, settings: dict[str, Any]) -> None:
         text = sql.Literal(orjson.dumps(settings).decode()).as_string(None)
         ignored = psycopg.errors.InsufficientPrivilege, psycopg.errors.LockNotAvailable
-        with self._session(WRITE) as session, suppress(*ignored):
+        with self.session(WRITE) as session, suppress(*ignored):
             session.run(f"COMMENT ON TABLE store IS {text}")
             session.commit()
 
@@ -451,15 +517,12 @@ class PostgresDatabase(Database):
             return [f"{name.removeprefix('twolayernet ')} ({count})" for name, count in session.run(USERS)]
 
     @contextmanager
-    def _session(self, begin: str) -> Iterator[PostgresSession]:
-        if (follower := self._follower) is not None and follower.is_cut_off():
-            raise StoreError(UNREACHABLE)
-        pool = self._follower_pool if follower is not None and follower.is_current_thread() else self._pool
-        with store_errors(), pool.session(begin) as session:
-            connection, is_command = session.connection, self._catch_up is None
-            connection.answer_seconds = OPENING_SECONDS if is_command or self._is_opener() else ANSWER_SECONDS
-            if follower is not None:
-                connection.heard = follower.heard
+    def session(self, begin: str) -> Iterator[PostgresSession]:
+        """Rolled back unless it was committed. Raises StoreError."""
+        statements: list[Statement] = [(begin, {})]
+        if self._schema is not None:
+            statements.append((IN_SCHEMA, {"schema": self._schema}))
+        with self.connections.session(statements, self._is_opener()) as session:
             yield session
 
     def _is_opener(self) -> bool:
@@ -467,7 +530,7 @@ class PostgresDatabase(Database):
 
     @contextmanager
     def reading(self) -> Iterator[PostgresSession]:
-        with self._session(READ) as session:
+        with self.session(READ) as session:
             yield session
             session.end()
 
@@ -477,17 +540,17 @@ class PostgresDatabase(Database):
         time, the StoreError says so."""
         is_opener = self._is_opener()
         with nullcontext() if is_opener else self._writers.held(LOCK_SECONDS):
-            with self._session(WRITE) as session:
+            with self.session(WRITE) as session:
                 if not is_opener or session.scalar(HAS_STORE):
                     session.lock(is_opener)
                 yield session
-                if self._follower is not None:
-                    self._follower.own_connection = session.connection.info.backend_pid
+                if self._tail is not None:
+                    self._tail.own_connection = session.connection.info.backend_pid
                 lost = session.commit()
             if lost is not None:
                 self._settle(session, lost)
-            if session.appended is not None and self._follower is not None:
-                self._follower.known = session.appended
+            if session.appended is not None and self._tail is not None:
+                self._tail.known = session.appended
 
     def _settle(self, session: PostgresSession, lost: psycopg.Error) -> None:
         """Look up the outcome of a commit. Raises StoreError unless it was applied, or contained nothing that matters.
@@ -501,7 +564,7 @@ class PostgresDatabase(Database):
         until = time.monotonic() + SETTLE_SECONDS
         while True:
             try:
-                with self._session(WRITE) as later:
+                with self.session(WRITE) as later:
                     later.lock()
                     result = later.scalar(statement, **parameters)
                     oldest = later.scalar(OLDEST) or 0
@@ -515,6 +578,11 @@ class PostgresDatabase(Database):
         if session.appended is not None and session.appended[0] < oldest:  # deleted since, if it was applied
             raise StoreError(UNKNOWN + KEY_TELLS)
         raise StoreError(NOT_APPLIED)
+
+
+def quoted(name: str) -> str:
+    """A name within a statement."""
+    return sql.Identifier(name).as_string(None)
 
 
 def bound(statement: Any, parameters: Parameters) -> Statement:

@@ -1,4 +1,4 @@
-"""Which database a store's URL names."""
+"""Which database a store's URL names, and where its models are."""
 
 import os
 from pathlib import Path
@@ -8,8 +8,11 @@ from sqlalchemy.exc import ArgumentError
 
 from service.errors import StartupError
 from service.store.database import Database
+from service.store.model_folder import ModelFolder
+from service.store.model_stores import ModelStores
 from service.store.sqlite import SqliteDatabase
 
+ON_POSTGRES = "the store is on PostgreSQL: use pg_dump to back it up and pg_restore to restore it"
 AT_SIGN = ": in a user name or password, write @ as %40, : as %3A and / as %2F"
 
 
@@ -19,12 +22,26 @@ def database_at(url: str, connections: int) -> Database:
     if parsed.get_backend_name() == "sqlite":
         return SqliteDatabase(sqlite_path(url))
     try:
-        from service.store.postgres import PostgresDatabase
+        from service.store.postgres import Connections, PostgresDatabase
     except ImportError:
         raise StartupError(
             "a store on PostgreSQL needs the extra postgres: install twolayernet-service[postgres]"
         ) from None
-    return PostgresDatabase(parsed, connections)
+    return PostgresDatabase(Connections(parsed, connections))
+
+
+def model_stores(database: Database, models: Path) -> ModelStores:
+    """The stores of the models under /models. database: the default's; models: the value of the setting.
+
+    Raises StartupError.
+    """
+    if isinstance(database, SqliteDatabase):
+        return ModelFolder(models)
+    from service.store.model_schemas import ModelSchemas
+    from service.store.postgres import PostgresDatabase
+
+    assert isinstance(database, PostgresDatabase)
+    return ModelSchemas(database.connections, str(models))
 
 
 def sqlite_path(url: str) -> Path:
@@ -34,7 +51,7 @@ def sqlite_path(url: str) -> Path:
     """
     parsed = parsed_url(url)
     if parsed.get_backend_name() != "sqlite":
-        raise StartupError("the store is on PostgreSQL: use pg_dump to back it up and pg_restore to restore it")
+        raise StartupError(ON_POSTGRES)
     if parsed.drivername != "sqlite":
         raise StartupError(f"the store's URL names the driver {parsed.drivername}: use sqlite:///path/to/file.db")
     if parsed.query:

@@ -30,6 +30,7 @@ from service.metrics import counters
 from service.settings import Settings
 from service.store import model_folder, write_lock
 from service.store.log import StepLog
+from service.store.model_folder import ModelFolder
 from service.store.sqlite import FileAtRest
 from tests.conftest import FEATURES, Client, as_json, random_batch, untrained_weights
 from tests.service.test_access import RULES
@@ -71,6 +72,16 @@ def version_of(client: Client, name: str) -> int:
 def models_of(client: Client) -> Models:
     models: Models = client.app.extensions[MODELS]
     return models
+
+
+def folder_of(client: Client) -> ModelFolder:
+    folder = models_of(client).stores
+    assert isinstance(folder, ModelFolder)
+    return folder
+
+
+def store_of(client: Client, name: str) -> Path:
+    return folder_of(client).path / folder_of(client).store_of(name)
 
 
 # Whose key opens what
@@ -239,7 +250,7 @@ def test_an_untrained_model_has_the_shape_and_the_names_that_are_asked_for(clien
 def test_a_bad_request_makes_no_model(client: Client, body: dict[str, Any], status: int, said: str) -> None:
     assert said in is_problem(client.put("/models/alice", headers=SERVICE, **body), status)["detail"]
     assert [one["name"] for one in client.get("/models", headers=SERVICE).json["models"]] == ["default"]
-    assert list(models_of(client).folder.path.iterdir()) == []
+    assert list(folder_of(client).path.iterdir()) == []
 
 
 @pytest.mark.parametrize("name", ["A", "-a", "a_b", "a.b", "é", "a" * 64, "..", "%2e%2e", "a%00b", "alice.1234abcd.db"])
@@ -247,7 +258,7 @@ def test_a_name_is_small_letters_digits_and_hyphens(client: Client, name: str) -
     assert client.put(f"/models/{name}", json={"copy_of": "default"}, headers=SERVICE).status_code in (404, 422)
     is_problem(client.post(f"/models/{name}/predict", json=as_json(X)), 404)
     is_problem(client.delete(f"/models/{name}", headers=SERVICE), 404)
-    assert list(models_of(client).folder.path.iterdir()) == []
+    assert list(folder_of(client).path.iterdir()) == []
 
 
 def test_a_name_that_is_taken_is_409_and_changes_nothing(client: Client) -> None:
@@ -257,7 +268,7 @@ def test_a_name_that_is_taken_is_409_and_changes_nothing(client: Client) -> None
         kind = is_problem(client.put(f"/models/{name}", json={"copy_of": "default"}, headers=SERVICE), 409)["type"]
         assert kind == "urn:twolayernet:problem:model-exists"
     assert client.get("/models/alice/versions", headers=key).json["versions"][0]["model_version"] == 2
-    assert len([file for file in models_of(client).folder.path.iterdir() if file.suffix == ".db"]) == 1
+    assert len([file for file in folder_of(client).path.iterdir() if file.suffix == ".db"]) == 1
 
 
 def test_of_those_who_make_a_model_at_once_one_does(client: Client) -> None:
@@ -273,7 +284,7 @@ def test_of_those_who_make_a_model_at_once_one_does(client: Client) -> None:
     for thread in threads:
         thread.join()
     assert sorted(statuses) == [200, 409, 409, 409]
-    assert len([file for file in models_of(client).folder.path.iterdir() if file.suffix == ".db"]) == 1
+    assert len([file for file in folder_of(client).path.iterdir() if file.suffix == ".db"]) == 1
 
 
 def test_what_one_worker_makes_and_sets_aside_others_know_at_the_next_request(
@@ -294,9 +305,9 @@ def test_what_one_worker_makes_and_sets_aside_others_know_at_the_next_request(
         assert worker.post("/models/alice/predict", **asked).json["model_version"] == 1
         is_problem(worker.get("/models/alice/versions", headers=old), 401)
         assert worker.get("/models/alice/versions", headers=new).status_code == 200
-    assert models_of(client).folder.set_aside_stores() == [store]
+    assert models_of(client).stores.set_aside_stores() == [store]
     client.delete("/models/alice", headers=SERVICE)
-    models_of(client).folder.name(store, "alice")
+    models_of(client).stores.name(store, "alice")
     assert other.get("/models/alice/versions", headers=old).json["versions"][0]["model_version"] == 2
     other.close()
 
@@ -327,7 +338,7 @@ def test_an_idempotency_key_is_the_model_s_own(client: Client) -> None:
 
 def command(client: Client, *arguments: str) -> str:
     """`twolayernet models …`, which ends with 0; what it prints."""
-    folder = str(models_of(client).folder.path)
+    folder = str(folder_of(client).path)
     result = CliRunner().invoke(main, ["models", "--models", folder, *arguments])
     assert result.exit_code == 0, result.output
     return result.output
@@ -341,22 +352,22 @@ def test_an_operator_lists_restores_and_removes(client: Client) -> None:
     listed = command(client).splitlines()
     assert [line.partition(",")[0] for line in listed] == ["alice: version 1", "set aside: version 2"]
     assert listed[1].endswith(store)
-    taken = CliRunner().invoke(main, ["models", "--models", str(models_of(client).folder.path), "restore", store])
+    taken = CliRunner().invoke(main, ["models", "--models", str(folder_of(client).path), "restore", store])
     assert (taken.exit_code, taken.output.count("\n")) == (2, 1)
     command(client, "restore", store, "alice-before")
     assert client.get("/models/alice-before/versions", headers=key).json["versions"][0]["model_version"] == 2
-    in_use = CliRunner().invoke(main, ["models", "--models", str(models_of(client).folder.path), "remove", store])
+    in_use = CliRunner().invoke(main, ["models", "--models", str(folder_of(client).path), "remove", store])
     assert (in_use.exit_code, in_use.output.count("\n")) == (2, 1)
     client.delete("/models/alice-before", headers=SERVICE)
     command(client, "remove", store)
     client.close()
-    assert not list(models_of(client).folder.path.glob(f"{store}*"))
+    assert not list(folder_of(client).path.glob(f"{store}*"))
 
 
 def test_a_model_is_backed_up_and_verified_by_its_name(client: Client, tmp_path: Path) -> None:
     key = made(client, "alice")
     client.post("/models/alice/train-step", **STEP, headers=key)
-    url = f"sqlite:///{models_of(client).folder.path}/alice"
+    url = f"sqlite:///{folder_of(client).path}/alice"
     for arguments in (
         ["backup", "--store", url, str(tmp_path / "b.db")],
         ["verify", "--store", url, f"{tmp_path}/b.db"],
@@ -374,8 +385,8 @@ def test_all_models_are_backed_up_and_verified(client: Client, tmp_path: Path) -
         assert reader.key_digest()
     assert command(client, "verify").splitlines() == ["alice: verified, version 1", "bob: verified, version 2"]
     client.close()
-    Path(models_of(client).folder.store_of("alice")).write_bytes(b"no database" * 100)
-    folder = str(models_of(client).folder.path)
+    store_of(client, "alice").write_bytes(b"no database" * 100)
+    folder = str(folder_of(client).path)
     for arguments in (["verify"], ["backup", str(tmp_path / "again")]):
         result = CliRunner().invoke(main, ["models", "--models", folder, *arguments])
         assert (result.exit_code, "1 of 2 models" in result.output) == (2, True)
@@ -404,11 +415,6 @@ def test_without_the_setting_what_is_missing_is_said(settings: Settings, method:
     assert problem["type"] == "urn:twolayernet:problem:no-models"
     assert "TWOLAYERNET_MODELS" in problem["detail"]
     client.close()
-
-
-def test_with_a_store_on_postgresql_the_setting_is_refused(settings: Settings) -> None:
-    with pytest.raises(StartupError, match="TWOLAYERNET_MODELS is set, and the store is on PostgreSQL"):
-        create_app(settings.model_copy(update={"store": "postgresql+psycopg://nobody@localhost:1/none"}))
 
 
 def test_a_folder_that_can_t_be_used_is_one_line(settings: Settings) -> None:
@@ -459,8 +465,8 @@ def test_a_model_in_use_is_not_closed_and_one_unused_for_long_is(
 def test_a_broken_model_harms_no_other(client: Client, damage: str) -> None:
     for name in ("alice", "bob"):
         made(client, name)
-    folder = models_of(client).folder
-    store = Path(folder.store_of("alice"))
+    folder = folder_of(client)
+    store = store_of(client, "alice")
     if damage == "corrupt":
         store.write_bytes(store.read_bytes()[:5000] + b"\xff" * 20_000)
     elif damage == "empty":
@@ -486,7 +492,7 @@ def test_where_no_store_can_be_written_no_model_is_made(client: Client, monkeypa
         raise OSError(errno.ENOSPC, "No space left on device")
 
     made(client, "alice")
-    folder = models_of(client).folder.path
+    folder = folder_of(client).path
     before = sorted(folder.glob("*.db"))
     with monkeypatch.context() as patched:
         patched.setattr(model_folder, "sync_folder", full)
@@ -503,9 +509,9 @@ def test_where_no_store_can_be_written_no_model_is_made(client: Client, monkeypa
 
 def test_a_store_from_elsewhere_gets_a_name_by_a_link(client: Client, tmp_path: Path) -> None:
     made(client, "alice")
-    folder = models_of(client).folder
+    folder = folder_of(client)
     client.close()
-    Path(folder.store_of("alice")).rename(tmp_path / "elsewhere.db")
+    store_of(client, "alice").rename(tmp_path / "elsewhere.db")
     (folder.path / "bob").symlink_to(tmp_path / "elsewhere.db")
     assert client.post("/models/bob/predict", json=as_json(X)).json["model_version"] == 1
     assert command(client).count("version 1") == 1
@@ -514,7 +520,7 @@ def test_a_store_from_elsewhere_gets_a_name_by_a_link(client: Client, tmp_path: 
 def test_a_locked_model_harms_no_other(client: Client, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(write_lock, "WAIT_SECONDS", 0.01)
     keys = {name: made(client, name) for name in ("alice", "bob")}
-    store = models_of(client).folder.store_of("alice")
+    store = store_of(client, "alice")
     assert client.post("/models/alice/predict", json=as_json(X)).status_code == 200
     with open(f"{store}-lock", "rb+") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
@@ -645,7 +651,7 @@ def test_clients_of_the_inference_protocol_know_each_model_by_its_name(client: C
 def test_readiness_and_metrics_say_which_model_is_in_trouble(client: Client) -> None:
     made(client, "alice")
     assert "models_in_trouble" not in client.get("/readyz").json
-    Path(models_of(client).folder.store_of("alice")).unlink()
+    store_of(client, "alice").unlink()
     is_problem(client.get("/models/alice/readyz"), 503)
     assert client.get("/readyz").json["models_in_trouble"] == ["alice"]
     assert "twolayernet_models_in_trouble 1.0" in client.get("/metrics", headers=SERVICE).text
