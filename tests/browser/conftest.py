@@ -1,7 +1,5 @@
 """Where requirements/browser.txt is not installed these tests are not there: `.ci/browser` installs it."""
 
-import os
-import shutil
 from collections.abc import Iterator
 from importlib.util import find_spec
 from typing import TYPE_CHECKING
@@ -9,7 +7,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 if TYPE_CHECKING:
-    from playwright.sync_api import Browser
+    from playwright.sync_api import Browser, Playwright
 
 NEEDED = ("playwright", "axe_playwright_python", "openapi_python_client", "schemathesis")
 
@@ -23,14 +21,30 @@ else:
 
 
 @pytest.fixture(scope="session")
-def chromium() -> Iterator["Browser"]:
-    path = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
-    if path is None:
-        pytest.skip("no Chromium on this machine")
+def driver() -> Iterator["Playwright"]:
     from playwright.sync_api import sync_playwright
 
     with sync_playwright() as driver:
-        root = ["--no-sandbox"] if os.geteuid() == 0 else []
-        browser = driver.chromium.launch(executable_path=path, args=root)
-        yield browser
-        browser.close()
+        yield driver
+
+
+@pytest.fixture(scope="session")
+def chromium(driver: "Playwright") -> Iterator["Browser"]:
+    from tests.browser.tab import launch_chromium
+
+    browser = launch_chromium(driver)
+    if browser is None:
+        pytest.skip("no Chromium on this machine")
+    yield browser
+    browser.close()
+
+
+@pytest.fixture(scope="session")
+def firefox(driver: "Playwright") -> Iterator["Browser"]:
+    from tests.browser.tab import launch_firefox
+
+    browser = launch_firefox(driver)
+    if browser is None:
+        pytest.skip("no Firefox on this machine")
+    yield browser
+    browser.close()
