@@ -14,8 +14,8 @@ pytestmark = pytest.mark.browser
 
 
 def test_what_was_chosen_by_its_uncertainty_is_counted_apart(tab: Callable[..., Tab], served: Server) -> None:
-    mine = tab()
     train(served, 1)
+    mine = tab()
     mine.says("#figures", "labelled examples")
     before = mine.page.locator("#figures").inner_text()
     counted = served.get("/learning").json()["chosen"]["count"]

@@ -11,10 +11,13 @@ from tests.processes.server import Server
 
 pytestmark = pytest.mark.browser
 
+AS_IT_IS = dict.fromkeys(("color_scheme", "reduced_motion", "forced_colors", "contrast"), "null")
+"""Firefox has no command yet that emulates these."""
+
 
 @pytest.fixture
 def mine(firefox: Browser, served: Server) -> Iterator[Tab]:
-    tab = Tab(firefox, served.url + "/")
+    tab = Tab(firefox, served.url + "/", **AS_IT_IS)
     yield tab
     tab.context.close()
     assert tab.mistakes == []
