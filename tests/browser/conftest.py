@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 if TYPE_CHECKING:
-    from playwright.sync_api import Browser, Playwright
+    from playwright.sync_api import Browser
 
 NEEDED = ("playwright", "axe_playwright_python", "openapi_python_client", "schemathesis")
 
@@ -21,30 +21,14 @@ else:
 
 
 @pytest.fixture(scope="session")
-def driver() -> Iterator["Playwright"]:
+def chromium() -> Iterator["Browser"]:
     from playwright.sync_api import sync_playwright
 
-    with sync_playwright() as driver:
-        yield driver
-
-
-@pytest.fixture(scope="session")
-def chromium(driver: "Playwright") -> Iterator["Browser"]:
     from tests.browser.tab import launch_chromium
 
-    browser = launch_chromium(driver)
-    if browser is None:
-        pytest.skip("no Chromium on this machine")
-    yield browser
-    browser.close()
-
-
-@pytest.fixture(scope="session")
-def firefox(driver: "Playwright") -> Iterator["Browser"]:
-    from tests.browser.tab import launch_firefox
-
-    browser = launch_firefox(driver)
-    if browser is None:
-        pytest.skip("no Firefox on this machine")
-    yield browser
-    browser.close()
+    with sync_playwright() as driver:
+        browser = launch_chromium(driver)
+        if browser is None:
+            pytest.skip("no Chromium on this machine")
+        yield browser
+        browser.close()

@@ -22,12 +22,6 @@ def launch_chromium(driver: Playwright) -> Browser | None:
     return driver.chromium.launch(executable_path=path, args=root) if path else None
 
 
-def launch_firefox(driver: Playwright) -> Browser | None:
-    """The one of this machine, if there is one: Playwright drives it with WebDriver BiDi, without a driver of its own."""
-    path = shutil.which("firefox-esr") or shutil.which("firefox")
-    return driver.firefox.launch(executable_path=path, channel="moz-firefox") if path else None
-
-
 class Tab:
     """A page at a service. Whoever ends with it asks for `mistakes`: what went wrong that nobody expected."""
 
