@@ -21,7 +21,6 @@ def test_in_firefox_what_is_drawn_is_read_taught_and_taken_back(served: Server, 
     subprocess.run(install, check=True)
     script = Path(__file__).with_name("firefox.cjs")
     environment = {**os.environ, "NODE_PATH": str(tmp_path / "node_modules"), "HOME": str(tmp_path)}
-    done = subprocess.run(
-        ["node", str(script), served.url + "/", str(FIREFOX)], env=environment, capture_output=True, text=True
-    )
+    command = ["node", str(script), served.url + "/", str(FIREFOX)]
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
