@@ -254,6 +254,17 @@ def test_what_touches_the_edge_is_strokes_on_paper(tab: Callable[..., Tab], edge
     assert right >= 8
 
 
+def test_small_digits_are_read_as_what_the_page_knows_them_to_be(tab: Callable[..., Tab]) -> None:
+    """A quarter of the paper large: dark strokes, and not light spaces between them."""
+    mine = tab()
+    right = 0
+    for digit in range(10):
+        mine.page.click("#clear")
+        draw(mine, [[(0.5 + (x - 0.5) * 0.32, 0.5 + (y - 0.5) * 0.32) for x, y in stroke] for stroke in drawn(digit)])
+        right += f" {digit}:" in mine.answer()
+    assert right >= 8
+
+
 def test_a_long_reason_widens_no_page(tab: Callable[..., Tab], served: Server) -> None:
     mine = tab(viewport={"width": 360, "height": 800})
     requests.put(f"{served.url}/learning", json={"state": "paused", "reason": "m" * 400}, timeout=60).raise_for_status()
