@@ -110,6 +110,7 @@ async function settle(action) {
       sayAt(said, say("problem.prediction-gone"));
     });
     current = null;
+    seen = false;
   } finally {
     busy = false;
   }
@@ -137,8 +138,9 @@ $("#forget").addEventListener("click", forget);
 group.addEventListener("keydown", (/** @type {KeyboardEvent} */ event) => {
   if (event.ctrlKey || event.altKey || event.metaKey || event.repeat || event.defaultPrevented) return;
   const value = classOf(event.key);
-  if (value >= 0) label({ value });
-  else if (event.key === "ArrowRight") skip();
+  if (value >= 0) {
+    if (seen) label({ value }); // else what became of the last one stays there to be read
+  } else if (event.key === "ArrowRight") skip();
   else if (event.key === "Delete" || event.key === "Backspace") forget({});
   else return;
   event.preventDefault();
