@@ -26,12 +26,20 @@ let askAgain = false;
 let answeredAt = 0;
 /** @type {{drawn: number, probabilities: number[]} | null} */
 let earlier = null;
+let refused = { sheet: -1, drawn: -1 }; // the drawing that showed no digit, or several
 
-export const pad = new Pad($("#pad"), () => {
-  if (!pad.ready) showNothing(pad.empty ? "nothing-drawn" : "no-digit");
-  tell("drawn");
-  question();
-});
+export const pad = new Pad(
+  $("#pad"),
+  () => {
+    if (!pad.ready) showNothing(pad.empty ? "nothing-drawn" : "no-digit");
+    tell("drawn");
+    question();
+  },
+  () => refused.sheet === pad.sheet && question(),
+);
+
+/** Each refusal is an error in the browser's console: the same drawing is not asked about again, nor in mid-stroke. */
+const mayAsk = () => pad.ready && !(refused.sheet === pad.sheet && (refused.drawn === pad.drawn || pad.isDrawing));
 
 /**
  * @param {Blob} image @param {string} polarity @param {string} [query]
@@ -50,7 +58,7 @@ export async function question() {
   if (asking || shown.none) return;
   asking = true;
   text.ariaBusy = "true"; // a screen reader hears the answer to the whole stroke
-  while (askAgain && pad.ready && !state.replaced) {
+  while (askAgain && mayAsk() && !state.replaced) {
     askAgain = false;
     await questionOnce();
     await new Promise((resolve) => setTimeout(resolve, PAUSE));
@@ -65,16 +73,25 @@ async function questionOnce() {
     if (!shown.answer) put(text, say("asking"));
     const answer = await waitedFor(predict(await pad.blob(), pad.polarity), caption, "asking");
     answeredAt = performance.now();
+    refused = { sheet: -1, drawn: -1 };
     if (sheet === pad.sheet) showAnswer(answer, drawn);
   } catch (error) {
     const said = explained(error);
     const { kind } = /** @type {import("./http.js").Failure} */ (error);
     if (kind === "401") look();
     if (sheet !== pad.sheet) return;
-    if (["no-digit", "several-digits"].includes(kind)) showNothing(`${kind}${pad.isPicture ? ".picture" : ""}`);
-    else showNothing("no-answer", said);
+    if (["no-digit", "several-digits"].includes(kind)) {
+      refused = { sheet, drawn };
+      showNothing(refusal(kind));
+    } else showNothing("no-answer", said);
     if (kind === "slow" || kind === "version-not-yet") askAgain = true;
   }
+}
+
+/** @param {string} kind of the problem */
+function refusal(kind) {
+  if (kind === "no-digit" && !pad.isPicture) return kind;
+  return `${kind}.${classes.areDigits ? "" : "others."}${pad.isPicture ? "picture" : "drawing"}`;
 }
 
 /** From now on the answer to this drawing is shown beside what it is now: before a lesson, or taking one back. */

@@ -34,11 +34,14 @@ export async function load() {
 async function show() {
   const network = await load();
   const units = network.W1.shape[1];
-  $("#weights-text").textContent = say("weights-text", { version: network.version, count: units });
+  const shown = Math.min(units, MOST_UNITS);
+  const most = network.W1.data.reduce((/** @type {number} */ max, /** @type {number} */ weight) => Math.max(max, Math.abs(weight)), 0);
+  $("#weights-text").textContent = say(shown < units ? "weights-text.some" : "weights-text", { version: network.version, count: units, shown });
   $("#weights").replaceChildren(
-    ...Array.from({ length: Math.min(units, MOST_UNITS) }, (_, unit) => {
-      const canvas = heat(weightsOf(network, unit), network.shape);
-      canvas.setAttribute("aria-label", say("unit", { unit: unit + 1 }));
+    ...Array.from({ length: shown }, (_, unit) => {
+      const canvas = heat(weightsOf(network, unit), network.shape, most);
+      canvas.title = say("unit", { unit: unit + 1 });
+      canvas.ariaHidden = "true"; // they are one picture, of which the heading tells
       fit(canvas, canvas.width, canvas.height, TILE);
       return canvas;
     }),
@@ -82,13 +85,11 @@ function sheet(x, places, [rows, columns], label) {
   canvas.setAttribute("aria-label", say("memory-of", { shown: shown.length, count: places.length, name: classes.name(label) }));
   canvas.style.width = `${zoom * canvas.width}px`; // its height follows
   const context = canvas.getContext("2d");
-  context.fillStyle = "#fff";
-  context.fillRect(0, 0, canvas.width, canvas.height);
   const size = rows * columns;
   shown.forEach((place, at) => {
     const pixels = new ImageData(columns, rows);
     for (let pixel = 0; pixel < size; pixel += 1) {
-      const grey = 255 - x.data[place * size + pixel];
+      const grey = x.data[place * size + pixel]; // light on dark, as the network is given it
       pixels.data.set([grey, grey, grey, 255], 4 * pixel);
     }
     context.putImageData(pixels, (at % across) * columns, Math.floor(at / across) * rows);

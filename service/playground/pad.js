@@ -12,6 +12,7 @@ const SHORT = 0.06; // of the paper's width: less ink than this is no digit yet
 export class Pad {
   #canvas;
   #changed;
+  #ended;
   /** @type {Point[][]} */
   #strokes = [];
   /** @type {{id: number, type: string} | null} */
@@ -23,10 +24,15 @@ export class Pad {
   sheet = 0; // another number for each paper that is begun, and
   drawn = 0; // for whatever comes onto it
 
-  /** @param {HTMLCanvasElement} canvas @param {() => void} changed called after each piece of a stroke */
-  constructor(canvas, changed) {
+  /**
+   * @param {HTMLCanvasElement} canvas
+   * @param {() => void} changed called after each piece of a stroke
+   * @param {() => void} ended called after each stroke
+   */
+  constructor(canvas, changed, ended) {
     this.#canvas = canvas;
     this.#changed = changed;
+    this.#ended = ended;
     new ResizeObserver(() => this.#show()).observe(canvas);
     canvas.addEventListener("pointerdown", (event) => this.#begin(event));
     canvas.addEventListener("pointermove", (event) => this.#draw(event));
@@ -41,6 +47,11 @@ export class Pad {
   /** Enough for a digit: a dot is not asked about. */
   get ready() {
     return Boolean(this.#picture) || length(this.#strokes) > SHORT;
+  }
+
+  /** Whether a stroke has begun and has not ended yet. */
+  get isDrawing() {
+    return this.#pointer !== null;
   }
 
   get isPicture() {
@@ -134,7 +145,9 @@ export class Pad {
 
   /** @param {PointerEvent} event */
   #end(event) {
-    if (event.pointerId === this.#pointer?.id) this.#pointer = null;
+    if (event.pointerId !== this.#pointer?.id) return;
+    this.#pointer = null;
+    this.#ended();
   }
 
   /** @param {PointerEvent} event @returns {Point} */

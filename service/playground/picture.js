@@ -12,11 +12,14 @@ export async function bounded(bitmap, type) {
   context.imageSmoothingQuality = "high";
   context.drawImage(bitmap, 0, 0, size.width, size.height);
   const png = type === "image/jpeg" ? null : await blobOf(canvas, "image/png");
-  if (png && png.size <= MOST_BYTES) return png;
-  context.globalCompositeOperation = "destination-over";
-  context.fillStyle = "#fff";
-  context.fillRect(0, 0, size.width, size.height);
+  if (png && (png.size <= MOST_BYTES || isTransparent(context))) return png;
   return blobOf(canvas, "image/jpeg");
+}
+
+/** Anywhere: a JPEG would show it black, whatever colour the strokes have. @param {CanvasRenderingContext2D} context */
+function isTransparent(context) {
+  const { data } = context.getImageData(0, 0, context.canvas.width, context.canvas.height);
+  return data.some((value, at) => at % 4 === 3 && value < 255);
 }
 
 /** @param {HTMLCanvasElement} canvas @param {string} type @returns {Promise<Blob>} */

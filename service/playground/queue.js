@@ -2,15 +2,14 @@
 
 import { act, change, sayAt } from "./acts.js";
 import { ordered } from "./bars.js";
-import { $, element, fit, roving } from "./dom.js";
-import { Failure, ask, call, json } from "./http.js";
+import { $, element, fit, put, roving } from "./dom.js";
+import { Failure, call, json } from "./http.js";
 import { addLesson, keep } from "./lessons.js";
-import { dataUrl } from "./picture.js";
 import { percent, say } from "./say.js";
 import { classes, hindrance, on, state } from "./state.js";
 import { classOf } from "./teach.js";
+import { ahead, fetchAhead, known, skipped } from "./waiting.js";
 
-const LISTED = 50; // predictions in one answer
 const SIDE = 160;
 const SEEN = 250; // milliseconds that a picture is on the screen before a label counts for it
 
@@ -21,12 +20,7 @@ const text = $("#queue-text");
 const said = $("#queue-said");
 const settleTabStop = roving($("#labels"), "button");
 
-/** @typedef {{prediction_id: string, label: number, probabilities: number[]}} Prediction */
-
-const skipped = new Set();
-/** @type {Prediction[]} fetched, and not shown yet */
-let next = [];
-let cursor = "";
+/** @typedef {import("./waiting.js").Prediction} Prediction */
 /** @type {Prediction | null} */
 let current = null;
 let currentUrl = "";
@@ -36,49 +30,34 @@ let busy = false;
 
 /** What is shown stays until it is labelled, skipped or gone, whatever else comes in. */
 async function fill() {
-  if (current || busy || filling || !panel.open || !state.may.teach) return;
+  if (!panel.open || !state.may.teach) return;
+  showNext();
+  if (filling || busy) return;
   filling = true;
   try {
-    for (;;) {
-      const one = next.shift() ?? (await fetchNext());
-      if (!one) break;
-      if (skipped.has(one.prediction_id)) continue;
-      const png = await imageOf(one);
-      if (png) {
-        filling = false; // what is shown can be settled, and the next one be fetched, before it is on the screen
-        return await show(one, await dataUrl(png));
-      }
-    }
-    showNone();
+    await fetchAhead(() => current, showNext);
+    if (!current && !busy) showNone();
   } finally {
     filling = false;
+    showCount();
   }
 }
 
-/** The first of the next page that was not skipped; none where there is no more. */
-async function fetchNext() {
-  do {
-    const page = await ask(`predictions?order=uncertain&limit=${LISTED}${cursor}`);
-    cursor = page.next_before ? `&before=${encodeURIComponent(page.next_before)}` : "";
-    next = page.predictions.filter((/** @type {Prediction} */ { prediction_id }) => !skipped.has(prediction_id));
-  } while (!next.length && cursor);
-  showCount();
-  return next.shift();
-}
-
-/** @param {Prediction} prediction @returns {Promise<Blob | null>} null where it was labelled or has expired by now */
-async function imageOf({ prediction_id }) {
-  try {
-    return await (await call(`predictions/${prediction_id}/image`)).blob();
-  } catch (error) {
-    if (error instanceof Failure && error.status === 404) return null;
-    throw error;
-  }
+function showNext() {
+  const one = current || busy ? null : ahead.shift();
+  if (one) show(one.prediction, one.url);
 }
 
 function showCount() {
-  const count = next.length + (current ? 1 : 0);
-  $("#queue-count").textContent = count ? `(${count}${cursor ? "+" : ""})` : "";
+  const { count, isAll } = known();
+  const all = count + (current ? 1 : 0);
+  $("#queue-count").textContent = all ? `(${all}${isAll ? "" : "+"})` : "";
+}
+
+/** Where nothing waits, a sentence says so, and there is nothing to press. @param {boolean} shown */
+function showParts(shown) {
+  for (const part of [image, ...group.querySelectorAll(".classes, .buttons"), $("#queue-help")]) part.hidden = !shown;
+  group.tabIndex = shown ? 0 : -1;
 }
 
 /** @param {Prediction} prediction @param {string} url */
@@ -87,7 +66,7 @@ async function show(prediction, url) {
   currentUrl = url;
   seen = false;
   image.src = url;
-  image.hidden = false;
+  showParts(true);
   await image.decode().catch(() => {});
   if (current !== prediction) return; // it was settled meanwhile
   image.alt = say("waiting-alt", { name: classes.name(prediction.label) });
@@ -106,7 +85,7 @@ async function show(prediction, url) {
 
 function showNone() {
   current = null;
-  image.hidden = true;
+  showParts(false);
   text.textContent = say(hindrance()?.[0] === "needs-key" ? "needs-key" : skipped.size ? "queue-skipped" : "queue-empty");
   showCount();
   showButtons();
@@ -131,10 +110,11 @@ async function settle(action) {
       sayAt(said, say("problem.prediction-gone"));
     });
     current = null;
+    seen = false;
   } finally {
     busy = false;
   }
-  await fill();
+  fill().catch(() => {}); // the next look tries again
   if (hadFocus) group.focus({ preventScroll: true });
 }
 
@@ -156,10 +136,11 @@ $("#labels").addEventListener("click", (/** @type {any} */ event) => {
 $("#skip").addEventListener("click", (/** @type {MouseEvent} */ { detail }) => detail > 1 || skip());
 $("#forget").addEventListener("click", forget);
 group.addEventListener("keydown", (/** @type {KeyboardEvent} */ event) => {
-  if (event.ctrlKey || event.altKey || event.metaKey || event.repeat) return;
+  if (event.ctrlKey || event.altKey || event.metaKey || event.repeat || event.defaultPrevented) return;
   const value = classOf(event.key);
-  if (value >= 0) label({ value });
-  else if (event.key.toLowerCase() === "s") skip();
+  if (value >= 0) {
+    if (seen) label({ value }); // else what became of the last one stays there to be read
+  } else if (event.key === "ArrowRight") skip();
   else if (event.key === "Delete" || event.key === "Backspace") forget({});
   else return;
   event.preventDefault();
@@ -170,7 +151,11 @@ panel.addEventListener("toggle", () => fill().catch(() => {}));
 for (const name of ["looked", "kept"]) on(name, () => fill().catch(() => {})); // the next look tries again
 on("learning", showButtons);
 on("replaced", showNone);
+function showHelp() {
+  put($("#queue-help"), say(`queue-help.${classes.areDigits ? "digits" : "others"}`));
+}
 function showClasses() {
+  showHelp();
   $("#labels").classList.toggle("named", classes.areLong);
   $("#labels").replaceChildren(
     ...Array.from({ length: classes.count }, (_, value) => element("button", { type: "button", textContent: classes.name(value), value })),
@@ -179,4 +164,7 @@ function showClasses() {
   showButtons();
 }
 on("network", showClasses);
-on("language", () => current || showNone());
+on("language", () => {
+  showHelp();
+  if (!current) showNone();
+});

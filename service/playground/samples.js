@@ -8,7 +8,7 @@ import { percent, say } from "./say.js";
 import { classes, on, state } from "./state.js";
 
 const SIDE = 44;
-/** A digit, and the points of its strokes, in hundredths across and down. The 1, with its foot, is often read as a 2.
+/** A digit, and the points of its strokes, in hundredths across and down. The 6 leans so far that it is often read as a 5.
  * @type {[number, number[][]][]} */
 const STROKES = [
   [7, [[25, 20, 50, 18, 75, 16, 60, 45, 42, 90], [32, 52, 52, 50, 74, 48]]],
@@ -16,7 +16,7 @@ const STROKES = [
   [4, [[62, 88, 62, 50, 62, 12, 44, 34, 24, 60, 50, 62, 80, 62]]],
   [9, [[66, 24, 50, 14, 36, 26, 40, 44, 56, 44, 67, 26, 68, 55, 62, 78, 46, 90, 30, 84]]],
   [5, [[68, 16, 46, 16, 38, 20, 36, 40, 56, 42, 70, 58, 62, 80, 44, 88, 28, 78]]],
-  [1, [[28, 42, 40, 30, 56, 12, 55, 50, 54, 88], [30, 88, 54, 88, 78, 87]]],
+  [6, [[84, 30, 52, 30, 26, 48, 24, 70, 46, 82, 58, 64, 30, 52]]],
 ];
 const SAMPLES = STROKES.map(([digit, strokes]) => ({ digit, strokes: strokes.map((stroke) => curve(pairs(stroke))) }));
 

@@ -1,7 +1,5 @@
 """Where requirements/browser.txt is not installed these tests are not there: `.ci/browser` installs it."""
 
-import os
-import shutil
 from collections.abc import Iterator
 from importlib.util import find_spec
 from typing import TYPE_CHECKING
@@ -24,13 +22,13 @@ else:
 
 @pytest.fixture(scope="session")
 def chromium() -> Iterator["Browser"]:
-    path = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
-    if path is None:
-        pytest.skip("no Chromium on this machine")
     from playwright.sync_api import sync_playwright
 
+    from tests.browser.tab import launch_chromium
+
     with sync_playwright() as driver:
-        root = ["--no-sandbox"] if os.geteuid() == 0 else []
-        browser = driver.chromium.launch(executable_path=path, args=root)
+        browser = launch_chromium(driver)
+        if browser is None:
+            pytest.skip("no Chromium on this machine")
         yield browser
         browser.close()

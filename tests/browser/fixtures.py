@@ -23,6 +23,12 @@ def newest(server: Server) -> int:
     return version
 
 
+def train_weights(folder: Path) -> None:
+    """Into weights.npz, as `make serve` does."""
+    command = [sys.executable, "-m", "service.cli", "train", "--quiet", "--out", "weights.npz"]
+    subprocess.run(command, cwd=folder, check=True)
+
+
 @pytest.fixture
 def tabs(chromium: Browser) -> Iterator[list[Tab]]:
     """Those that a test opens: closed at its end, when nothing may have gone wrong."""
@@ -37,8 +43,7 @@ def tabs(chromium: Browser) -> Iterator[list[Tab]]:
 def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     """What `make serve` trains and serves, with two workers."""
     folder = tmp_path_factory.mktemp("served")
-    train = [sys.executable, "-m", "service.cli", "train", "--quiet", "--out", "weights.npz"]
-    subprocess.run(train, cwd=folder, check=True)
+    train_weights(folder)
     server = Server(folder).start()
     yield server
     server.kill()
@@ -74,9 +79,9 @@ def closed(tmp_path: Path, served: Server) -> Iterator[Server]:
     server.kill()
 
 
-def untrained(inputs: int, classes: int, **fields: Any) -> weights_file.Weights:
+def untrained(inputs: int, classes: int, hidden: int = 12, **fields: Any) -> weights_file.Weights:
     numbers = np.random.default_rng(1)
-    shapes = {"W1": (inputs, 12), "b1": (12,), "W2": (12, classes), "b2": (classes,)}
+    shapes = {"W1": (inputs, hidden), "b1": (hidden,), "W2": (hidden, classes), "b2": (classes,)}
     params = {name: numbers.normal(0, 0.1, shape).astype(np.float32) for name, shape in shapes.items()}
     return weights_file.Weights(params, **fields)
 

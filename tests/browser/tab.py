@@ -1,9 +1,11 @@
-"""A tab of Chromium at a service, and a hand that draws in it."""
+"""A tab of a browser at a service, and a hand that draws in it."""
 
+import os
+import shutil
 from typing import Any
 from urllib.parse import urlsplit
 
-from playwright.sync_api import Browser, ConsoleMessage, Request, expect
+from playwright.sync_api import Browser, ConsoleMessage, Playwright, Request, expect
 
 from tests.browser.strokes import Stroke, drawn
 
@@ -11,6 +13,13 @@ TIMEOUT = 15_000
 """Milliseconds: CI's cores are busy."""
 
 expect.set_options(timeout=TIMEOUT)
+
+
+def launch_chromium(driver: Playwright) -> Browser | None:
+    """The one of this machine, if there is one."""
+    path = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+    root = ["--no-sandbox"] if os.geteuid() == 0 else []
+    return driver.chromium.launch(executable_path=path, args=root) if path else None
 
 
 class Tab:

@@ -120,6 +120,56 @@ def test_a_label_counts_only_for_the_picture_that_was_seen(tab: Callable[..., Ta
     forget_all(served)
 
 
+def test_where_nothing_waits_there_is_a_sentence_and_nothing_to_press(tab: Callable[..., Tab], served: Server) -> None:
+    mine = tab()
+    mine.says("#queue-text", "Nothing waits for a label.")
+    expect(mine.page.locator("#queue-panel button:visible")).to_have_count(0)
+    expect(mine.page.locator("#queue-help")).to_be_hidden()
+    keep(served, 1)
+    mine.says("#queue-text", "What is it?")
+    expect(mine.page.locator("#queue-panel button:visible")).to_have_count(12)
+    mine.says("#queue-help", "a digit labels, → skips, Delete forgets")
+    mine.page.click("#forget")
+    mine.says("#queue-text", "Nothing waits for a label.")
+    expect(mine.page.locator("#queue-panel button:visible")).to_have_count(0)
+
+
+def test_the_next_pictures_are_there_before_they_are_asked_for(tab: Callable[..., Tab], served: Server) -> None:
+    keep(served, 6)
+    mine = tab()
+    mine.page.wait_for_function(
+        "() => performance.getEntriesByType('resource').filter(({ name }) => /predictions.*image/.test(name)).length === 4"
+    )
+    mine.says("#queue-count", "(6)")
+    mine.page.route("**/predictions**", lambda route: route.abort())
+    mine.page.focus("#queue")
+    for _ in range(3):
+        shown = mine.page.locator("#waiting").get_attribute("src")
+        mine.page.keyboard.press("ArrowRight")
+        expect(mine.page.locator("#waiting")).not_to_have_attribute("src", str(shown))
+    mine.page.unroute("**/predictions**")
+    forget_all(served)
+    mine.mistakes = [mistake for mistake in mine.mistakes if "net::ERR_FAILED" not in mistake]
+
+
+def test_what_goes_wrong_low_on_the_page_is_said_where_it_is_pressed(tab: Callable[..., Tab], served: Server) -> None:
+    train(served, 2)
+    keep(served, 1)
+    mine = tab(viewport={"width": 390, "height": 700})
+    for path in ("rollback", "train-step"):
+        mine.page.route(
+            f"**/{path}", lambda route: route.fulfill(status=503, json={"detail": "no disk", "status": 503})
+        )
+    mine.page.click("#labels button >> text=3")
+    mine.says("#queue-said", "The service has a problem: no disk")
+    expect(mine.page.locator("#queue-said")).to_be_in_viewport()
+    mine.open_version(newest(served) - 1)
+    mine.press_when_seen("#go-back", f"Go back to version {newest(served) - 1}")
+    mine.says("#dialog-text", "The service has a problem: no disk")
+    expect(mine.page.locator("#dialog-text")).to_be_in_viewport()
+    forget_all(served)
+
+
 def test_another_store_behind_the_address_is_noticed_and_nothing_is_changed_in_it(
     tab: Callable[..., Tab], served: Server, tmp_path: Path
 ) -> None:

@@ -174,6 +174,75 @@ def test_a_drawing_that_is_none_yet_is_spoken_to_as_a_drawing(tab: Callable[...,
     expect(mine.page.locator("body")).not_to_contain_text("crop")
 
 
+def test_a_refused_drawing_is_asked_about_again_when_its_stroke_has_ended_and_not_before(
+    tab: Callable[..., Tab], served: Server
+) -> None:
+    """Each refusal is a red line in the browser's console, which no page can prevent."""
+    mine = tab()
+    asked: list[str] = []
+
+    def refuse(route: Route) -> None:
+        asked.append(route.request.url)
+        problem = {"type": "urn:twolayernet:problem:no-digit", "status": 422, "detail": "no digit", "errors": []}
+        route.fulfill(status=422, json=problem)
+
+    mine.page.route("**/predict?*", refuse)
+    box = mine.page.locator("#pad").bounding_box()
+    assert box is not None
+    mine.page.mouse.move(box["x"] + 50, box["y"] + 50)
+    mine.page.mouse.down()
+    with mine.page.expect_response("**/predict?*"):
+        mine.page.mouse.move(box["x"] + 100, box["y"] + 50)
+    mine.answer()
+    for down in range(60, 200, 20):
+        mine.page.mouse.move(box["x"] + 100, box["y"] + down)
+    mine.answer()
+    assert len(asked) == 1
+    with mine.page.expect_response("**/predict?*"):
+        mine.page.mouse.up()
+    assert mine.answer() == "Keep drawing"
+    served.post("/rollback", {"model_version": newest(served)}).raise_for_status()
+    mine.says("#version", str(newest(served)))
+    mine.says("#versions li:first-child", "back to")
+    assert len(asked) == 2
+
+
+def white_on_transparent(size: int, grain: int) -> dict[str, object]:
+    """A 7, as a PNG that has nothing but white pixels of different transparency; grain: 0…255 of it."""
+    seven = Image.open(io.BytesIO(picture(drawn(7), "as it is"))).resize((size, size))
+    alpha = 255 - np.asarray(seven).astype(int)
+    alpha = np.where(alpha > 127, alpha - np.random.default_rng(1).integers(0, grain + 1, alpha.shape), alpha)
+    white = np.dstack([np.full((size, size, 3), 255), alpha]).astype(np.uint8)
+    stream = io.BytesIO()
+    Image.fromarray(white, "RGBA").save(stream, "PNG")
+    return {"name": "seven.png", "mimeType": "image/png", "buffer": stream.getvalue()}
+
+
+@pytest.mark.parametrize(("size", "grain"), [(280, 0), (1600, 100)])
+def test_white_strokes_on_transparent_paper_are_seen_and_read(tab: Callable[..., Tab], size: int, grain: int) -> None:
+    mine = tab()
+    mine.page.set_input_files("#file", white_on_transparent(size, grain))
+    mine.says("#answer", "It is 7")
+    shown = np.asarray(Image.open(io.BytesIO(mine.page.locator("#pad").screenshot())).convert("L"))
+    assert np.median(shown) < 160
+    assert (shown > 200).mean() > 0.02
+
+
+def test_a_hidden_tab_asks_for_nothing(tab: Callable[..., Tab]) -> None:
+    mine = tab()
+    mine.page.clock.install()
+    mine.page.reload()
+    mine.says("#versions li:first-child", "")
+    asked: list[str] = []
+    mine.page.on("request", lambda request: asked.append(request.url))
+    with mine.page.expect_response("**/network.json"):
+        mine.page.clock.run_for(3_000)
+    mine.page.evaluate("Object.defineProperty(document, 'hidden', { value: true })")
+    asked.clear()
+    mine.page.clock.run_for(60_000)
+    assert [url for url in asked if url.endswith("network.json")] == []  # with which all other questions begin
+
+
 def test_a_file_over_the_page_is_shown_where_to_drop_and_text_is_no_picture(tab: Callable[..., Tab]) -> None:
     mine = tab()
     expect(mine.page.locator("#drop")).to_be_hidden()
@@ -226,6 +295,24 @@ def test_of_many_classes_the_likeliest_are_shown_and_letters_are_keys(
     mine.page.focus("#pad")
     mine.page.keyboard.press("h")
     mine.says("#lesson", "Version 2: “H” was")
+    mine.page.click("#keep")
+    mine.says("#queue-help", "a name of one letter or digit labels, → skips, Delete forgets")
+    expect(mine.page.locator("#labels button").first).to_be_enabled()
+    mine.page.focus("#queue")
+    mine.page.keyboard.press("s")
+    mine.says("#queue-said", "Version 3 has learnt “S”.")
+    problem = {"type": "urn:twolayernet:problem:several-digits", "detail": "2 digits: crop", "errors": []}
+    mine.page.route("**/predict?*", lambda route: route.fulfill(status=422, json=problem))
+    mine.draw(1)
+    mine.says("#answer", "That looks like several drawings: draw one at a time")
+
+
+def test_units_that_are_not_shown_are_said(other: Callable[..., Server], tab: Callable[..., Tab]) -> None:
+    mine = tab(other(untrained(784, 10, hidden=300, image_shape=(28, 28))))
+    mine.page.click("#inside-title")
+    mine.page.click("#look")
+    mine.says("#weights-text", "the first 200 of 300 hidden units")
+    expect(mine.page.locator("#weights canvas")).to_have_count(200)
 
 
 def test_letters_are_seen_by_those_who_may_only_draw(closed: Server, tab: Callable[..., Tab]) -> None:

@@ -156,7 +156,7 @@ def test_what_was_drawn_is_labelled_later_by_a_key_press(tab: Callable[..., Tab]
     mine.says("#queue-text", "What is it?")
     mine.says("#queue-said", f"Version {version + 1} has learnt 3.")
     first = mine.page.locator("#waiting").get_attribute("src")
-    mine.page.keyboard.press("s")
+    mine.page.keyboard.press("ArrowRight")
     expect(mine.page.locator("#waiting")).not_to_have_attribute("src", str(first))
     mine.page.keyboard.press("Delete")
     mine.says("#queue-text", "Nothing else waits for a label.")
@@ -179,9 +179,9 @@ def test_more_than_one_page_of_predictions_can_be_skipped(tab: Callable[..., Tab
     mine.page.focus("#queue")
     for _ in images[1:]:
         shown = mine.page.locator("#waiting").get_attribute("src")
-        mine.page.keyboard.press("s")
+        mine.page.keyboard.press("ArrowRight")
         expect(mine.page.locator("#waiting")).not_to_have_attribute("src", str(shown))
-    mine.page.keyboard.press("s")
+    mine.page.keyboard.press("ArrowRight")
     mine.says("#queue-text", "Nothing else waits for a label.")
     for prediction in served.get("/predictions").json()["predictions"]:
         requests.delete(f"{served.url}/predictions/{prediction['prediction_id']}", timeout=60).raise_for_status()
@@ -254,6 +254,17 @@ def test_what_touches_the_edge_is_strokes_on_paper(tab: Callable[..., Tab], edge
     assert right >= 8
 
 
+def test_small_digits_are_read_as_what_the_page_knows_them_to_be(tab: Callable[..., Tab]) -> None:
+    """A quarter of the paper large: dark strokes, and not light spaces between them."""
+    mine = tab()
+    right = 0
+    for digit in range(10):
+        mine.page.click("#clear")
+        draw(mine, [[(0.5 + (x - 0.5) * 0.32, 0.5 + (y - 0.5) * 0.32) for x, y in stroke] for stroke in drawn(digit)])
+        right += f" {digit}:" in mine.answer()
+    assert right >= 8
+
+
 def test_a_long_reason_widens_no_page(tab: Callable[..., Tab], served: Server) -> None:
     mine = tab(viewport={"width": 360, "height": 800})
     requests.put(f"{served.url}/learning", json={"state": "paused", "reason": "m" * 400}, timeout=60).raise_for_status()
@@ -300,6 +311,8 @@ def test_the_weights_and_the_memory_are_shown_and_can_be_taken_away(tab: Callabl
     mine.page.click("#look")
     expect(mine.page.locator("#weights canvas")).to_have_count(50)
     expect(mine.page.locator("#memory canvas")).to_have_count(10)
+    corner = "canvas => [...canvas.getContext('2d').getImageData(0, 0, 1, 1).data]"
+    assert mine.page.locator("#memory canvas").first.evaluate(corner) == [0, 0, 0, 255]  # as the network is given it
     with mine.page.expect_download() as download:
         mine.page.click("#download")
     got = np.load(io.BytesIO(download.value.path().read_bytes()))
@@ -430,5 +443,18 @@ def test_the_documentation_is_shown_and_can_be_tried(tab: Callable[..., Tab]) ->
     mine.page.click("text=Try it out")
     mine.page.click("text=Execute")
     mine.says(".live-responses-table", '"labels"')
+    rows = mine.page.locator("#operations-Predict-predict tr.response[data-code]")
+    assert rows.evaluate_all("rows => rows.map((row) => row.dataset.code)") == ["200", "default"]
     found = Axe().run(mine.page, {"exclude": [["#swagger-ui"]]})  # which is a package's
     assert found.violations_count == 0, found.generate_report()
+
+
+def test_in_the_documentation_what_requires_a_key_has_a_padlock_and_nothing_else(
+    closed: Server, tab: Callable[..., Tab]
+) -> None:
+    mine = tab(closed)
+    mine.page.goto(f"{closed.url}/docs")
+    padlocks = {"Predict-predict": 0, "Predict-accuracy": 0, "Teach-train_step": 1, "Teach-rollback": 1}
+    for operation, count in padlocks.items():
+        expect(mine.page.locator(f"#operations-{operation}")).to_be_visible()
+        expect(mine.page.locator(f"#operations-{operation} .authorization__btn")).to_have_count(count)

@@ -97,7 +97,7 @@ def test_the_page_says_nothing_that_is_no_message_and_no_message_is_left_over() 
     for name, text in re.findall(r'data-label="([^"]+)"\s+aria-label="([^"]+)"', html):
         assert ENGLISH[name] == text
     named = set(re.findall(r'"([a-z][\w.-]*)"', html + code))
-    families = ("problem", "kind.", "state.", "draw.", "intro.", "lesson-", "several-digits", "no-digit")
+    families = ("problem", "kind.", "state.", "draw.", "intro.", "lesson-", "queue-help.", "several-digits", "no-digit")
     unused = {name.removesuffix(".one").removesuffix(".other") for name in ENGLISH} - named
     assert {name for name in unused if not name.startswith(families)} == set()
 
