@@ -444,7 +444,7 @@ def test_a_worker_has_as_many_models_open_as_the_setting_says(settings: Settings
 def test_a_model_whose_store_has_its_limit_predicts_and_harms_no_other(settings: Settings) -> None:
     client = Client(create_app(settings.model_copy(update={"models_bytes": 2**20})))
     keys = {name: made(client, name) for name in ("alice", "bob")}
-    answers = []
+    answers: list[Any] = []
     while not answers or answers[-1].status_code == 200:
         answers.append(client.post("/models/alice/train-step", json=as_json(*random_batch(50)), headers=keys["alice"]))
     problem = is_problem(answers[-1], 503)
