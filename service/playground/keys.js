@@ -26,9 +26,10 @@ export function showKeys() {
 function show() {
   list.replaceChildren(
     ...[...keys].map(([name, key]) => {
-      const address = new URL(`models/${name}/`, document.baseURI).href;
+      const start = new URL("models/", document.baseURI).href;
+      const address = `${start}${name}/`;
       const code = qr(`${address}#key=${key}`, say("wall.code-of", { name }));
-      const text = element("div", {}, element("b", { textContent: name }), element("span", { textContent: address }), element("code", { textContent: key }));
+      const text = element("div", {}, element("b", { textContent: name }), element("span", {}, start, element("wbr"), `${name}/`), element("code", { textContent: key }));
       return element("li", {}, ...(code ? [code] : []), text);
     }),
   );
