@@ -238,6 +238,7 @@ def test_a_hidden_tab_asks_for_nothing(tab: Callable[..., Tab]) -> None:
     with mine.page.expect_response("**/network.json"):
         mine.page.clock.run_for(3_000)
     mine.page.evaluate("Object.defineProperty(document, 'hidden', { value: true })")
+    mine.page.wait_for_load_state("networkidle")  # a question may be on its way
     asked.clear()
     mine.page.clock.run_for(60_000)
     assert [url for url in asked if url.endswith("network.json")] == []  # with which all other questions begin
