@@ -26,10 +26,9 @@ export function showKeys() {
 function show() {
   list.replaceChildren(
     ...[...keys].map(([name, key]) => {
-      const start = new URL("models/", document.baseURI).href;
-      const address = `${start}${name}/`;
-      const code = qr(`${address}#key=${key}`, say("wall.code-of", { name }));
-      const text = element("div", {}, element("b", { textContent: name }), element("span", {}, start, element("wbr"), `${name}/`), element("code", { textContent: key }));
+      const [service, path] = [new URL(".", document.baseURI).href, `models/${name}/`];
+      const code = qr(`${service}${path}#key=${key}`, say("wall.code-of", { name }));
+      const text = element("div", {}, element("b", { textContent: name }), element("span", {}, service, element("wbr"), path), element("code", { textContent: key }));
       return element("li", {}, ...(code ? [code] : []), text);
     }),
   );
