@@ -14,7 +14,7 @@ pytestmark = pytest.mark.browser
 
 
 def test_what_was_chosen_by_its_uncertainty_is_counted_apart(tab: Callable[..., Tab], served: Server) -> None:
-    train(served, 1)
+    train(served, 2)
     mine = tab()
     mine.says("#figures", "Of the last")
     before = mine.page.locator("#figures").inner_text()
