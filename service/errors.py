@@ -134,7 +134,7 @@ class ModelExistsError(Exception):
     """There is a model of this name already."""
 
     def __init__(self, name: str) -> None:
-        super().__init__(f"there is a model {name!r} already: DELETE /models/{name} sets it aside")
+        super().__init__(f"there is a model {name!r} already: choose another name")
 
 
 class ServiceError(Exception):

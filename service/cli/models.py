@@ -160,7 +160,7 @@ def restore(stores: "ModelStores", store: str, name: str | None) -> None:
         try:
             stores.name(store, name)
         except ModelExistsError as error:
-            fail(f"{error}, or give another NAME")
+            fail(str(error))
         click.echo(f"restored: {name}")
 
 

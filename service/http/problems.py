@@ -152,7 +152,9 @@ def of_the_framework(error: HTTPException) -> Problem:
     if isinstance(error, NotFound):
         detail = no_such_path()
     elif isinstance(error, MethodNotAllowed):
-        detail = f"{shortened(request.method)} is not accepted here: expected {', '.join(error.valid_methods or ())}"
+        detail = (
+            f"{shortened(request.method)} is not accepted here: expected {', '.join(sorted(error.valid_methods or ()))}"
+        )
     of_the_body = ("content-type", "content-length")
     headers = {name: value for name, value in error.get_headers() if name.lower() not in of_the_body}
     return Problem(status, detail, headers=headers)

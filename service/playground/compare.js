@@ -45,8 +45,9 @@ async function question() {
 
 async function round() {
   const { drawn, sheet, polarity } = pad;
+  forgetOld();
   const waiting = inSight().filter((card) => card.answered !== mark(card, drawn));
-  if (!waiting.length) return;
+  if (!waiting.length) return tally();
   const image = await pad.blob();
   const askOn = async () => {
     for (let card = waiting.shift(); card && sheet === pad.sheet; card = waiting.shift()) await askOne(card, image, drawn, polarity);
@@ -85,6 +86,15 @@ function failure(error) {
   const isDrawing = ["no-digit", "several-digits"].includes(error.kind);
   const text = isDrawing ? say(`${error.kind}${pad.isPicture ? ".picture" : ""}`) : explained(error);
   return { name: "", parts: [element("small", { textContent: text })] };
+}
+
+/** What was said of another drawing, or before the model learnt, is no answer: a card out of sight is not asked again. */
+function forgetOld() {
+  for (const card of [...said.keys()]) {
+    if (card.inSight || card.answered === mark(card, pad.drawn)) continue;
+    card.answer.hidden = true;
+    said.delete(card);
+  }
 }
 
 /** How many say what. */

@@ -26,9 +26,9 @@ export function showKeys() {
 function show() {
   list.replaceChildren(
     ...[...keys].map(([name, key]) => {
-      const address = new URL(`models/${name}/`, document.baseURI).href;
-      const code = qr(`${address}#key=${key}`, say("wall.code-of", { name }));
-      const text = element("div", {}, element("b", { textContent: name }), element("span", { textContent: address }), element("code", { textContent: key }));
+      const [service, path] = [new URL(".", document.baseURI).href, `models/${name}/`];
+      const code = qr(`${service}${path}#key=${key}`, say("wall.code-of", { name }));
+      const text = element("div", {}, element("b", { textContent: name }), element("span", {}, service, element("wbr"), path), element("code", { textContent: key }));
       return element("li", {}, ...(code ? [code] : []), text);
     }),
   );

@@ -27,7 +27,15 @@ function showTitles() {
   $("#intro").textContent = say(`intro.${kind}`);
 }
 
+/** Of the page of one of several models. @param {{model: string | null}} network */
+function showName({ model }) {
+  if (!model) return;
+  $("h1").textContent = model;
+  document.title = `${model} – TwoLayerNet`;
+}
+
 for (const name of ["network", "language"]) on(name, showTitles);
+on("network", showName);
 on("looked", () => ($("#version").textContent = String(state.version)));
 await begin();
 start();

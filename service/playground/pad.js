@@ -27,7 +27,7 @@ export class Pad {
   /**
    * @param {HTMLCanvasElement} canvas
    * @param {() => void} changed called after each piece of a stroke
-   * @param {() => void} ended called after each stroke
+   * @param {() => void} [ended] called after each stroke
    */
   constructor(canvas, changed, ended) {
     this.#canvas = canvas;
@@ -147,7 +147,7 @@ export class Pad {
   #end(event) {
     if (event.pointerId !== this.#pointer?.id) return;
     this.#pointer = null;
-    this.#ended();
+    this.#ended?.();
   }
 
   /** @param {PointerEvent} event @returns {Point} */

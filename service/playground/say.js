@@ -48,9 +48,8 @@ export function translate() {
 
 /** One decimal for all, so that they line up. @param {number} share */
 export function percent(share) {
-  if (share > 0 && share < 0.001) return "< 0.1 %";
-  if (share < 1 && share > 0.999) return "> 99.9 %";
-  return `${(100 * share).toFixed(1)} %`;
+  const text = share > 0 && share < 0.001 ? "< 0.1 %" : share < 1 && share > 0.999 ? "> 99.9 %" : `${(100 * share).toFixed(1)} %`;
+  return text.replaceAll(" ", "\u00a0"); // no line ends within
 }
 
 /** @param {string} time ISO 8601 */

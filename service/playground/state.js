@@ -91,14 +91,14 @@ async function lookOnce() {
 }
 
 /** @param {any} network */
-function takeNetwork({ store, may, classes: count, label_names, input_size, image_shape }) {
+function takeNetwork({ store, model, may, classes: count, label_names, input_size, image_shape }) {
   const fresh = JSON.stringify([store, may, count, label_names]);
   if (fresh === seen) return;
   seen = fresh;
   Object.assign(state, { store, may });
   Object.assign(classes, { count, names: label_names });
   listed = 0;
-  tell("network", { input_size, image_shape });
+  tell("network", { model, input_size, image_shape });
 }
 let seen = "";
 

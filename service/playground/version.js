@@ -65,13 +65,31 @@ async function preview(version) {
   place.textContent = say("it-would-say", { name: classes.quoted(label), share: percent(answer.probabilities[0][label]) });
 }
 
+/**
+ * How many lessons the newest version contains that came after another one: not those that are taken back already.
+ * @param {Version[]} versions newest first @param {number} after
+ */
+function lessonsSince(versions, after) {
+  const undone = new Set();
+  let newest = state.version;
+  let count = 0;
+  for (const { kind, model_version, source_version, unlearned } of versions) {
+    if (model_version > newest) continue; // a rollback went back to before it
+    if (model_version <= after || kind === "load") break;
+    if (kind === "rollback") newest = source_version ?? 0;
+    else if (kind === "unlearn") unlearned?.forEach((one) => undone.add(one));
+    else if (kind === "train-step" && !undone.has(model_version)) count += 1;
+  }
+  return count;
+}
+
 /** How many lessons going back takes back. @param {Version} version */
 async function since({ model_version }) {
   if (model_version === state.version) return;
   const count = state.version - model_version;
   const { versions } = await ask(`versions?limit=${Math.min(1000, count)}`).catch(() => ({ versions: [] }));
   if (open?.model_version !== model_version) return;
-  const lessons = versions.filter((/** @type {Version} */ one) => one.kind === "train-step" && one.model_version > model_version).length;
+  const lessons = lessonsSince(versions, model_version);
   $("#dialog-since").textContent = say(lessons ? "takes-back" : "takes-nothing-back", { count: lessons });
 }
 

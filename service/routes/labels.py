@@ -48,9 +48,8 @@ def blueprint(service: Service) -> Blueprint:
         step, place = version_number(model_version), digits(index)
         pixels = None if step is None or place is None else service.label_review.pixels(step, place)
         if pixels is None:
-            raise Problem(
-                404, f"version {shortened(model_version)} has no example {shortened(index)}: they count from 0"
-            )
+            wanted = f"version {shortened(model_version)} has no example {shortened(index)}"
+            raise Problem(404, f"{wanted}: expected a train-step, whose examples count from 0")
         return image_answer(pixels, service.replica.newest().weights)
 
     return routes

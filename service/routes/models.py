@@ -2,11 +2,13 @@
 
 from typing import Annotated, Any
 
-from flask import Blueprint, Response, jsonify
+from flask import Blueprint, Response, jsonify, redirect
 from pydantic import Field
+from werkzeug import Response as WerkzeugResponse
 
 from model.untrained import untrained
 from model.weights_file import Weights, WeightsError
+from service.errors import UnknownModelError
 from service.http.endpoint import HTML, JSON, Content, Endpoint, Link, asks_for_page
 from service.http.json_response import NPZ, fields_of, json_answer, time_text
 from service.http.parsing import read_json
@@ -59,9 +61,16 @@ def blueprint(models: Models) -> Blueprint:
         return answer
 
     @routes.get("/models/<name>")
-    @Endpoint("One of the models", ModelAnswer, errors=(404, 503), path=PATH, links=LINKS, access="service")
-    def one_model(name: str) -> Response:
-        return json_answer(ModelAnswer, **standing_fields(models.standing(name)))
+    @Endpoint(
+        "One of the models", ModelAnswer, errors=(404, 503), path=PATH, links=LINKS, access="service", has_page=True
+    )
+    def one_model(name: str) -> WerkzeugResponse:
+        """A browser is sent to the page of the model, which is at this address with a slash."""
+        answer = (
+            page_of(name) if asks_for_page() else json_answer(ModelAnswer, **standing_fields(models.standing(name)))
+        )
+        answer.headers["Vary"] = "Accept"
+        return answer
 
     @routes.put("/models/<name>")
     @Endpoint(
@@ -124,6 +133,13 @@ def blueprint(models: Models) -> Blueprint:
         return json_answer(ModelKeyAnswer, name=name, key=models.renew_key(name))
 
     return routes
+
+
+def page_of(name: str) -> WerkzeugResponse:
+    """Raises UnknownModelError for what is no name, and might lead to another host."""
+    if not is_name(name):
+        raise UnknownModelError(name)
+    return redirect(f"{name}/", 308)
 
 
 def standing_fields(standing: Standing) -> dict[str, Any]:

@@ -55,6 +55,7 @@ def blueprint(service: Service) -> Blueprint:
         weights = model.weights
         known = {
             "store": service.log.store_id,
+            "model": request.environ.get(MODEL),
             "model_version": model.version,
             "may": {"predict": may_predict, "teach": may_teach},
             "input_size": weights.input_size,

@@ -78,11 +78,13 @@ def test_a_row_that_is_aimed_at_stays_while_others_teach(tab: Callable[..., Tab]
     mine.page.mouse.down()
     mine.page.mouse.up()
     mine.says("#dialog-title", f"Version {target}")
-    mine.says("#dialog-since", "It takes back 6 lessons since then.")
+    mine.says("#dialog-since", "Going back takes back 6 lessons.")
     mine.press_when_seen("#go-back", f"Go back to version {target}")
     mine.says("#versions-text", f"has the weights of version {target}.")
     assert versions(served)[0]["source_version"] == target
     mine.says("#versions li:first-child", f"back to {target}")
+    mine.open_version(target - 1)
+    mine.says("#dialog-since", "Going back takes back 1 lesson.")  # the six after it are taken back already
 
 
 def test_a_double_click_on_a_version_goes_back_nowhere_and_one_on_the_way_back_goes_once(
@@ -266,7 +268,7 @@ def test_a_lesson_that_could_not_be_sent_is_kept_over_a_reload_and_sent_when_ask
     version = newest(served)
     mine.page.route("**/train-step", lambda route: route.abort())
     mine.teach(8)
-    mine.says("#lesson", "Not learnt. The service is away.")
+    mine.says("#lesson", "Not learnt. The service can't be reached.")
     mine.page.reload()
     mine.page.unroute("**/train-step")
     mine.says("#lessons li:first-child", "not learnt yet")

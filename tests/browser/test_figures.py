@@ -14,7 +14,7 @@ pytestmark = pytest.mark.browser
 
 
 def test_what_was_chosen_by_its_uncertainty_is_counted_apart(tab: Callable[..., Tab], served: Server) -> None:
-    train(served, 1)
+    train(served, 2)
     mine = tab()
     mine.says("#figures", "Of the last")
     before = mine.page.locator("#figures").inner_text()
@@ -55,7 +55,7 @@ def test_answers_without_labels_and_a_change_are_told_and_a_class_is_a_column(
     columns = mine.page.locator("#by-class li")
     expect(columns).to_have_count(len(known))
     expect(columns.first).to_have_attribute(
-        "title", f"{known[0]['label']}: {known[0]['accuracy']:.1%} of".replace("%", " %") + f" {known[0]['count']}"
+        "title", f"{known[0]['label']}: {known[0]['accuracy']:.1%} of".replace("%", "\u00a0%") + f" {known[0]['count']}"
     )
     mine.page.select_option("#language", "de")
     mine.says("#figures-other", "Seit Version 2 ist etwas anders.")

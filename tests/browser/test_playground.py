@@ -415,7 +415,7 @@ def test_names_and_shapes_of_any_size_fit_in(other: Callable[..., Server], tab: 
 def test_it_says_when_the_service_is_away_and_goes_on_when_it_is_back(closed: Server, tab: Callable[..., Tab]) -> None:
     mine = tab(closed)
     closed.kill()
-    mine.says("#trouble", "The service is away")
+    mine.says("#trouble", "The service can't be reached")
     closed.start()
     expect(mine.page.locator("#trouble")).to_be_hidden()
     mine.mistakes = [mistake for mistake in mine.mistakes if "net::ERR_" not in mistake]

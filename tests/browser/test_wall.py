@@ -98,6 +98,8 @@ def test_many_are_made_from_one_and_each_code_opens_one_of_them(
     pupil = Tab(chromium, addresses[0])
     tabs.append(pupil)
     pupil.says("#key-text", "A key is in use.")
+    pupil.says("h1", "pupil-01")
+    expect(pupil.page).to_have_title("pupil-01 – TwoLayerNet")
     assert pupil.page.evaluate("location.href") == f"{school.url}/models/pupil-01/"
     pupil.draw(7)
     pupil.answer()
@@ -220,6 +222,19 @@ def test_one_drawing_is_answered_by_all_and_again_by_one_that_has_learnt(
     expect(mine.page.locator("#tally")).to_have_text("")
     mine.page.set_input_files("#file", {"name": "7.png", "mimeType": "image/png", "buffer": picture(drawn(7), "small")})
     mine.says("#tally", "7: 2 ×")
+
+
+def test_what_a_model_out_of_sight_said_of_another_drawing_is_not_counted(
+    wall: Callable[..., Tab], school: Server
+) -> None:
+    made(school, *(f"pupil-{number:02}" for number in range(1, 11)))
+    mine = wall(viewport={"width": 360, "height": 800})
+    mine.draw(4)
+    last = mine.page.locator("#card-pupil-10")
+    last.scroll_into_view_if_needed()
+    expect(last.locator(".says")).to_be_visible()
+    mine.page.click("#undo-stroke")
+    expect(last.locator(".says")).to_be_hidden()
 
 
 def test_a_model_is_set_aside_and_gets_another_key_after_it_is_said_what_that_does(

@@ -173,7 +173,8 @@ def test_remembering_costs_the_key_of_the_model_and_the_page_knows_it(client: Cl
     assert client.post("/models/alice/predict?remember=true", **asked, headers=alice).status_code == 200
     for headers in ({}, bob):
         is_problem(client.post("/models/alice/predict?remember=true", **asked, headers=headers), 401)
-    assert client.get("/models/alice/playground/network.json", headers=alice).json["may"]["teach"]
+    network = client.get("/models/alice/playground/network.json", headers=alice).json
+    assert (network["model"], network["may"]["teach"]) == ("alice", True)
     assert not client.get("/models/alice/playground/network.json").json["may"]["teach"]
     is_problem(client.get("/models/alice/playground/network.json", headers=bob), 401)
 
@@ -606,7 +607,6 @@ def test_a_browser_gets_the_wall_without_a_key_and_a_program_the_list_with_one(
 def test_no_other_path_of_the_models_is_open_to_browsers(client: Client) -> None:
     made(client, "alice")
     for method, path in (
-        ("GET", "/models/alice"),
         ("PUT", "/models/bob"),
         ("DELETE", "/models/alice"),
         ("POST", "/models/alice/key"),
@@ -615,6 +615,15 @@ def test_no_other_path_of_the_models_is_open_to_browsers(client: Client) -> None
     ):
         assert client.open(method, path, headers=BROWSER).status_code == 401, (method, path)
     is_problem(client.post("/models", headers=BROWSER), 405)
+
+
+def test_a_browser_that_leaves_out_the_last_slash_is_sent_to_the_page_of_the_model(client: Client) -> None:
+    made(client, "alice")
+    sent = client.get("/models/alice", headers=BROWSER)
+    assert (sent.status_code, sent.headers["Location"], sent.headers["Vary"]) == (308, "alice/", "Accept")
+    assert client.get("/models/alice/", headers=BROWSER).status_code == 200
+    is_problem(client.get("/models/https:example.org", headers=BROWSER), 404)
+    is_problem(client.get("/models/alice"), 401)
     is_problem(client.get("/models?limit=none", headers=BROWSER), 422)
 
 
