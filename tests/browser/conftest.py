@@ -13,9 +13,9 @@ NEEDED = ("playwright", "axe_playwright_python", "openapi_python_client", "schem
 
 if all(map(find_spec, NEEDED)):
     pytest.register_assert_rewrite("tests.browser.fixtures", "tests.browser.tab")
-    from tests.browser.fixtures import beside, closed, other, served, tab, tabs
+    from tests.browser.fixtures import beside, closed, nothing_waits, other, served, tab, tabs
 
-    __all__ = ["beside", "closed", "other", "served", "tab", "tabs"]
+    __all__ = ["beside", "closed", "nothing_waits", "other", "served", "tab", "tabs"]
 else:
     collect_ignore_glob = ["test_*.py"]
 

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import requests
 from playwright.sync_api import Browser
 
 from model import weights_file
@@ -29,6 +30,13 @@ def train_weights(folder: Path) -> None:
     subprocess.run(command, cwd=folder, check=True)
 
 
+def forget_all(server: Server) -> None:
+    """The predictions that wait for a label."""
+    while predictions := server.get("/predictions?limit=100").json()["predictions"]:
+        for prediction in predictions:
+            requests.delete(f"{server.url}/predictions/{prediction['prediction_id']}", timeout=60).raise_for_status()
+
+
 @pytest.fixture
 def tabs(chromium: Browser) -> Iterator[list[Tab]]:
     """Those that a test opens: closed at its end, when nothing may have gone wrong."""
@@ -47,6 +55,12 @@ def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     server = Server(folder).start()
     yield server
     server.kill()
+
+
+@pytest.fixture
+def nothing_waits(served: Server) -> None:
+    """For a label: other tests on the same service leave predictions."""
+    forget_all(served)
 
 
 @pytest.fixture

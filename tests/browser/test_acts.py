@@ -5,15 +5,14 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-import requests
 from playwright.sync_api import Route, expect
 
 from model.datasets import packaged_digits
-from tests.browser.fixtures import newest
+from tests.browser.fixtures import forget_all, newest
 from tests.browser.tab import Tab
 from tests.processes.server import Server
 
-pytestmark = pytest.mark.browser
+pytestmark = [pytest.mark.browser, pytest.mark.usefixtures("nothing_waits")]
 
 
 def train(server: Server, count: int = 1) -> None:
@@ -36,11 +35,6 @@ def clicks(tab: Tab, selector: str, times: int = 3) -> None:
 def keep(server: Server, count: int) -> None:
     images = packaged_digits().test.images[:count].tolist()
     server.post("/predict?remember=true", {"images": images, "pixel_max": 255}).raise_for_status()
-
-
-def forget_all(server: Server) -> None:
-    for prediction in server.get("/predictions?limit=100").json()["predictions"]:
-        requests.delete(f"{server.url}/predictions/{prediction['prediction_id']}", timeout=60).raise_for_status()
 
 
 def versions(server: Server) -> list[dict[str, object]]:

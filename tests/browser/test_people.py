@@ -21,7 +21,7 @@ from tests.browser.strokes import drawn, picture
 from tests.browser.tab import Tab
 from tests.processes.server import Server
 
-pytestmark = pytest.mark.browser
+pytestmark = [pytest.mark.browser, pytest.mark.usefixtures("nothing_waits")]
 
 PLAYGROUND = Path(service.__file__).parent / "playground"
 

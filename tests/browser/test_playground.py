@@ -19,7 +19,7 @@ from tests.browser.strokes import ANOTHER_HAND, DIGITS, WAYS, Stroke, drawn, pic
 from tests.browser.tab import Tab
 from tests.processes.server import Server
 
-pytestmark = pytest.mark.browser
+pytestmark = [pytest.mark.browser, pytest.mark.usefixtures("nothing_waits")]
 
 MNIST = Path(__file__).parents[3] / "shared" / "mnist"
 
