@@ -73,6 +73,12 @@ class Tab:
         """Press the class of this name, once that can be done."""
         self.page.locator("#classes button").get_by_text(str(name), exact=True).click()
 
+    def label(self, name: object) -> None:
+        """Press a class in the queue. A label does not count for a picture that has only just appeared."""
+        expect(self.page.locator("#labels button").first).to_be_enabled()
+        self.page.wait_for_timeout(350)
+        self.page.locator("#labels button").get_by_text(str(name), exact=True).click()
+
     def open_version(self, version: int) -> None:
         self.page.fill("#version-number", str(version))
         self.page.press("#version-number", "Enter")

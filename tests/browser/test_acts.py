@@ -156,7 +156,7 @@ def test_what_goes_wrong_low_on_the_page_is_said_where_it_is_pressed(tab: Callab
         mine.page.route(
             f"**/{path}", lambda route: route.fulfill(status=503, json={"detail": "no disk", "status": 503})
         )
-    mine.page.click("#labels button >> text=3")
+    mine.label(3)
     mine.says("#queue-said", "The service has a problem: no disk")
     expect(mine.page.locator("#queue-said")).to_be_in_viewport()
     mine.open_version(newest(served) - 1)

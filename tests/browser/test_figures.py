@@ -21,7 +21,7 @@ def test_what_was_chosen_by_its_uncertainty_is_counted_apart(tab: Callable[..., 
     counted = served.get("/learning").json()["chosen"]["count"]
     keep(served, 1)
     mine.says("#queue-text", "What is it?")
-    mine.page.click("#labels button >> text=7")
+    mine.label(7)
     mine.says("#figures-other", f"Of {counted + 1} that were labelled because it was unsure,")
     expect(mine.page.locator("#figures")).to_have_text(before)
 

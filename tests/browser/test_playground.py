@@ -165,7 +165,7 @@ def test_what_was_drawn_is_labelled_later_by_a_key_press(tab: Callable[..., Tab]
     mine.page.reload()
     mine.says("#queue-text", "What is it?")
     requests.delete(f"{served.url}/predictions/{skipped['prediction_id']}", timeout=60).raise_for_status()
-    mine.page.click("#labels button >> text=5")
+    mine.label(5)
     mine.says("#queue-said", "Somebody was faster")
     mine.says("#queue-text", "Nothing waits for a label.")
     assert newest(served) == version + 1
