@@ -45,7 +45,9 @@ NAMES = "SELECT name FROM models WHERE NOT set_aside"
 STORES_SET_ASIDE = "SELECT schema FROM models WHERE set_aside"
 NAME_OF = "SELECT name FROM models WHERE schema = %(schema)s"
 INSERT = "INSERT INTO models (schema, name, set_aside) VALUES (%(schema)s, %(name)s, true)"
-GIVE_NAME = "UPDATE models SET name = %(name)s, set_aside = false WHERE schema = %(schema)s AND set_aside RETURNING schema"
+GIVE_NAME = (
+    "UPDATE models SET name = %(name)s, set_aside = false WHERE schema = %(schema)s AND set_aside RETURNING schema"
+)
 SET_ASIDE = "UPDATE models SET set_aside = true WHERE name = %(name)s AND NOT set_aside RETURNING schema"
 DELETE = "DELETE FROM models WHERE schema = %(schema)s AND set_aside RETURNING schema"
 

@@ -20,9 +20,10 @@ from service.store.follower import CHANNEL, Ask, Following, Tail
 from service.store.model_schemas import ModelSchemas
 from tests.conftest import Client, as_json, random_batch, untrained_weights
 from tests.postgres import USER, Postgres
+from tests.processes.server import GUARD_SECONDS
 from tests.service.test_bad_input import is_problem
 from tests.service.test_models import SERVICE, STEP, made, models_of, version_of
-from tests.service.test_postgres import GUARD_SECONDS, wait_for
+from tests.service.test_postgres import wait_for
 
 pytestmark = pytest.mark.postgres
 
