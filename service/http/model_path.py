@@ -61,10 +61,12 @@ def register(app: Flask, find: Callable[[str, Certainty], object]) -> None:
         request = this_request()
         if (name := request.environ.get(MODEL)) is not None:
             access = "closed" if request.endpoint is None else endpoint_at(app, request.endpoint).access
-            if access == "predict" and MIN_VERSION_HEADER not in request.headers:
+            if access == "closed" or "remember" in request.args:
+                find(name, "certain")
+            elif access == "predict" and MIN_VERSION_HEADER not in request.headers:
                 find(name, "known")
             else:
-                find(name, "certain" if access == "closed" else "if reachable")
+                find(name, "if reachable")
 
 
 def inference_name(environ: "WSGIEnvironment", own: str) -> str:

@@ -176,6 +176,20 @@ def test_no_step_is_written_to_a_model_that_was_set_aside(
         assert run(f"SELECT max(model_version) FROM {schema}.versions") == [(newest,)]
 
 
+def test_a_prediction_is_kept_by_the_model_that_has_the_name_now(client: Client, start: Start) -> None:
+    other = start()
+    made(client, "alice")
+    predict(other, "alice")
+    schemas = schemas_of(other)
+    schemas._connections.follower.drop(schemas._known)  # the news does not come
+    client.delete("/models/alice", headers=SERVICE)
+    key = made(client, "alice")
+    kept = other.post("/models/alice/predict?remember=true", **ASKED, headers=key)
+    assert kept.status_code == 200
+    lesson = {"prediction_ids": kept.json["prediction_ids"], "labels": [0] * len(X)}
+    assert client.post("/models/alice/train-step", json=lesson, headers=key).status_code == 200
+
+
 def test_all_models_share_the_connections_of_a_process(client: Client, start: Start, run: Run) -> None:
     other = start()
     names = [f"pupil-{number}" for number in range(8)]
@@ -293,6 +307,22 @@ def test_a_locked_model_harms_no_other(client: Client, start: Start, postgres: P
         is_problem(step(client, "alice"), 503)
         assert predict(client, "alice").json["model_version"] == 1
     assert step(client, "alice").json["model_version"] == 2
+
+
+def test_a_request_that_reads_a_long_history_keeps_no_worker_from_what_others_learn(
+    client: Client, start: Start
+) -> None:
+    other = start()
+    for name in ("alice", "bob"):
+        made(client, name)
+        predict(other, name)
+    with models_of(other).borrowed("alice") as service:
+        with service.replica._catching_up:
+            assert step(client, "alice").json["model_version"] == 2
+            for number in (2, 3, 4):
+                assert step(client, "bob").json["model_version"] == number
+                wait_for(lambda number=number: predict(other, "bob").json["model_version"] == number)  # type: ignore[misc]
+    wait_for(lambda: predict(other, "alice").json["model_version"] == 2)
 
 
 def test_predict_goes_on_without_the_database_for_every_model(start: Start, postgres: Postgres) -> None:
