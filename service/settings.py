@@ -52,6 +52,9 @@ class Settings(BaseSettings):
     models_open: int = Field(
         100, ge=1, le=10_000, description="Models that a worker keeps open, in addition to the default."
     )
+    models_bytes: int | None = Field(
+        None, ge=2**20, description="Maximum size of the store of each of those models, on SQLite; none: no limit."
+    )
     store_connections: int = Field(4, ge=3, le=1000, description="Maximum connections of a worker to PostgreSQL.")
     store_wait: float = Field(0, ge=0, le=86_400, description="Seconds to wait at startup for an unreachable database.")
     max_staleness: float | None = Field(

@@ -42,6 +42,10 @@ UNRUN = {
     ),
     "docker compose stop serve": "as below",
     "git checkout TAG": "the tag is the reader's",
+    "umask 077; litestream restore -o models/alice.5f0c21d7.db file:///mnt/other-disk/models/alice.5f0c21d7.db": (
+        "the disk is the reader's; tests/processes/test_lost_disk.py restores"
+    ),
+    ".venv/bin/twolayernet models --models models restore alice.5f0c21d7.db alice": "as above",
     "docker compose build": "as above",
     "docker compose run --rm --no-deps -T serve restore - < backup.db": "as above; `compose` runs it in another block",
     "docker compose up --detach --wait nginx": "as above",

@@ -129,7 +129,7 @@ class Models:
         self.default = default
         self._settings = default.settings
         models, database = self._settings.models, default.log.database
-        self._stores = None if models is None else model_stores(database, models)
+        self._stores = None if models is None else model_stores(database, models, self._settings.models_bytes)
         self._lock = threading.Lock()
         self._open: OrderedDict[str, OpenModel] = OrderedDict()
         """By name, those first that were not asked for the longest."""

@@ -26,8 +26,10 @@ SIBLINGS = ("", "-wal", "-shm", "-lock", "-open")
 
 
 class ModelFolder(ModelStores):
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, most_bytes: int | None = None) -> None:
+        """most_bytes: limit for the size of each store."""
         self.path = Path(os.path.realpath(path))
+        self._most_bytes = most_bytes
         self._links = f"{self.path}{os.sep}"
 
     def prepare(self) -> None:
@@ -50,7 +52,7 @@ class ModelFolder(ModelStores):
             raise UnknownModelError(name) from None
 
     def database(self, store: str) -> SqliteDatabase:
-        return SqliteDatabase(Path(os.path.realpath(self.path / store)))
+        return SqliteDatabase(Path(os.path.realpath(self.path / store)), self._most_bytes)
 
     def has(self, name: str) -> bool:
         return os.path.lexists(self._links + name)

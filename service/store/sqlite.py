@@ -73,9 +73,10 @@ class Connection(sqlite3.Connection):
 class SqliteDatabase(Database):
     """The database in the file at a path. Idle connections are kept for the next use."""
 
-    def __init__(self, path: Path) -> None:
-        """Nothing is opened yet."""
+    def __init__(self, path: Path, most_bytes: int | None = None) -> None:
+        """Nothing is opened yet. most_bytes: limit for the size of the file."""
         self.path = path
+        self._most_bytes = most_bytes
         self.name = str(path)
         self.replaced = sqlite_file.REPLACED.format(path=path)
         self._write_lock = WriteLock(sqlite_file.sibling(path, "lock"))
@@ -127,11 +128,14 @@ class SqliteDatabase(Database):
         elif self._inode != connection.inode:
             connection.close()
             raise StoreReplacedError(self.replaced)
+        if self._most_bytes is not None:
+            [page_size] = connection.execute("PRAGMA page_size").fetchone()
+            connection.execute(f"PRAGMA max_page_count={self._most_bytes // page_size}")
         return connection
 
     @contextmanager
     def _connected(self) -> Iterator[Connection]:
-        with store_errors():
+        with store_errors(self._most_bytes):
             connection = self._take()
             try:
                 yield connection
@@ -350,8 +354,8 @@ def close_files(files: list[int]) -> None:
 
 
 @contextmanager
-def store_errors() -> Iterator[None]:
-    """Raise SQLite's errors as the service's."""
+def store_errors(most_bytes: int | None = None) -> Iterator[None]:
+    """Raise SQLite's errors as the service's. most_bytes: limit for the size of the file."""
     try:
         yield
     except sqlite3.Error as error:
@@ -359,5 +363,8 @@ def store_errors() -> Iterator[None]:
         undecodable = "Could not decode" in str(error)  # the service writes no such text
         if undecodable or name.startswith(("SQLITE_CORRUPT", "SQLITE_NOTADB")):
             raise StoreCorruptError(f"the database is corrupt: {error}") from error
+        if name == "SQLITE_FULL" and most_bytes is not None:
+            why = f"the store has its limit of {most_bytes:,} bytes, or the disk is full"
+            raise StoreError(f"nothing can be written: {why}") from error
         kind = StoreBusyError if name.startswith(("SQLITE_BUSY", "SQLITE_LOCKED")) else StoreError
         raise kind(f"the database can't be used now: {error}") from error

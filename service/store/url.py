@@ -30,13 +30,14 @@ def database_at(url: str, connections: int) -> Database:
     return PostgresDatabase(Connections(parsed, connections))
 
 
-def model_stores(database: Database, models: Path) -> ModelStores:
-    """The stores of the models under /models. database: the default's; models: the value of the setting.
+def model_stores(database: Database, models: Path, most_bytes: int | None = None) -> ModelStores:
+    """The stores of the models under /models. database: the default's; models: the value of the setting;
+    most_bytes: limit for the size of each store, on SQLite.
 
     Raises StartupError.
     """
     if isinstance(database, SqliteDatabase):
-        return ModelFolder(models)
+        return ModelFolder(models, most_bytes)
     from service.store.model_schemas import ModelSchemas
     from service.store.postgres import PostgresDatabase
 

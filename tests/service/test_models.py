@@ -441,6 +441,23 @@ def test_a_worker_has_as_many_models_open_as_the_setting_says(settings: Settings
     client.close()
 
 
+def test_a_model_whose_store_has_its_limit_predicts_and_harms_no_other(settings: Settings) -> None:
+    client = Client(create_app(settings.model_copy(update={"models_bytes": 2**20})))
+    keys = {name: made(client, name) for name in ("alice", "bob")}
+    answers: list[Any] = []
+    while not answers or answers[-1].status_code == 200:
+        answers.append(client.post("/models/alice/train-step", json=as_json(*random_batch(50)), headers=keys["alice"]))
+    problem = is_problem(answers[-1], 503)
+    assert problem["detail"] == (
+        "nothing can be written: the store has its limit of 1,048,576 bytes, or the disk is full"
+    )
+    newest = client.get("/models/alice/readyz").json["model_version"]
+    assert newest == len(answers)
+    assert client.post("/models/alice/predict", json=as_json(X), headers=keys["alice"]).json["model_version"] == newest
+    assert client.post("/models/bob/train-step", **STEP, headers=keys["bob"]).status_code == 200
+    client.close()
+
+
 def test_a_model_in_use_is_not_closed_and_one_unused_for_long_is(
     settings: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
