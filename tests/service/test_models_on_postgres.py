@@ -316,12 +316,11 @@ def test_a_request_that_reads_a_long_history_keeps_no_worker_from_what_others_le
     for name in ("alice", "bob"):
         made(client, name)
         predict(other, name)
-    with models_of(other).borrowed("alice") as service:
-        with service.replica._catching_up:
-            assert step(client, "alice").json["model_version"] == 2
-            for number in (2, 3, 4):
-                assert step(client, "bob").json["model_version"] == number
-                wait_for(lambda number=number: predict(other, "bob").json["model_version"] == number)  # type: ignore[misc]
+    with models_of(other).borrowed("alice") as service, service.replica._catching_up:
+        assert step(client, "alice").json["model_version"] == 2
+        for number in (2, 3, 4):
+            assert step(client, "bob").json["model_version"] == number
+            wait_for(lambda number=number: predict(other, "bob").json["model_version"] == number)  # type: ignore[misc]
     wait_for(lambda: predict(other, "alice").json["model_version"] == 2)
 
 
