@@ -205,17 +205,18 @@ def test_all_models_share_the_connections_of_a_process(client: Client, start: St
 
 
 def test_a_closed_model_is_not_tailed(client: Client, run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
-    tailed = "SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND mode = 'ShareLock'"
+    tailed = (
+        "SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND mode = 'ShareLock' "
+        "AND database = (SELECT oid FROM pg_database WHERE datname = current_database())"
+    )
     for name in ("alice", "bob"):
         made(client, name)
         predict(client, name)
         predict(client, name)
-    (before,) = run(tailed)[0]
-    wait_for(lambda: run(tailed)[0][0] >= 2)
-    before = run(tailed)[0][0]
+    wait_for(lambda: run(tailed) == [(3,)])  # the default as well
     monkeypatch.setattr(live_models, "IDLE_SECONDS", -1.0)
     predict(client, "bob")
-    wait_for(lambda: run(tailed)[0][0] == before - 1)
+    wait_for(lambda: run(tailed) == [(2,)])
     assert step(client, "alice").json["model_version"] == 2
 
 
