@@ -10,6 +10,7 @@ from service.http.endpoint import endpoint_at
 from service.http.problems import MIN_VERSION_HEADER
 from service.http.request import this_request
 from service.http.request_log import MODEL
+from service.schemas.fields import Certainty
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse, WSGIApplication, WSGIEnvironment
@@ -51,16 +52,21 @@ def wrapped(wsgi: "WSGIApplication", done: Callable[[], None], inference_name: s
     return with_model
 
 
-def register(app: Flask, find: Callable[[str, bool], object]) -> None:
+def register(app: Flask, find: Callable[[str, Certainty], object]) -> None:
     """Before a view answers for a model, find it: for a predict that asks for no version, the one that this process
-    knows by the name."""
+    knows by the name. What changes a model has to know for certain which one that is."""
 
     @app.before_request
     def find_model() -> None:
         request = this_request()
         if (name := request.environ.get(MODEL)) is not None:
-            is_predict = request.endpoint is not None and endpoint_at(app, request.endpoint).access == "predict"
-            find(name, not is_predict or MIN_VERSION_HEADER in request.headers)
+            access = "closed" if request.endpoint is None else endpoint_at(app, request.endpoint).access
+            if access == "closed" or "remember" in request.args:
+                find(name, "certain")
+            elif access == "predict" and MIN_VERSION_HEADER not in request.headers:
+                find(name, "known")
+            else:
+                find(name, "if reachable")
 
 
 def inference_name(environ: "WSGIEnvironment", own: str) -> str:

@@ -24,7 +24,7 @@ from service.live.first_version import begin, digest_of, shape_of
 from service.live.learner import check_answers_stay_finite
 from service.live.replica import applied
 from service.live.service import Service
-from service.schemas.fields import DEFAULT_MODEL
+from service.schemas.fields import DEFAULT_MODEL, Certainty
 from service.settings import Settings, variable
 from service.store.database import Database
 from service.store.log import AFTER_ALL, StepLog
@@ -141,15 +141,12 @@ class Models:
             raise NoModelsError(variable("models"))
         return self._stores
 
-    def find(self, name: str, surely: bool = True) -> None:
-        """The model of this request, until `done`. surely: the one that has this name at this moment.
-
-        Raises NoModelsError, UnknownModelError, StoreError.
-        """
+    def find(self, name: str, certainty: Certainty = "certain") -> None:
+        """The model of this request, until `done`. Raises NoModelsError, UnknownModelError, StoreError."""
         if name == DEFAULT_MODEL:
             self.stores  # noqa: B018  raises
         elif _borrowed.get() is None:
-            model = self._borrow(name, surely)
+            model = self._borrow(name, certainty)
             try:
                 model.service()
             except BaseException:
@@ -175,8 +172,8 @@ class Models:
         finally:
             self._give_back(model)
 
-    def _borrow(self, name: str, surely: bool = True) -> OpenModel:
-        store = self.stores.store_of(name, surely)
+    def _borrow(self, name: str, certainty: Certainty = "certain") -> OpenModel:
+        store = self.stores.store_of(name, certainty)
         with self._lock:
             model = self._open.get(name)
             unused = []

@@ -23,6 +23,7 @@ FAR_BEHIND = 32  # versions; from here on it pays to look for a snapshot first
 REBUILD_WAIT_SECONDS = 1.0  # of a request for an old version: one is rebuilt at a time, to bound the memory used
 NEWS_WAIT_SECONDS = 0.25  # of a request for a version that this worker does not know yet
 NEWS_POLL_SECONDS = 0.005
+TAIL_WAIT_SECONDS = 0.2  # of the follower, behind a request that reads the log
 
 
 @dataclass(frozen=True)
@@ -79,15 +80,24 @@ class Replica:
     def catch_up(self) -> Model:
         """Read what is new in the log. Raises StoreError."""
         with self._catching_up:
-            before = self._newest  # read first: the log is no older, unless it has lost something
-            with self._log.reading() as reader:
-                self._log.check_identity(reader)
-                model = self._replace(before, replayed_to_newest(reader, before))
-            self._caught_up_by = os.getpid()
-            return model
+            return self._caught_up()
+
+    def _caught_up(self) -> Model:
+        before = self._newest  # read first: the log is no older, unless it has lost something
+        with self._log.reading() as reader:
+            self._log.check_identity(reader)
+            model = self._replace(before, replayed_to_newest(reader, before))
+        self._caught_up_by = os.getpid()
+        return model
 
     def _tailed(self) -> tuple[int, bytes]:
-        model = self.catch_up()
+        """For the follower, which does not wait for long: it tails other models as well. Raises StoreError."""
+        if not self._catching_up.acquire(timeout=TAIL_WAIT_SECONDS):
+            raise StoreBusyError("a request is reading the log")
+        try:
+            model = self._caught_up()
+        finally:
+            self._catching_up.release()
         return model.version, model.digest
 
     def _replace(self, before: Model | None, model: Model) -> Model:

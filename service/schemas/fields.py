@@ -1,7 +1,7 @@
 """Types that fields of requests have in common: images, labels, versions, and numbers that a query writes as text."""
 
 import re
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Discriminator, Field, Tag, ValidationInfo
 from typing_extensions import TypeAliasType  # in typing from Python 3.12 on
@@ -23,6 +23,9 @@ DEFAULT_MODEL = "default"
 """The model of the paths without a name."""
 
 MODEL_NAME = re.compile(r"[a-z0-9][a-z0-9-]{0,62}")
+Certainty = Literal["certain", "if reachable", "known"]
+"""Of which model has a name: as it is at this moment; the same, but as this process knows it where the database does
+not answer; as this process knows it."""
 
 LONGEST_KEY = 255
 """Characters of an Idempotency-Key."""

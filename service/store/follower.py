@@ -44,11 +44,11 @@ class Tail(ABC):
 
     @abstractmethod
     def begin(self, ask: Ask) -> str:
-        """The channel to listen to. Raises psycopg.Error."""
+        """The channel to listen to. Raises psycopg.Error, StoreError."""
 
     @abstractmethod
-    def poll(self, ask: Ask) -> None:
-        """Raises psycopg.Error, StoreError."""
+    def poll(self, ask: Ask) -> str:
+        """The channel, which is another one once its schema was made anew. Raises psycopg.Error, StoreError."""
 
     def next_poll(self) -> float:
         seconds = min(self.poll_seconds, RETRY_SECONDS) if self._trouble else self.poll_seconds
@@ -84,6 +84,8 @@ class StoreTail(Tail):
         self.known = NOTHING
         self.replaced = False
         self._schema = schema
+        name = "quote_ident(current_schema())" if schema is None else "%(schema)s::text"
+        self._number = f"{name}::regnamespace::oid"
         self._store_id = store_id
         self._catch_up = catch_up
         self._current = time.monotonic()  # when `known` was last the newest version
@@ -94,33 +96,37 @@ class StoreTail(Tail):
         return seconds if seconds > STALE_SECONDS else None
 
     def begin(self, ask: Ask) -> str:
-        name = "quote_ident(current_schema())" if self._schema is None else "%(schema)s::text"
         [(channel, _)] = ask(
             f"SELECT '{CHANNEL}' || schema, pg_advisory_lock_shared({USERS_LOCK}, schema::int) "
-            f"FROM (SELECT {name}::regnamespace::oid AS schema) AS one",
+            f"FROM (SELECT {self._number} AS schema) AS one",
             schema=self._schema,
         )
+        if channel is None:
+            raise StoreError("there is no schema that this user may use")
         return str(channel)
 
-    def poll(self, ask: Ask) -> None:
+    def poll(self, ask: Ask) -> str:
         """The newest version may be older than the known one, or another one of the same number: a database that was
         restored, or a standby that took over, can have lost acknowledged versions."""
         began, before = time.monotonic(), self.known
         schema = "" if self._schema is None else f"{self._schema}."
-        [(store_id, head, digest)] = ask(
-            f"SELECT (SELECT store_id FROM {schema}store), model_version, digest FROM (SELECT 1) AS always LEFT JOIN "
-            f"(SELECT model_version, digest FROM {schema}versions ORDER BY model_version DESC LIMIT 1) AS head ON true"
+        [(channel, store_id, head, digest)] = ask(
+            f"SELECT '{CHANNEL}' || {self._number}, (SELECT store_id FROM {schema}store), model_version, digest "
+            "FROM (SELECT 1) AS always LEFT JOIN "
+            f"(SELECT model_version, digest FROM {schema}versions ORDER BY model_version DESC LIMIT 1) AS head ON true",
+            schema=self._schema,
         )
         self.replaced = store_id != self._store_id
         if self.replaced:
             self.report("it is another store than the one that was opened")
-            return
+            return str(channel)
         if (head or 0, digest or b"") != self.known:
             self.known = newest = self._catch_up()
             if newest[0] < before[0] or (newest[0] == before[0] and newest[1] != before[1]):
                 logger.error("the database has lost versions: %d was known, now the newest is %d", before[0], newest[0])
         self._current = began
         self.report("")
+        return str(channel)
 
     def no_news(self, since: float) -> None:
         if not self._trouble:
@@ -216,18 +222,21 @@ class Following:
         for tail in due:
             self._poll(tail)
             self._due[tail] = tail.next_poll()
+        self._hear(0.0)  # however long that took
         if due:
             for tail in self._channels.keys() - set(due):
-                tail.no_news(began)
+                if self._due[tail] > began:
+                    tail.no_news(began)
         self._wait(min(self._due.values(), default=time.monotonic() + POLL_SECONDS))
 
     def _poll(self, tail: Tail) -> None:
         try:
             if tail not in self._channels:
-                channel = tail.begin(self._ask)
-                self._ask(f"LISTEN {channel}")
-                self._channels[tail] = channel
-            tail.poll(self._ask)
+                self._begin(tail)
+            if tail.poll(self._ask) != self._channels[tail]:
+                self._leave(tail)
+                self._begin(tail)
+                tail.poll(self._ask)
         except psycopg.Error as error:
             if self._connection.closed:
                 raise
@@ -239,12 +248,21 @@ class Following:
             logger.exception("tailing a store failed and will be tried again")
             tail.report("an internal error")
 
+    def _begin(self, tail: Tail) -> None:
+        channel = tail.begin(self._ask)
+        self._ask(f"LISTEN {channel}")
+        self._channels[tail] = channel
+
     def _end(self, tail: Tail) -> None:
         del self._due[tail]
-        if (channel := self._channels.pop(tail, None)) is not None:
-            if channel not in self._channels.values():
-                self._ask(f"UNLISTEN {channel}")
-            self._ask(f"SELECT pg_advisory_unlock_shared({USERS_LOCK}, {channel.removeprefix(CHANNEL)}::oid::int)")
+        if tail in self._channels:
+            self._leave(tail)
+
+    def _leave(self, tail: Tail) -> None:
+        channel = self._channels.pop(tail)
+        if channel not in self._channels.values():
+            self._ask(f"UNLISTEN {channel}")
+        self._ask(f"SELECT pg_advisory_unlock_shared({USERS_LOCK}, {channel.removeprefix(CHANNEL)}::oid::int)")
 
     def _ask(self, text: str, **parameters: Any) -> list[Any]:
         cursor = self._connection.execute(text, parameters or None, binary=True)
@@ -252,13 +270,19 @@ class Following:
         return cursor.fetchall() if cursor.description else []
 
     def _wait(self, until: float) -> None:
-        """Until then, or until another process has written something: what it wrote to is due."""
+        """Until then, or until there is news."""
         until = min(until, time.monotonic() + POLL_SECONDS)
-        while (left := until - time.monotonic()) > 0:
-            for notification in self._connection.notifies(timeout=left, stop_after=1):
-                for tail, channel in self._channels.items():
-                    if channel == notification.channel and notification.pid != tail.own_connection:
-                        self._due[tail] = until = 0.0
+        while (left := until - time.monotonic()) > 0 and not self._hear(left):
+            pass
+
+    def _hear(self, seconds: float) -> bool:
+        """Whether there is news within this time: what another process has written to is due."""
+        is_news = False
+        for notification in self._connection.notifies(timeout=seconds, stop_after=1):
+            for tail, channel in self._channels.items():
+                if channel == notification.channel and notification.pid != tail.own_connection:
+                    self._due[tail], is_news = 0.0, True
+        return is_news
 
 
 def first_line(error: BaseException | None) -> str:

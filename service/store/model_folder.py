@@ -16,6 +16,7 @@ from pathlib import Path
 
 from model.atomic_file import sync_folder
 from service.errors import ModelExistsError, StartupError, StoreError, UnknownModelError
+from service.schemas.fields import Certainty
 from service.store.database import Database
 from service.store.model_stores import NAME, ModelStores
 from service.store.sqlite import SqliteDatabase
@@ -39,7 +40,7 @@ class ModelFolder(ModelStores):
         except OSError as error:
             raise StartupError(f"the folder {self.path} can't be used: {error.strerror}") from None
 
-    def store_of(self, name: str, surely: bool = True) -> str:
+    def store_of(self, name: str, certainty: Certainty = "certain") -> str:
         """A file name, or a path where the link names a file elsewhere."""
         if NAME.fullmatch(name) is None:
             raise UnknownModelError(name)

@@ -17,6 +17,7 @@ from typing import Any
 import psycopg
 
 from service.errors import ModelExistsError, StartupError, StoreError, UnknownModelError
+from service.schemas.fields import Certainty
 from service.store.database import Database
 from service.store.follower import CHANNEL, Ask, Follower, Tail
 from service.store.model_stores import NAME, ModelStores
@@ -44,7 +45,9 @@ NAMES = "SELECT name FROM models WHERE NOT set_aside"
 STORES_SET_ASIDE = "SELECT schema FROM models WHERE set_aside"
 NAME_OF = "SELECT name FROM models WHERE schema = %(schema)s"
 INSERT = "INSERT INTO models (schema, name, set_aside) VALUES (%(schema)s, %(name)s, true)"
-GIVE_NAME = "UPDATE models SET name = %(name)s, set_aside = false WHERE schema = %(schema)s AND set_aside"
+GIVE_NAME = (
+    "UPDATE models SET name = %(name)s, set_aside = false WHERE schema = %(schema)s AND set_aside RETURNING schema"
+)
 SET_ASIDE = "UPDATE models SET set_aside = true WHERE name = %(name)s AND NOT set_aside RETURNING schema"
 DELETE = "DELETE FROM models WHERE schema = %(schema)s AND set_aside RETURNING schema"
 
@@ -57,6 +60,7 @@ class KnownStores(Tail):
         self.of = dict[str, str]()
         self._connections = connections
         self._schema = quoted(schema)
+        self._channel = f"'{CHANNEL}' || '{self._schema}'::regnamespace::oid"
         self._lock = threading.Lock()
         self._followed_by: Follower | None = None
 
@@ -74,18 +78,23 @@ class KnownStores(Tail):
             self.of.pop(name, None)
 
     def begin(self, ask: Ask) -> str:
-        [(channel,)] = ask(f"SELECT '{CHANNEL}' || '{self._schema}'::regnamespace::oid")
+        [(channel,)] = ask(f"SELECT {self._channel}")
         return str(channel)
 
-    def poll(self, ask: Ask) -> None:
+    def poll(self, ask: Ask) -> str:
         names = list(self.of)
-        known = f"SELECT name, schema FROM {self._schema}.models WHERE NOT set_aside AND name = ANY(%(names)s)"
-        stores = dict(ask(known, names=names))
+        rows = ask(
+            f"SELECT {self._channel}, name, schema FROM (SELECT 1) AS always "
+            f"LEFT JOIN {self._schema}.models ON NOT set_aside AND name = ANY(%(names)s)",
+            names=names,
+        )
+        stores = {name: schema for _, name, schema in rows if name is not None}
         with self._lock:
             for name in names:
                 self.of.pop(name, None)
             self.of.update(stores)
         self.report("")
+        return str(rows[0][0])
 
 
 class ModelSchemas(ModelStores):
@@ -111,17 +120,15 @@ class ModelSchemas(ModelStores):
                 session.run(TABLE)
                 session.run(INDEX)
 
-    def store_of(self, name: str, surely: bool = True) -> str:
-        """Where the database does not answer, the schema that this process knows."""
+    def store_of(self, name: str, certainty: Certainty = "certain") -> str:
         if NAME.fullmatch(name) is None:
             raise UnknownModelError(name)
-        known = self._known.of.get(name)
-        if known is not None and not surely:
+        if certainty == "known" and (known := self._known.of.get(name)) is not None:
             return known
         try:
             stores = self._read(STORE_OF, name=name)
         except StoreError:
-            if known is None:
+            if certainty == "certain" or (known := self._known.of.get(name)) is None:
                 raise
             return known
         if not stores:
@@ -163,9 +170,11 @@ class ModelSchemas(ModelStores):
     def name(self, store: str, name: str) -> None:
         with self._writing() as session:
             try:
-                session.run(GIVE_NAME, schema=store, name=name)
+                named = value(session.run(GIVE_NAME, schema=store, name=name))
             except psycopg.errors.UniqueViolation:
                 raise ModelExistsError(name) from None
+            if named is None:
+                raise StoreError(f"the store {store} is not set aside any more")
 
     def set_aside(self, name: str) -> str:
         with self._writing() as session:

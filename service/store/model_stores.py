@@ -3,7 +3,7 @@
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 
-from service.schemas.fields import MODEL_NAME
+from service.schemas.fields import MODEL_NAME, Certainty
 from service.store.database import Database
 
 NAME = MODEL_NAME
@@ -17,11 +17,8 @@ class ModelStores(ABC):
         """Make what is missing, at a start. Raises StartupError, StoreError."""
 
     @abstractmethod
-    def store_of(self, name: str, surely: bool = True) -> str:
-        """The store of a model. surely: as it is at this moment; else as this process knows it.
-
-        Raises UnknownModelError, StoreError.
-        """
+    def store_of(self, name: str, certainty: Certainty = "certain") -> str:
+        """The store of a model. Raises UnknownModelError, StoreError."""
 
     @abstractmethod
     def database(self, store: str) -> Database:

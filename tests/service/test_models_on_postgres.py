@@ -13,12 +13,14 @@ from pydantic import SecretStr
 from model import weights_file
 from service.app import create_app
 from service.cli import main
-from service.errors import StartupError, StoreError
+from service.errors import StartupError, StoreBusyError, StoreError
 from service.live import models as live_models
 from service.settings import Settings
+from service.store.follower import CHANNEL, Ask, Following, Tail
 from service.store.model_schemas import ModelSchemas
 from tests.conftest import Client, as_json, random_batch, untrained_weights
 from tests.postgres import USER, Postgres
+from tests.processes.server import GUARD_SECONDS
 from tests.service.test_bad_input import is_problem
 from tests.service.test_models import SERVICE, STEP, made, models_of, version_of
 from tests.service.test_postgres import wait_for
@@ -150,6 +152,44 @@ def test_a_predict_follows_a_name_to_another_store(client: Client, start: Start)
     wait_for(lambda: predict(other, "alice").json["model_version"] == 1)
 
 
+def test_no_step_is_written_to_a_model_that_was_set_aside(
+    client: Client, start: Start, run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where a worker can't ask which store has the name, what it knew of it before is not enough."""
+    other = start()
+    made(client, "alice")
+    step(other, "alice")
+    schemas, read = schemas_of(other), ModelSchemas._read
+
+    def busy(of: ModelSchemas, text: str, **parameters: str) -> list[str]:
+        if of is not schemas:
+            return read(of, text, **parameters)
+        if client.delete("/models/alice", headers=SERVICE).status_code == 200:
+            made(client, "alice")
+        raise StoreBusyError("all connections are in use")
+
+    monkeypatch.setattr(ModelSchemas, "_read", busy)
+    is_problem(step(other, "alice"), 503)
+    monkeypatch.undo()
+    [set_aside] = schemas.set_aside_stores()
+    for schema, newest in ((set_aside, 2), (schema_of(client, "alice"), 1)):
+        assert run(f"SELECT max(model_version) FROM {schema}.versions") == [(newest,)]
+
+
+def test_a_prediction_is_kept_by_the_model_that_has_the_name_now(client: Client, start: Start) -> None:
+    other = start()
+    made(client, "alice")
+    predict(other, "alice")
+    schemas = schemas_of(other)
+    schemas._connections.follower.drop(schemas._known)  # the news does not come
+    client.delete("/models/alice", headers=SERVICE)
+    key = made(client, "alice")
+    kept = other.post("/models/alice/predict?remember=true", **ASKED, headers=key)
+    assert kept.status_code == 200
+    lesson = {"prediction_ids": kept.json["prediction_ids"], "labels": [0] * len(X)}
+    assert client.post("/models/alice/train-step", json=lesson, headers=key).status_code == 200
+
+
 def test_all_models_share_the_connections_of_a_process(client: Client, start: Start, run: Run) -> None:
     other = start()
     names = [f"pupil-{number}" for number in range(8)]
@@ -165,18 +205,70 @@ def test_all_models_share_the_connections_of_a_process(client: Client, start: St
 
 
 def test_a_closed_model_is_not_tailed(client: Client, run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
-    tailed = "SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND mode = 'ShareLock'"
+    tailed = (
+        "SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND mode = 'ShareLock' "
+        "AND database = (SELECT oid FROM pg_database WHERE datname = current_database())"
+    )
     for name in ("alice", "bob"):
         made(client, name)
         predict(client, name)
         predict(client, name)
-    (before,) = run(tailed)[0]
-    wait_for(lambda: run(tailed)[0][0] >= 2)
-    before = run(tailed)[0][0]
+    wait_for(lambda: run(tailed) == [(3,)])  # the default as well
     monkeypatch.setattr(live_models, "IDLE_SECONDS", -1.0)
     predict(client, "bob")
-    wait_for(lambda: run(tailed)[0][0] == before - 1)
+    wait_for(lambda: run(tailed) == [(2,)])
     assert step(client, "alice").json["model_version"] == 2
+
+
+@pytest.mark.parametrize("is_default", [True, False])
+def test_a_schema_that_was_made_anew_is_listened_to_again(client: Client, run: Run, is_default: bool) -> None:
+    """As pg_restore does it. Its number is another one then, by which processes are notified and are seen to use it."""
+    name = "default" if is_default else "alice"
+    made(client, "alice")
+    for _ in range(2):
+        predict(client, name)
+    schema = "public" if is_default else schema_of(client, name)
+    with models_of(client).borrowed(name) as service:
+        database = service.log.database
+        wait_for(lambda: database.users() != [])
+        run("CREATE SCHEMA restored")
+        for (table,) in run(f"SELECT tablename FROM pg_tables WHERE schemaname = '{schema}'"):
+            run(f"CREATE TABLE restored.{table} (LIKE {schema}.{table} INCLUDING ALL)")
+            run(f"INSERT INTO restored.{table} SELECT * FROM {schema}.{table}")
+        run(f"BEGIN; DROP SCHEMA {schema} CASCADE; ALTER SCHEMA restored RENAME TO {schema}; COMMIT")
+        wait_for(lambda: database.users() != [])
+    assert step(client, name).json["model_version"] == 2
+
+
+class Noted(Tail):
+    """A tail that is polled every `poll_seconds`, and notes what becomes of it."""
+
+    def __init__(self, poll_seconds: float) -> None:
+        super().__init__("a test's", poll_seconds)
+        self.polls = 0
+
+    def begin(self, ask: Ask) -> str:
+        return f"{CHANNEL}1"
+
+    def poll(self, ask: Ask) -> str:
+        self.polls += 1
+        return f"{CHANNEL}1"
+
+
+def test_a_notification_is_heard_though_others_are_always_due(postgres: Postgres, store: str) -> None:
+    """As where a round of polls takes longer than the time between two."""
+    quiet, busy = Noted(10 * GUARD_SECONDS), Noted(0.0)
+    with psycopg.connect(postgres.url("postgres").replace("+psycopg", ""), autocommit=True) as connection:
+        following = Following(connection, lambda: None)
+        following.attend((quiet, busy))
+        assert quiet.polls == 1
+        postgres.run(f"NOTIFY {CHANNEL}1")
+
+        def is_polled_again() -> bool:
+            following.attend((quiet, busy))
+            return quiet.polls == 2
+
+        wait_for(is_polled_again)
 
 
 @pytest.mark.parametrize("damage", ["DROP TABLE {0}.versions", "DROP SCHEMA {0} CASCADE", "DELETE FROM {0}.versions"])
@@ -218,6 +310,21 @@ def test_a_locked_model_harms_no_other(client: Client, start: Start, postgres: P
     assert step(client, "alice").json["model_version"] == 2
 
 
+def test_a_request_that_reads_a_long_history_keeps_no_worker_from_what_others_learn(
+    client: Client, start: Start
+) -> None:
+    other = start()
+    for name in ("alice", "bob"):
+        made(client, name)
+        predict(other, name)
+    with models_of(other).borrowed("alice") as service, service.replica._catching_up:
+        assert step(client, "alice").json["model_version"] == 2
+        for number in (2, 3, 4):
+            assert step(client, "bob").json["model_version"] == number
+            wait_for(lambda number=number: predict(other, "bob").json["model_version"] == number)  # type: ignore[misc]
+    wait_for(lambda: predict(other, "alice").json["model_version"] == 2)
+
+
 def test_predict_goes_on_without_the_database_for_every_model(start: Start, postgres: Postgres) -> None:
     client = start()
     names = ("alice", "bob")
@@ -231,6 +338,9 @@ def test_predict_goes_on_without_the_database_for_every_model(start: Start, post
             is_problem(step(client, name), 503)
             assert predict(client, name).json["model_version"] == 2
             wait_for(lambda name=name: "X-Model-Staleness" in predict(client, name).headers)  # type: ignore[misc]
+            wanted = client.post(f"/models/{name}/predict", **ASKED, headers={"X-Min-Model-Version": "2"})
+            assert wanted.json["model_version"] == 2
+            assert client.get(f"/models/{name}/playground/network.json").json["model_version"] == 2
         is_problem(predict(client, "carl"), 503)
     finally:
         postgres.start()
@@ -267,6 +377,8 @@ def test_an_operator_lists_verifies_restores_and_removes(client: Client, setting
     assert listed[1].endswith(store)
     assert "already" in command(settings, "restore", store, exit_code=2)
     command(settings, "restore", store, "alice-before")
+    with pytest.raises(StoreError, match="not set aside any more"):
+        schemas_of(client).name(store, "alice-twice")
     assert client.get("/models/alice-before/versions", headers=key).json["versions"][0]["model_version"] == 2
     assert "was set aside" in command(settings, "remove", store, exit_code=2)
     client.delete("/models/alice-before", headers=SERVICE)
