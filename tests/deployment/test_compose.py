@@ -190,7 +190,7 @@ def test_every_documented_command_works_on_either_store(either: Stack) -> None:
     either.up()
     assert either.post("/train-step", LESSON, headers=AUTHORIZED)["model_version"] == 2
     # Another worker answers, and on PostgreSQL it may not have heard of the step yet.
-    answer = either.post("/predict", as_json(DIGITS.images[:3]), headers={"X-Min-Model-Version": "2"})
+    answer = either.post("/predict", as_json(DIGITS.images[:3]), headers=AUTHORIZED | {"X-Min-Model-Version": "2"})
 
     either.compose("kill", "-s", "HUP", "serve")
     if on_postgres:
