@@ -75,9 +75,15 @@ def codes(page: Page) -> list[str]:
     for code in page.locator("#key-list svg").all():
         image = cv2.imdecode(np.frombuffer(code.screenshot(), np.uint8), cv2.IMREAD_GRAYSCALE)
         assert image is not None
-        larger = cv2.resize(image, None, fx=4, fy=4, interpolation=cv2.INTER_NEAREST)
-        texts.append(cv2.QRCodeDetector().detectAndDecode(larger)[0])
+        texts.append(next(filter(None, (decoded(image, scale) for scale in (4, 3, 2, 5))), ""))
     return texts
+
+
+def decoded(image: np.ndarray, scale: int) -> str:
+    """OpenCV does not find every code at every size."""
+    larger = cv2.resize(image, None, fx=scale, fy=scale, interpolation=cv2.INTER_NEAREST)
+    framed = cv2.copyMakeBorder(larger, 40, 40, 40, 40, cv2.BORDER_CONSTANT, value=255)
+    return str(cv2.QRCodeDetector().detectAndDecode(framed)[0])
 
 
 def test_many_are_made_from_one_and_each_code_opens_one_of_them(
