@@ -11,13 +11,11 @@ never moves and its file's name is never used again, so SQLite never finds the l
 import os
 import re
 import secrets
-from collections.abc import Callable
 from pathlib import Path
 
 from model.atomic_file import sync_folder
 from service.errors import ModelExistsError, StartupError, StoreError, UnknownModelError
 from service.schemas.fields import Certainty
-from service.store.database import Database
 from service.store.model_stores import NAME, ModelStores
 from service.store.sqlite import SqliteDatabase
 
@@ -76,16 +74,8 @@ class ModelFolder(ModelStores):
         except OSError as error:
             raise StoreError(f"the folder of the models {self.path} can't be read: {error.strerror}") from error
 
-    def make(self, name: str, fill: Callable[[Database], None]) -> None:
-        store = f"{name}.{secrets.token_hex(4)}.db"
-        try:
-            fill(self.database(store))
-            self.name(store, name)
-        except BaseException as error:
-            self.remove(store)
-            if isinstance(error, StartupError):
-                raise StoreError(str(error)) from error
-            raise
+    def new_store(self, name: str) -> str:
+        return f"{name}.{secrets.token_hex(4)}.db"
 
     def name(self, store: str, name: str) -> None:
         link = self.path / name

@@ -10,15 +10,14 @@ follower keeps what the process knows up to date. Every other request asks the d
 import re
 import secrets
 import threading
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import psycopg
 
 from service.errors import ModelExistsError, StartupError, StoreError, UnknownModelError
 from service.schemas.fields import Certainty
-from service.store.database import Database
 from service.store.follower import CHANNEL, Ask, Follower, Tail
 from service.store.model_stores import NAME, ModelStores
 from service.store.postgres import (
@@ -152,20 +151,12 @@ class ModelSchemas(ModelStores):
     def name_before(self, store: str) -> str:
         return "".join(self._read(NAME_OF, schema=store))
 
-    def make(self, name: str, fill: Callable[[Database], None]) -> None:
+    def new_store(self, name: str) -> str:
         schema = f"{self.schema}_{secrets.token_hex(4)}"
         with self._writing() as session:
             session.run(f"CREATE SCHEMA {schema}")
             session.run(INSERT, schema=schema, name=name)
-        try:
-            fill(self.database(schema))
-            self.name(schema, name)
-        except BaseException as error:
-            with suppress(StoreError):
-                self.remove(schema)
-            if isinstance(error, StartupError):
-                raise StoreError(str(error)) from error
-            raise
+        return schema
 
     def name(self, store: str, name: str) -> None:
         with self._writing() as session:

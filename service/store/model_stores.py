@@ -2,7 +2,9 @@
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable
+from contextlib import suppress
 
+from service.errors import StartupError, StoreError
 from service.schemas.fields import MODEL_NAME, Certainty
 from service.store.database import Database
 
@@ -40,10 +42,23 @@ class ModelStores(ABC):
     def name_before(self, store: str) -> str:
         """The name that a store had when it was set aside. Raises StoreError."""
 
-    @abstractmethod
     def make(self, name: str, fill: Callable[[Database], None]) -> None:
         """Make a model. fill: writes its store. Raises ModelExistsError, StoreError and what `fill` raises, after which
         nothing is left."""
+        store = self.new_store(name)
+        try:
+            fill(self.database(store))
+            self.name(store, name)
+        except BaseException as error:
+            with suppress(StoreError):
+                self.remove(store)
+            if isinstance(error, StartupError):
+                raise StoreError(str(error)) from error
+            raise
+
+    @abstractmethod
+    def new_store(self, name: str) -> str:
+        """A place for the store of a model that is being made, set aside until it has its name. Raises StoreError."""
 
     @abstractmethod
     def name(self, store: str, name: str) -> None:
