@@ -198,7 +198,9 @@ def print_wrong_labels(dataset: Dataset, weights: Weights, runs: int) -> None:
     half = len(t) // 2
     asked = x[half:], t[half:]
     print(f"\n{BEFORE:,} right labels, then up to 1,000 of which {WRONG:.0%} are wrong; other test images\n")
-    print("| alarm | run | before | lowest | at the end | acts, after so many of these | CPU of the longest step |")
+    print(
+        "| alarm | run | before | lowest | at the end | acts, and after how many of these | CPU of the longest step |"
+    )
     print("| --- | ---: | ---: | ---: | ---: | --- | ---: |")
     for run in range(runs):
         chosen = np.resize(np.random.default_rng(run).permutation(half), 2 * BEFORE)

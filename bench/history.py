@@ -70,7 +70,7 @@ def time_of(port: int, request: bytes) -> float:
 
 
 def fill(folder: Path, features: int, versions: int) -> None:
-    """A log of so many versions; the last interval of steps has no snapshot."""
+    """A log of `versions` versions; the last interval of steps has no snapshot."""
     log = open_log(Settings(weights=folder / "weights.npz", store=f"sqlite:///{folder}/twolayernet.db"))
     random = np.random.default_rng(0)
     images = random.integers(0, 256, (256, 1, features), dtype=np.uint8)

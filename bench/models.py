@@ -1,9 +1,9 @@
 """What many models cost: `python -m bench.models [MODELS] [IN_USE] [SECONDS] [postgresql]`, with two workers of two
 threads.
 
-Time from start to ready, memory of a worker for each model that it has open, how long a predict takes beside one of the
-default model, and train-steps a second over ten models beside one. On PostgreSQL, which wants the dependency group
-`postgres`, also the connections, and the time of the processors when nothing is asked.
+Time from start to ready, memory of a worker for each model that it has open, how long a predict takes compared with one
+of the default model, and train-steps a second over ten models compared with one. On PostgreSQL, which needs the
+dependency group `postgres`, also the connections, and the time of the processors when nothing is asked.
 """
 
 import os

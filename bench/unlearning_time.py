@@ -43,7 +43,7 @@ def main() -> None:
 
 
 def fill(folder: Path, digits: Dataset, steps: int) -> None:
-    """A store whose network has learnt so many digits, and has a memory of others."""
+    """A store whose network has learnt `steps` digits, and has a memory of others."""
     network = TwoLayerNet(784, 50, 10, "he", seed=0, dtype=np.float32)
     images, labels = digits.test.images, digits.test.labels.astype(np.intp)
     memory = sample(digits.train.images, digits.train.labels.astype(np.intp), DEFAULTS.memory_size, 0)

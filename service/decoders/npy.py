@@ -12,7 +12,7 @@ from service.decoders.checks import Images, Labelled, checked_labels, checked_pi
 from service.decoders.request_body import Body, P
 from service.http.problems import BadInput, Location
 
-BESIDE = ("model_version", "rehearsed", "in_force", "t_in_force")
+OTHER_ARRAYS = ("model_version", "rehearsed", "in_force", "t_in_force")
 """Arrays that /examples returns with x and t. They are ignored, so that its answer can be posted as it is."""
 
 MOST_CONVERTED_BYTES = 64_000_000
@@ -35,7 +35,7 @@ def read_labelled(body: Body[P]) -> Labelled[P]:
     except NpyError as error:
         raise BadInput((), str(error)) from None
     for name in arrays:
-        if name not in ("x", "t", *BESIDE):
+        if name not in ("x", "t", *OTHER_ARRAYS):
             raise BadInput((name,), "no array of this name is read: expected x, the images, and t, their labels")
     for name in ("x", "t"):
         if name not in arrays:

@@ -1,4 +1,4 @@
-// What buttons do: each act happens once, however often it is clicked, and what became of it is said next to it.
+// What buttons do: each act happens once, however often it is clicked, and its result is shown next to it.
 
 import { put } from "./dom.js";
 import { Failure, ask } from "./http.js";
@@ -8,7 +8,7 @@ import { changedTo, state } from "./state.js";
 const TRIES = 3; // of a change that got no answer
 const PAUSE = 1000; // milliseconds before another one
 const SOON = 400; // after which what is being waited for is shown
-const LATE = 10_000; // after which it is said that it takes long
+const LATE = 10_000; // after which the page says that it takes long
 const APART = 500; // clicks that are closer are one act
 
 /** @param {unknown} error */
@@ -27,7 +27,7 @@ export function sayAt(place, text, isWrong = false) {
 
 /**
  * A listener that runs an act, unless the last one is still on its way or began a moment ago: a double click is one act.
- * @param {HTMLElement} place where it is said what is wrong
+ * @param {HTMLElement} place where the page says what is wrong
  * @param {(event: any) => unknown} run
  */
 export function act(place, run) {

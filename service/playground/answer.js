@@ -94,7 +94,7 @@ function refusal(kind) {
   return `${kind}.${classes.areDigits ? "" : "others."}${pad.isPicture ? "picture" : "drawing"}`;
 }
 
-/** From now on the answer to this drawing is shown beside what it is now: before a lesson, or taking one back. */
+/** From now on the answer to this drawing is compared with what it is now: before a lesson, or taking one back. */
 export function remember() {
   if (shown.answer) earlier = { drawn: pad.drawn, probabilities: shown.answer.probabilities[0] };
 }

@@ -5,7 +5,7 @@ import { read, write } from "./storage.js";
 const KEPT = "twolayernet-key";
 const OF_MODEL = location.pathname.match(/\/models\/[^/]+\/$/)?.[0] ?? ""; // on the page of one of the models
 const LIMIT = 20_000; // milliseconds
-const LATE = 10_000; // after which it is said that nothing comes
+const LATE = 10_000; // after which the page says that no answer comes
 const NAMED = "urn:twolayernet:problem:";
 
 /** What came in place of an answer. kind: the problem's type, its status, or "away" or "slow" where there was none. */
